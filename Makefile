@@ -1,0 +1,45 @@
+# Everything starts from a bare clone: `make demo` to look, `make test` to check. `make help` lists the rest.
+
+PYTHON ?= python3
+PORT   ?= 8888
+BIN    := .venv/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test bundle lint screenshots constraints clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: .venv/.ready node_modules/.ready ## Python in .venv and the front end's packages in node_modules
+
+demo: .venv/.ready ## JupyterLab on the quickstart notebook with a real model (PORT=8888)
+	@scripts/demo.sh $(PORT)
+
+test: setup ## every test: front end, Python, browser, notebooks
+	@scripts/test.sh
+
+bundle: node_modules/.ready ## rebuild visit_widget/static from js/
+	@npm run --silent build
+
+lint: setup ## formatting, lint and types of both languages
+	@scripts/test.sh lint
+
+screenshots: .venv/.ready ## redraw docs/images from the demo model
+	@scripts/chromium.sh
+	@$(BIN)/python scripts/screenshots.py
+
+constraints: .venv/.ready ## pin what .venv holds now
+	@$(BIN)/python scripts/freeze.py > constraints.txt
+
+clean: ## remove what was built, downloaded and cached here (not the demo model)
+	rm -rf .venv node_modules dist build tests/browser/screenshots .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/.ready: pyproject.toml constraints.txt scripts/setup.sh
+	@PYTHON=$(PYTHON) scripts/setup.sh
+	@touch $@
+
+node_modules/.ready: package.json package-lock.json
+	@command -v npm > /dev/null || { echo "npm was not found: install Node.js 20.19 or newer (https://nodejs.org), then run this again." >&2; exit 1; }
+	npm ci --no-fund --no-audit
+	@touch $@

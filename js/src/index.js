@@ -1,0 +1,61 @@
+/** The bundle's entry: what anywidget calls, and what a saved page calls. */
+
+import { createController } from "./controller.js";
+import { holdController } from "./registry.js";
+import { mountView } from "./shell/view.js";
+import { createStandaloneHost } from "./standalone.js";
+
+/** @import { WidgetModel } from "./host.js" */
+/** @import { FakeSettings } from "./standalone.js" */
+/** @import { Host, StandaloneData } from "./types.js" */
+
+/**
+ * @param {{model: WidgetModel, signal?: AbortSignal}} context
+ * @returns {() => void}
+ */
+function initialize({ model, signal }) {
+  const { release } = holdController(model);
+  signal?.addEventListener("abort", release);
+  return release;
+}
+
+/**
+ * @param {{model: WidgetModel, el: HTMLElement, signal?: AbortSignal}} context
+ * @returns {() => void}
+ */
+function render({ model, el, signal }) {
+  const { controller, release } = holdController(model);
+  const unmount = mountView(el, controller);
+  let mounted = true;
+  const cleanup = () => {
+    if (!mounted) return;
+    mounted = false;
+    unmount();
+    release();
+  };
+  signal?.addEventListener("abort", cleanup);
+  return cleanup;
+}
+
+/**
+ * Shows a saved graph in a page of its own, without a kernel.
+ *
+ * @param {HTMLElement} element
+ * @param {StandaloneData} data
+ * @param {FakeSettings} [settings] For tests: a fake kernel's answers.
+ * @returns {{host: Host, destroy: () => void}}
+ */
+export function mountStandalone(element, data, settings) {
+  const host = createStandaloneHost(data, settings);
+  const controller = createController(host);
+  const unmount = mountView(element, controller);
+  return {
+    host,
+    destroy() {
+      unmount();
+      controller.destroy();
+    },
+  };
+}
+
+export default { initialize, render };

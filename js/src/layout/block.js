@@ -1,0 +1,340 @@
+/** An open layer: both halves, the wholes beside the river, and the river's way through. */
+
+import { attentionHeight, placeAttention } from "./attention.js";
+import { showsRows } from "./blockContent.js";
+import { nodeValue } from "./graph.js";
+import { BAR, gridForWidth } from "./grid.js";
+import { mlpHeight, placeMlp } from "./mlp.js";
+import { nodeName } from "./names.js";
+import { BANK, MOUTH_DEPTH, normRing, ribbon } from "./parts.js";
+import { levelLine, ribbonPath, stack, tributaryLine, turningLine } from "./ribbons.js";
+import { commonScale, count, formatValue, ribbonWidth, shadeOf, signOf } from "./scales.js";
+import { fitText } from "./text.js";
+
+/** @typedef {import("../types.js").Measure} Measure */
+/** @typedef {import("../types.js").Node} Node */
+/** @typedef {import("./graph.js").GraphIndex} GraphIndex */
+/** @typedef {import("./blockContent.js").BlockContent} BlockContent */
+/** @typedef {import("./columns.js").Column} Column */
+/** @typedef {import("./parts.js").SceneNode} SceneNode */
+/** @typedef {import("./parts.js").SceneRibbon} SceneRibbon */
+/** @typedef {import("./parts.js").SceneCell} SceneCell */
+/** @typedef {import("./parts.js").RiverText} RiverText */
+/** @typedef {import("./parts.js").SceneText} SceneText */
+
+/**
+ * @typedef {object} BlockFrame What both halves are placed in, and what they add to.
+ * @property {GraphIndex} index
+ * @property {number} layer
+ * @property {Measure} measure
+ * @property {import("./grid.js").Grid} grid
+ * @property {number} x
+ * @property {number} scale
+ * @property {number} ln2X
+ * @property {SceneNode[]} nodes
+ * @property {SceneRibbon[]} ribbons
+ *
+ * @typedef {object} Outflow A row's ribbon into the whole.
+ * @property {string} id
+ * @property {number} x Where it begins to turn.
+ * @property {number} [fromX] Where it leaves its row, if it goes level for a while.
+ * @property {number} [fromY]
+ * @property {number} y
+ * @property {number} width
+ * @property {number | null} value
+ * @property {import("./parts.js").SceneRibbon["tone"]} tone
+ *
+ * @typedef {object} Panel
+ * @property {number} layer
+ * @property {number} x
+ * @property {number} y
+ * @property {number} width
+ * @property {number} height
+ * @property {SceneText[]} headings
+ * @property {boolean} pending
+ * @property {{x: number, y: number, width: number}[]} skeleton
+ *
+ * @typedef {object} PlacedBlock
+ * @property {Panel} panel
+ * @property {SceneNode[]} nodes
+ * @property {SceneRibbon[]} ribbons
+ * @property {SceneCell[]} cells
+ * @property {RiverText[]} texts
+ * @property {number[]} breaks
+ * @property {import("./attention.js").SourceChip[]} sources
+ * @property {import("./parts.js").RankPoint[]} ranks
+ * @property {number} midX
+ * @property {number} postX
+ */
+
+const PILL_HEIGHT = 8;
+const PILL_DISTANCE = BANK + 38;
+const LEAD = 16;
+export const PANEL_HEAD = 46;
+export const PANEL_FOOT = 14;
+
+/** @param {BlockContent} content */
+export function blockReach(content) {
+  return {
+    above: BANK + attentionHeight(content) + PANEL_HEAD,
+    below: BANK + mlpHeight(content) + PANEL_FOOT,
+  };
+}
+
+/**
+ * One scale within a block, so that a head and a neuron can be compared by eye.
+ * @param {GraphIndex} index
+ * @param {BlockContent} content
+ * @param {Measure} measure
+ * @param {number} stackRoom
+ */
+function blockScale(index, content, measure, stackRoom) {
+  const value = (/** @type {Node} */ node) => nodeValue(index, node, measure);
+  const total = (/** @type {(number | null)[]} */ values) =>
+    values.reduce((/** @type {number} */ sum, each) => sum + Math.abs(each ?? 0), 0);
+  const heads = [...content.bands.map(({ head }) => head), ...content.attentionOthers].map(value);
+  const neurons = [...content.neurons.map(({ neuron }) => neuron), ...content.mlpOthers].map(value);
+  return commonScale([
+    { values: heads, room: 24 },
+    { values: neurons, room: 15 },
+    { values: [total(heads), total(neurons)], room: stackRoom },
+  ]);
+}
+
+/**
+ * @param {GraphIndex} index
+ * @param {BlockContent} content
+ * @param {Column} column
+ * @param {Measure} measure
+ * @param {number} tail Extra length of the river after the last layer.
+ * @returns {PlacedBlock}
+ */
+export function placeBlock(index, content, column, measure, tail) {
+  const grid = gridForWidth(showsRows(content), column.width);
+  /** @type {BlockFrame} */
+  const frame = {
+    index,
+    layer: content.layer,
+    measure,
+    grid,
+    x: column.x,
+    scale: blockScale(index, content, measure, grid.stackRoom),
+    ln2X: column.x + grid.midX + LEAD + 12,
+    nodes: [],
+    ribbons: [],
+  };
+  const midX = column.x + grid.midX;
+  const postX = column.x + grid.postX;
+  const upper = placeAttention(content, frame);
+  const lower = placeMlp(content, frame);
+  placeWhole(frame, content.parts.attention, upper.outflows, midX, "above");
+  placeWhole(frame, content.parts.mlp, lower.outflows, postX, "below");
+  placeNorms(content, frame);
+
+  const { above, below } = blockReach(content);
+  return {
+    panel: {
+      layer: content.layer,
+      x: column.x,
+      y: -above,
+      width: column.width,
+      height: above + below,
+      headings: headings(content, frame, upper.top, lower.top),
+      pending: false,
+      skeleton: [],
+    },
+    nodes: frame.nodes,
+    ribbons: frame.ribbons,
+    sources: upper.sources,
+    midX,
+    postX,
+    ...riverThrough(index, content, column, { midX, postX, tail }),
+  };
+}
+
+/**
+ * @param {BlockFrame} frame
+ * @param {Node | undefined} node
+ * @param {Outflow[]} outflows
+ * @param {number} x
+ * @param {"above" | "below"} bank
+ */
+function placeWhole(frame, node, outflows, x, bank) {
+  if (!node) return;
+  const { index, measure, scale, layer } = frame;
+  const outward = bank === "above" ? -1 : 1;
+  const y = outward * PILL_DISTANCE;
+  const write = index.from.get(node.id)?.find(({ kind }) => kind === "write");
+  const value = write?.[measure] ?? null;
+  const outWidth = ribbonWidth(value, scale, frame.grid.stackRoom);
+
+  // Far rows turn last, so they come to lie outermost and no ribbon crosses another.
+  const nearestFirst = [...outflows].sort((a, b) => Math.abs(a.y) - Math.abs(b.y));
+  const ends = stack(
+    nearestFirst.map(({ width }) => width),
+    x,
+  );
+  nearestFirst.forEach((outflow, at) => {
+    frame.ribbons.push(outflowRibbon(outflow, node.id, ends[at], y + outward * (PILL_HEIGHT / 2)));
+  });
+
+  const stacked = nearestFirst.reduce((sum, { width }) => sum + width, 0);
+  const pill = Math.max(stacked, outWidth, 7);
+  const room = frame.grid.headLabel + 40;
+  const number = formatValue(value, measure);
+  const kind = bank === "above" ? "attention" : "MLP";
+  frame.nodes.push({
+    id: node.id,
+    kind: node.kind,
+    layer,
+    x,
+    y,
+    shape: { x: -pill / 2, y: -PILL_HEIGHT / 2, width: pill, height: PILL_HEIGHT, radius: 2.5 },
+    box: { x: -pill / 2 - room - 12, y: -17, width: room + pill + 16, height: 34 },
+    tone: signOf(value, measure),
+    texts: [
+      {
+        x: -pill / 2 - 10,
+        y: -2,
+        text: fitText(node.label ?? "", room, 13),
+        face: "strong",
+        anchor: "end",
+        tone: "ink",
+      },
+      {
+        x: -pill / 2 - 10,
+        y: 12,
+        text: number ? `${kind} ${number}` : kind,
+        face: "number",
+        anchor: "end",
+        tone: signOf(value, measure),
+      },
+    ],
+    name: nodeName(index, node, value, measure),
+  });
+  if (!write) return;
+  const mouth = tributaryLine([x, y - outward * (PILL_HEIGHT / 2)], outward * BANK, {
+    lead: LEAD + 4,
+    depth: MOUTH_DEPTH,
+  });
+  frame.ribbons.push(
+    ribbon({
+      source: node.id,
+      target: write.target,
+      kind: "write",
+      tone: signOf(value, measure),
+      path: ribbonPath(mouth, outWidth),
+      bank,
+    }),
+  );
+}
+
+/**
+ * @param {Outflow} outflow
+ * @param {string} target
+ * @param {number} endX
+ * @param {number} endY
+ */
+function outflowRibbon({ id, x, fromX = x, fromY, y, width, tone }, target, endX, endY) {
+  const turn = turningLine([x, y], [endX, endY]);
+  const startY = fromY ?? y;
+  const line = fromX < x ? [...levelLine([fromX, startY], [x, y]), ...turn.slice(1)] : turn;
+  return ribbon({ source: id, target, kind: "part", tone, path: ribbonPath(line, width) });
+}
+
+/**
+ * @param {BlockContent} content
+ * @param {BlockFrame} frame
+ */
+function placeNorms({ ln1, ln2 }, frame) {
+  const { index, measure, x, grid } = frame;
+  if (ln1) {
+    const name = nodeName(index, ln1, null, measure);
+    frame.nodes.push(normRing(ln1, x + grid.keyX - 9, -BANK, name));
+  }
+  if (ln2) {
+    frame.nodes.push(normRing(ln2, frame.ln2X, BANK, nodeName(index, ln2, null, measure)));
+  }
+}
+
+/**
+ * @param {BlockContent} content
+ * @param {BlockFrame} frame
+ * @param {number} top
+ * @param {number} lowerTop
+ * @returns {SceneText[]}
+ */
+function headings({ bands, neurons }, { x, grid }, top, lowerTop) {
+  const heading = (/** @type {string} */ text, /** @type {number} */ at, /** @type {number} */ y) =>
+    /** @type {SceneText} */ ({ x: x + at, y, text, face: "caption" });
+  /** @type {SceneText[]} */
+  const texts = [];
+  if (bands.some(({ memories }) => memories.length > 0)) {
+    texts.push(
+      { ...heading("from token", grid.tokenRight + BAR.token, top - 9), anchor: "end" },
+      heading("query, memory key", grid.keyX, top - 9),
+      heading("memory value", grid.valueX, top - 9),
+    );
+  }
+  if (bands.length) texts.push(heading("head writes", grid.headX, top - 9));
+  if (grid.rowX !== null) texts.push(heading("output rows", grid.rowX, top - 9));
+  if (neurons.some(({ key }) => key)) {
+    texts.push(heading("neuron looks for", grid.neuronKeyX, lowerTop - 9));
+  }
+  if (neurons.length) texts.push(heading("and writes", grid.headX, lowerTop - 9));
+  return texts;
+}
+
+/**
+ * @param {GraphIndex} index
+ * @param {{parts: import("./graph.js").LayerParts}} content
+ * @param {Column} column
+ * @param {{midX: number, postX: number, tail: number}} stops
+ */
+export function riverThrough(index, { parts }, column, { midX, postX, tail }) {
+  const end = column.x + column.width + tail;
+  const isLast = parts.layer === index.layers.length - 1;
+  const joints = [
+    { node: parts.pre, word: "before", x: column.x },
+    { node: parts.mid, word: "after attention", x: midX + LEAD },
+    { node: parts.post, word: "after MLP", x: postX + LEAD },
+  ].filter((joint) => joint.node !== undefined);
+  /** @type {SceneCell[]} */
+  const cells = [];
+  /** @type {RiverText[]} */
+  const texts = [];
+  /** @type {import("./parts.js").RankPoint[]} */
+  const ranks = [];
+  joints.forEach(({ node, word, x }, at) => {
+    if (!node) return;
+    const width = (joints[at + 1]?.x ?? end) - x;
+    const shade = shadeOf(node.target_rank);
+    cells.push({
+      id: node.id,
+      kind: node.kind,
+      layer: node.layer,
+      x,
+      width,
+      shade,
+      name: nodeName(index, node, null, "logit"),
+      round: isLast && at === joints.length - 1 ? "right" : "none",
+    });
+    const indent = at === 0 ? 14 : 12;
+    const rank = node.target_rank === null ? "" : `rank ${count(node.target_rank)}`;
+    const long = rank ? `${word} · ${rank}` : word;
+    texts.push({
+      key: node.id,
+      x: x + indent,
+      text: fitText(node.label ?? "", width - indent - 6, 12),
+      caption: long.length * 5.9 < width - indent - 6 ? long : rank,
+      shade,
+      anchor: "start",
+      size: 12,
+      muted: false,
+    });
+    if (at > 0 && node.target_rank !== null) {
+      ranks.push({ x: x + Math.min(40, width / 2), rank: node.target_rank, id: node.id });
+    }
+  });
+  return { cells, texts, ranks, breaks: joints.map(({ x }) => x) };
+}

@@ -1,0 +1,99 @@
+/** The columns inside an open layer, from their least to their ideal widths. */
+
+/**
+ * @typedef {object} Grid Offsets from the block's left edge.
+ * @property {number} tokenRight Where the source tokens' labels end and their bars begin.
+ * @property {number} keyX
+ * @property {number} keyRight
+ * @property {number} keyLabel
+ * @property {number} valueX
+ * @property {number} valueRight
+ * @property {number} valueLabel
+ * @property {boolean} valueNumbers
+ * @property {number} headX
+ * @property {number} headRight
+ * @property {number} headLabel
+ * @property {number | null} rowX
+ * @property {number} rowRight
+ * @property {number} rowLabel
+ * @property {number} neuronKeyX
+ * @property {number} neuronKeyLabel
+ * @property {number} stackRoom How wide the ribbons into a whole may be together.
+ * @property {number} midX
+ * @property {number} postX
+ * @property {number} width
+ */
+
+export const BAR = { token: 5, memory: 4, head: 6, neuron: 5 };
+export const LABEL_GAP = 6;
+export const NUMBER_ROOM = 44;
+export const TAG_ROOM = 30;
+export const WEIGHT_ROOM = 32;
+const PAD = 14;
+
+/**
+ * @param {boolean} hasRows Whether rows of W_O are shown.
+ * @param {number} stretch 0 is as narrow as can be read, 1 as wide as is pleasant.
+ * @returns {Grid}
+ */
+export function blockGrid(hasRows, stretch) {
+  const between = (/** @type {number} */ least, /** @type {number} */ ideal) =>
+    least + stretch * (ideal - least);
+
+  const tokenRight = PAD + between(50, 76);
+  const keyX = tokenRight + BAR.token + between(36, 84);
+  const keyLabel = between(56, 84);
+  const keyRight = keyX + BAR.memory + LABEL_GAP + keyLabel + WEIGHT_ROOM;
+  const valueX = keyRight + between(16, 40);
+  const valueLabel = between(56, 84);
+  const valueNumbers = stretch > 0.3;
+  const valueRight =
+    valueX + BAR.memory + LABEL_GAP + valueLabel + (valueNumbers ? NUMBER_ROOM - 2 : 4);
+  const headX = valueRight + between(28, 64);
+  const headLabel = between(72, 96);
+  const headRight = headX + BAR.head + LABEL_GAP + headLabel + TAG_ROOM + NUMBER_ROOM;
+  const rowX = hasRows ? headRight + between(26, 48) : null;
+  const rowLabel = between(60, 84);
+  const rowRight =
+    rowX === null ? headRight : rowX + BAR.memory + LABEL_GAP + rowLabel + NUMBER_ROOM;
+  const stackRoom = between(42, 80);
+  const midX = rowRight + between(24, 52) + stackRoom / 2;
+  const postX = midX + between(88, 124);
+  const neuronKeyLabel = between(88, 128);
+  return {
+    tokenRight,
+    keyX,
+    keyRight,
+    keyLabel,
+    valueX,
+    valueRight,
+    valueLabel,
+    valueNumbers,
+    headX,
+    headRight,
+    headLabel,
+    rowX,
+    rowRight,
+    rowLabel,
+    neuronKeyX: valueRight - neuronKeyLabel - BAR.neuron - LABEL_GAP - 4,
+    neuronKeyLabel,
+    stackRoom,
+    midX,
+    postX,
+    width: postX + between(78, 112),
+  };
+}
+
+/** @param {boolean} hasRows */
+export function blockElastic(hasRows) {
+  return { least: blockGrid(hasRows, 0).width, ideal: blockGrid(hasRows, 1).width };
+}
+
+/**
+ * @param {boolean} hasRows
+ * @param {number} width
+ */
+export function gridForWidth(hasRows, width) {
+  const { least, ideal } = blockElastic(hasRows);
+  return blockGrid(hasRows, Math.min(1, Math.max(0, (width - least) / (ideal - least))));
+}

@@ -1,0 +1,64 @@
+/** A layer that is being fetched: its room is kept and calmly outlined, so that nothing jumps. */
+
+import { riverThrough } from "./block.js";
+import { gridForWidth } from "./grid.js";
+import { BANK } from "./parts.js";
+
+/** @typedef {import("./graph.js").GraphIndex} GraphIndex */
+
+const ROW = 30;
+
+/** @param {GraphIndex} index */
+export function pendingReach({ graph }) {
+  const heads = Math.min(graph.keep.heads ?? 8, graph.model.n_heads, 16);
+  const neurons = Math.min(graph.keep.neurons ?? 12, 24);
+  const slots = Math.min(graph.keep.memories ?? 2, graph.tokens.length) + 1;
+  return {
+    above: BANK + 120 + heads * (slots * 15 + 9),
+    below: BANK + 106 + (neurons + 1) * 19,
+  };
+}
+
+/**
+ * @param {GraphIndex} index
+ * @param {import("./columns.js").Column} column
+ * @param {number} tail
+ * @returns {import("./block.js").PlacedBlock}
+ */
+export function placePending(index, column, tail) {
+  const grid = gridForWidth(false, column.width);
+  const { above, below } = pendingReach(index);
+  const midX = column.x + grid.midX;
+  const postX = column.x + grid.postX;
+  const bars = (/** @type {number} */ from, /** @type {number} */ to) => {
+    const skeleton = [];
+    for (let y = from; y < to; y += ROW) {
+      for (const [at, width] of [
+        [grid.keyX, grid.keyLabel],
+        [grid.valueX, grid.valueLabel],
+        [grid.headX, grid.headRight - grid.headX],
+      ]) {
+        skeleton.push({ x: column.x + at, y, width });
+      }
+    }
+    return skeleton;
+  };
+  return {
+    panel: {
+      layer: column.layer,
+      x: column.x,
+      y: -above,
+      width: column.width,
+      height: above + below,
+      headings: [],
+      pending: true,
+      skeleton: [...bars(-above + 56, -BANK - 80), ...bars(BANK + 98, below - 20)],
+    },
+    nodes: [],
+    ribbons: [],
+    sources: [],
+    midX,
+    postX,
+    ...riverThrough(index, { parts: index.layers[column.layer] }, column, { midX, postX, tail }),
+  };
+}

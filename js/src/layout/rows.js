@@ -1,0 +1,108 @@
+/** A row of a block: a bar, a word, and what it adds; ribbons arrive at its left, leave at its right. */
+
+import { LABEL_GAP } from "./grid.js";
+import { nodeName, restUnit } from "./names.js";
+import { count, formatValue, signOf } from "./scales.js";
+import { fitText } from "./text.js";
+
+/** @typedef {import("../types.js").Node} Node */
+/** @typedef {import("../types.js").Measure} Measure */
+/** @typedef {import("./graph.js").GraphIndex} GraphIndex */
+/** @typedef {import("./parts.js").SceneNode} SceneNode */
+/** @typedef {import("./parts.js").SceneText} SceneText */
+
+export const FACE_SIZE = { token: 11.5, strong: 12, small: 10.5, rest: 11 };
+
+/**
+ * @typedef {object} RowSpec
+ * @property {GraphIndex} index
+ * @property {Measure} measure
+ * @property {Node} node
+ * @property {number | null} value
+ * @property {number} x
+ * @property {number} right
+ * @property {number} y
+ * @property {number} barWidth
+ * @property {number} barHeight
+ * @property {number} rowHeight
+ * @property {number} labelRoom
+ * @property {"token" | "strong" | "small"} face
+ * @property {string} [number]
+ * @property {string} [tag]
+ * @property {SceneNode["tone"]} [tone]
+ * @property {boolean} [terse] Cut "more neurons" to "more".
+ */
+
+/**
+ * @param {RowSpec} spec
+ * @returns {SceneNode}
+ */
+export function rowNode(spec) {
+  const { index, measure, node, value, x, right, y, barWidth, barHeight, rowHeight } = spec;
+  const isRest = node.kind === "rest";
+  const tone = spec.tone ?? (isRest ? "rest" : signOf(value, measure));
+  const number = spec.number ?? formatValue(value, measure);
+  const face = isRest || (node.kind === "bias" && !node.label) ? "rest" : spec.face;
+  const textX = barWidth + LABEL_GAP;
+  /** @type {SceneText[]} */
+  const texts = [
+    {
+      x: textX,
+      y: FACE_SIZE[spec.face] * 0.35,
+      text: rowWord(spec, face),
+      face,
+      tone: face === "rest" ? undefined : "ink",
+    },
+  ];
+  if (spec.tag) {
+    texts.push({ x: right - x - 48, y: 3.5, text: spec.tag, face: "tag", anchor: "end" });
+  }
+  if (number) {
+    texts.push({
+      x: right - x - 5,
+      y: 3.7,
+      text: number,
+      face: "number",
+      anchor: "end",
+      tone: tone === "neutral" || tone === "rest" ? signOf(value, measure) : toneOfText(tone),
+    });
+  }
+  return {
+    id: node.id,
+    kind: node.kind,
+    layer: node.layer,
+    x,
+    y,
+    shape: {
+      x: 0,
+      y: -barHeight / 2,
+      width: barWidth,
+      height: barHeight,
+      radius: Math.min(2, barWidth / 2),
+    },
+    box: { x: -3, y: -rowHeight / 2, width: right - x + 3, height: rowHeight },
+    tone,
+    texts,
+    name: nodeName(index, node, value, measure),
+  };
+}
+
+/** @param {SceneNode["tone"]} tone */
+function toneOfText(tone) {
+  return tone === "query" || tone === "neutral" || tone === "rest" ? undefined : tone;
+}
+
+/**
+ * @param {RowSpec} spec
+ * @param {string} face
+ */
+function rowWord({ node, labelRoom, face: wanted, terse, tag }, face) {
+  if (node.kind === "rest" && node.rest) {
+    const more = `+ ${count(node.rest.count)} more`;
+    return terse ? more : `${more} ${restUnit(node.rest)}`;
+  }
+  if (node.kind === "rest") return "the rest";
+  if (face === "rest") return "bias";
+  const room = labelRoom + (tag ? 0 : 4);
+  return fitText(node.label ?? "", room, FACE_SIZE[wanted]);
+}

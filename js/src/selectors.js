@@ -1,0 +1,154 @@
+/** What the views read off the state. */
+
+/** @import { Detail, Edge, FlowGraph, Node } from "./types.js" */
+/** @import { State } from "./state.js" */
+
+/**
+ * Keeps a selector's last answer while its inputs are the same objects, so that views can tell by
+ * identity that nothing changed.
+ *
+ * @template {any[]} Inputs
+ * @template Answer
+ * @param {(state: State) => [...Inputs]} read
+ * @param {(...inputs: Inputs) => Answer} compute
+ * @returns {(state: State) => Answer}
+ */
+function memoise(read, compute) {
+  /** @type {WeakMap<object, {inputs: Inputs, answer: Answer}>} */
+  const byGraph = new WeakMap();
+  const none = {};
+  return (state) => {
+    const inputs = read(state);
+    const home = state.graph ?? none;
+    const last = byGraph.get(home);
+    if (last?.inputs.every((input, index) => input === inputs[index])) return last.answer;
+    const answer = compute(...inputs);
+    byGraph.set(home, { inputs, answer });
+    return answer;
+  };
+}
+
+/**
+ * The overview with the block graphs of the expanded layers.
+ */
+export const mergedGraph = memoise(
+  (state) => [state.graph, state.blocks, state.expanded],
+  (graph, blocks, expanded) => {
+    if (!graph) return null;
+    const added = expanded.flatMap((layer) => blocks[layer] ?? []);
+    if (added.length === 0) return graph;
+    /** @type {Map<string, Node>} */
+    const nodes = new Map();
+    /** @type {Map<string, Edge>} */
+    const edges = new Map();
+    for (const part of [graph, ...added]) {
+      for (const node of part.nodes) nodes.set(node.id, node);
+      for (const edge of part.edges) edges.set(`${edge.kind} ${edge.source} ${edge.target}`, edge);
+    }
+    /** @type {FlowGraph} */
+    const merged = {
+      ...graph,
+      layers: [...new Set([...graph.layers, ...added.map((block) => block.layer)])].sort(
+        (a, b) => a - b,
+      ),
+      nodes: [...nodes.values()],
+      edges: [...edges.values()],
+    };
+    return merged;
+  },
+);
+
+/** Expanded layers whose block graph is not there yet. */
+export const pendingLayers = memoise(
+  (state) => [state.graph, state.blocks, state.expanded],
+  (graph, blocks, expanded) =>
+    expanded.filter((layer) => !blocks[layer] && !graph?.layers.includes(layer)),
+);
+
+const nodeIndex = memoise(
+  (state) => [mergedGraph(state)],
+  (graph) => new Map(graph?.nodes.map((node) => [node.id, node])),
+);
+
+/**
+ * A node as far as it is known: its detail where that has come, else what the graph holds.
+ *
+ * @param {State} state
+ * @param {string} id
+ * @returns {Detail | Node | null}
+ */
+export function knownNode(state, id) {
+  return state.details[id] ?? nodeIndex(state).get(id) ?? null;
+}
+
+/**
+ * The edge by which a node flows into its whole.
+ *
+ * @param {State} state
+ * @param {string} id
+ * @returns {Edge | null}
+ */
+export function outgoingPart(state, id) {
+  const graph = mergedGraph(state);
+  return (
+    graph?.edges.find(
+      (edge) => edge.source === id && (edge.kind === "part" || edge.kind === "write"),
+    ) ?? null
+  );
+}
+
+/**
+ * What a head reads, as far as the graph holds it: its memories' weights, by position.
+ *
+ * @param {State} state
+ * @param {Node} node
+ * @returns {Map<number, number>}
+ */
+export function knownAttention(state, node) {
+  /** @type {Map<number, number>} */
+  const weights = new Map();
+  for (const other of mergedGraph(state)?.nodes ?? []) {
+    if (other.layer !== node.layer || other.head !== node.head) continue;
+    if (other.source === null || other.weight === null) continue;
+    weights.set(other.source, other.weight);
+  }
+  return weights;
+}
+
+/**
+ * Selected nodes that have no detail yet, for the graph on screen.
+ *
+ * @param {State} state
+ */
+export function missingDetails(state) {
+  return state.selection.filter((id) => !state.details[id]);
+}
+
+/**
+ * Whether the reader has asked for another graph than the one on screen.
+ *
+ * @param {State} state
+ */
+export function awaitsGraph(state) {
+  const { graph, focus, target, foil } = state;
+  if (!graph) return false;
+  if (state.status.state === "busy") return true;
+  return (
+    focus !== graph.position ||
+    (target !== null && target.id !== graph.target.id) ||
+    (foil?.id ?? null) !== (graph.foil?.id ?? null)
+  );
+}
+
+/**
+ * @param {State} state
+ * @returns {{done: number, total: number} | null}
+ */
+export function overallProgress(state) {
+  const parts = Object.values(state.progress);
+  if (parts.length === 0) return null;
+  return {
+    done: parts.reduce((sum, part) => sum + part.done, 0),
+    total: parts.reduce((sum, part) => sum + part.total, 0),
+  };
+}

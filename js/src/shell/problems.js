@@ -1,0 +1,47 @@
+/** What went wrong, in a sentence each, above the graph and out of its way. */
+
+import { createChangeGuard, fill, h, icon, iconButton } from "./dom.js";
+
+/** @import { UserAction } from "../controller.js" */
+/** @import { Problem, State } from "../state.js" */
+
+const SILENCE =
+  "The kernel has not answered for a while: it may be busy with another cell, or gone. " +
+  "This page is still waiting, and what it shows keeps working.";
+
+/**
+ * @param {(action: UserAction) => void} dispatch
+ */
+export function createProblems(dispatch) {
+  const changed = createChangeGuard();
+  const el = h("div", { class: "vw-problems", "data-role": "problems" });
+
+  /** @param {State} state */
+  function update({ problems, silent }) {
+    if (!changed(problems, silent)) return;
+    fill(
+      el,
+      silent && h("div", { class: "vw-problem quiet", role: "status" }, h("p", {}, SILENCE)),
+      problems.map(bannerOf),
+    );
+  }
+
+  /** @param {Problem} problem */
+  function bannerOf({ key, message, retry }) {
+    return h(
+      "div",
+      { class: "vw-problem", role: "alert", "data-problem": key },
+      icon("alert"),
+      h("p", {}, message),
+      retry &&
+        h(
+          "button",
+          { type: "button", class: "vw-link", click: () => dispatch({ type: "retry", key }) },
+          "try again",
+        ),
+      iconButton("close", "Dismiss", () => dispatch({ type: "dismiss", key })),
+    );
+  }
+
+  return { el, update };
+}

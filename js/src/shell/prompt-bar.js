@@ -1,0 +1,205 @@
+/** The prompt as tokens: the focus marked, a click moves it; then the target. */
+
+import { createChangeGuard, fill, h, icon, iconButton, setAttribute } from "./dom.js";
+import { percent, whole } from "./format.js";
+import { createTokenChooser } from "./token-chooser.js";
+
+/** @import { Controller } from "../controller.js" */
+/** @import { State } from "../state.js" */
+/** @import { Popovers } from "./popover.js" */
+
+/** Two rows of chips; what is more folds away. */
+const FOLDED_HEIGHT = 68;
+
+/**
+ * @param {Controller} controller
+ * @param {Popovers} popovers
+ */
+export function createPromptBar(controller, popovers) {
+  const { live } = controller;
+  const tokensChanged = createChangeGuard();
+  const focusChanged = createChangeGuard();
+  const targetChanged = createChangeGuard();
+  /** @type {HTMLElement[]} */
+  let chips = [];
+  let unfolded = false;
+
+  const row = h("div", {
+    class: "vw-chips",
+    role: "group",
+    "aria-label": "Prompt tokens; the chosen one is where the model is looked into",
+    keydown: moveAlong,
+  });
+  const fold = h("button", { type: "button", class: "vw-link vw-fold", click: toggleFold });
+  const target = h("button", {
+    type: "button",
+    class: "vw-chip vw-target",
+    "data-role": "target",
+    "aria-haspopup": "dialog",
+    "aria-expanded": "false",
+    click: chooseTarget,
+  });
+  const arrow = h("span", { class: "vw-arrow", "aria-hidden": true }, "→");
+  const edit = iconButton("pencil", "Edit the prompt", startEditing, { "data-role": "edit-prompt" });
+  const tail = h("span", { class: "vw-tail" }, live && edit, arrow, target);
+  const bar = h("div", { class: "vw-prompt-row" }, row, tail);
+  const el = h("div", { class: "vw-prompt" }, bar, fold);
+
+  const folding = new ResizeObserver(showFold);
+  folding.observe(row);
+
+  /** @param {State} state */
+  function update(state) {
+    const { graph } = state;
+    if (tokensChanged(graph?.tokens)) {
+      chips = (graph?.tokens ?? []).map((token) => chipOf(token));
+      fill(row, chips);
+      showFold();
+    }
+    if (focusChanged(state.focus, graph)) markFocus(state.focus, graph?.position);
+    if (targetChanged(state.target, graph)) showTarget(state);
+    el.classList.toggle("empty", !graph);
+  }
+
+  /** @param {import("../types.js").PromptToken} token */
+  function chipOf({ position, text }) {
+    if (!live) return h("span", { class: "vw-chip" }, text);
+    return h(
+      "button",
+      {
+        type: "button",
+        class: "vw-chip",
+        "data-position": position,
+        tabindex: -1,
+        title: `Look at what the model computes at token ${position}`,
+        click: () => controller.dispatch({ type: "set-focus", position }),
+      },
+      text,
+    );
+  }
+
+  /**
+   * @param {number} focus
+   * @param {number | undefined} shown Where the graph on screen stands: behind the focus, for a while.
+   */
+  function markFocus(focus, shown) {
+    chips.forEach((chip, position) => {
+      const chosen = position === focus;
+      chip.classList.toggle("focus", chosen);
+      chip.classList.toggle("waiting", chosen && shown !== focus);
+      setAttribute(chip, "aria-current", chosen ? "true" : null);
+      if (live) chip.tabIndex = chosen ? 0 : -1;
+    });
+    showFold();
+  }
+
+  /** @param {State} state */
+  function showTarget({ graph, target: wanted }) {
+    if (!graph) return;
+    const waiting = wanted !== null && wanted.id !== graph.target.id;
+    const text = waiting ? (wanted.text ?? "…") : graph.target.text;
+    const { probability, rank } = graph.target;
+    const facts = waiting ? "" : `: ${percent(probability)}, rank ${whole(rank)}`;
+    fill(target, text, live && icon("chevron"));
+    target.classList.toggle("waiting", waiting);
+    target.disabled = !live;
+    target.setAttribute("aria-label", `Target ${text}${facts}${live ? ". Choose another" : ""}`);
+    target.title = `The token that is followed${facts}`;
+  }
+
+  function chooseTarget() {
+    const { graph } = controller.getState();
+    if (!graph) return;
+    const chooser = createTokenChooser({
+      prediction: graph.prediction,
+      current: graph.target,
+      label: "Target token",
+      hint: "Follow one of the model’s next tokens, or any other.",
+      search: controller.searchVocabulary,
+      onChoose(token) {
+        if (token) controller.dispatch({ type: "set-target", id: token.id, text: token.text });
+        popovers.close({ focus: true });
+      },
+    });
+    popovers.show(target, chooser.el, { label: "Choose the target", onClose: chooser.destroy });
+  }
+
+  function startEditing() {
+    const state = controller.getState();
+    const failed = state.problems.find(({ key }) => key === "retrace");
+    const field = h("textarea", {
+      class: "vw-prompt-input",
+      rows: 1,
+      "aria-label": "Prompt. Enter traces it, Escape leaves it as it was",
+      spellcheck: "false",
+      input: grow,
+      keydown(/** @type {KeyboardEvent} */ event) {
+        if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event);
+        else if (event.key === "Escape") stop(event);
+        else if (event.key !== "Tab") event.stopPropagation();
+      },
+    });
+    field.value = failed?.retry?.prompt ?? state.prompt;
+    const trace = h("button", { type: "button", class: "vw-button", click: submit }, "Trace");
+    const cancel = h("button", { type: "button", class: "vw-link", click: stop }, "cancel");
+    const form = h("div", { class: "vw-prompt-edit" }, field, trace, cancel);
+    el.replaceChildren(form);
+    field.focus({ preventScroll: true });
+    field.select();
+    grow();
+
+    function grow() {
+      field.style.height = "auto";
+      field.style.height = `${field.scrollHeight + 2}px`;
+    }
+    /** @param {Event} event */
+    function submit(event) {
+      const prompt = field.value;
+      if (prompt === "") return;
+      stop(event);
+      controller.dispatch({ type: "retrace", prompt });
+    }
+    /** @param {Event} event */
+    function stop(event) {
+      event.preventDefault();
+      event.stopPropagation();
+      el.replaceChildren(bar, fold);
+      edit.focus({ preventScroll: true });
+      showFold();
+    }
+  }
+
+  function toggleFold() {
+    unfolded = !unfolded;
+    showFold();
+  }
+
+  function showFold() {
+    const height = row.scrollHeight;
+    const over = height > FOLDED_HEIGHT + 4;
+    fold.hidden = !over;
+    fold.textContent = unfolded ? "fold" : `show all ${whole(chips.length)} tokens`;
+    fold.setAttribute("aria-expanded", String(unfolded));
+    row.classList.toggle("folded", over && !unfolded);
+    if (!over || unfolded) return;
+    const chosen = chips.find((chip) => chip.classList.contains("focus"));
+    // Folded, the two rows on show are those of the focus.
+    if (chosen) row.scrollTop = Math.max(0, chosen.offsetTop + chosen.offsetHeight - FOLDED_HEIGHT);
+  }
+
+  /** @param {KeyboardEvent} event */
+  function moveAlong(event) {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    const from = chips.indexOf(/** @type {HTMLElement} */ (event.target));
+    const end = { Home: 0, End: chips.length - 1 }[event.key];
+    const next = chips[step ? from + step : (end ?? -1)];
+    if (!next || from < 0) return;
+    event.preventDefault();
+    event.stopPropagation();
+    chips[from].tabIndex = -1;
+    next.tabIndex = 0;
+    next.focus();
+  }
+
+  return { el, update, destroy: () => folding.disconnect() };
+}

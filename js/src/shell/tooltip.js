@@ -1,0 +1,100 @@
+/** What a node is, beside the pointer. Says only what is already known: it never asks the kernel. */
+
+import { knownNode, outgoingPart } from "../selectors.js";
+import { fill, h } from "./dom.js";
+import { percent } from "./format.js";
+import { KIND_WORDS, nodeTitle, rankWords, subtitle } from "./words.js";
+
+/** @import { State } from "../state.js" */
+/** @import { Node } from "../types.js" */
+
+const OFFSET = 14;
+const MARGIN = 6;
+const TOKENS = 5;
+
+/**
+ * @param {HTMLElement} root
+ */
+export function createTooltip(root) {
+  const el = h("div", { class: "vw-tooltip", role: "tooltip", hidden: true });
+  root.append(el);
+
+  /**
+   * @param {State} state
+   * @param {string} id
+   * @param {number} x In client coordinates.
+   * @param {number} y
+   */
+  function show(state, id, x, y) {
+    const node = knownNode(state, id);
+    if (!node || !state.graph) return hide();
+    if (el.dataset.of !== id || el.hidden) {
+      fill(el, contentOf(state, node));
+      el.dataset.of = id;
+      el.hidden = false;
+    }
+    place(x, y);
+  }
+
+  function hide() {
+    el.hidden = true;
+  }
+
+  /**
+   * @param {number} x
+   * @param {number} y
+   */
+  function place(x, y) {
+    const frame = root.getBoundingClientRect();
+    const { offsetWidth: width, offsetHeight: height } = el;
+    const right = x - frame.left + OFFSET;
+    const below = y - frame.top + OFFSET;
+    const left = right + width > frame.width - MARGIN ? right - width - 2 * OFFSET : right;
+    const top = below + height > frame.height - MARGIN ? below - height - 2 * OFFSET : below;
+    el.style.left = `${clamp(left, MARGIN, frame.width - width - MARGIN)}px`;
+    el.style.top = `${clamp(top, MARGIN, frame.height - height - MARGIN)}px`;
+  }
+
+  return { show, hide };
+}
+
+/**
+ * @param {State} state
+ * @param {Node} node
+ */
+function contentOf(state, node) {
+  const graph = /** @type {NonNullable<State["graph"]>} */ (state.graph);
+  const edge = outgoingPart(state, node.id);
+  const facts = subtitle(node, graph, { share: edge?.share ?? null, whole: edge?.target ?? null });
+  const tokens = node.kind === "logits" ? graph.prediction : node.top;
+  return [
+    h("p", { class: "vw-tip-title" }, nodeTitle(node, graph)),
+    h("p", { class: "vw-tip-kind" }, KIND_WORDS[node.kind]),
+    node.label !== null && h("p", { class: "vw-tip-label vw-token" }, node.label),
+    tokens.length > 0 &&
+      h(
+        "table",
+        { class: "vw-tip-tokens" },
+        tokens
+          .slice(0, TOKENS)
+          .map((token) =>
+            h(
+              "tr",
+              { class: token.id === graph.target.id ? "target" : null },
+              h("td", { class: "vw-token" }, token.text),
+              h("td", {}, percent(token.probability)),
+            ),
+          ),
+      ),
+    facts !== "" && h("p", { class: "vw-tip-facts" }, facts),
+    node.target_rank !== null &&
+      h("p", { class: "vw-tip-facts" }, `${graph.target.text}: ${rankWords(node.target_rank)} here`),
+  ];
+}
+
+/**
+ * @param {number} value
+ * @param {number} low
+ * @param {number} high
+ */
+const clamp = (value, low, high) => Math.max(low, Math.min(value, high));

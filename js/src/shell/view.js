@@ -1,0 +1,175 @@
+/** One view of a widget: puts the shell together around the stage and keeps it up to date. */
+
+import { watchTheme } from "../host-theme.js";
+import { awaitsGraph, mergedGraph, overallProgress, pendingLayers } from "../selectors.js";
+import { createStage } from "../stage/index.js";
+import { createChangeGuard, fill, h } from "./dom.js";
+import { listenToKeys } from "./keyboard.js";
+import { createPanel } from "./panel.js";
+import { createPopovers } from "./popover.js";
+import { createProblems } from "./problems.js";
+import { createPromptBar } from "./prompt-bar.js";
+import { createToolbar } from "./toolbar.js";
+import { createTooltip } from "./tooltip.js";
+
+/** @import { Controller } from "../controller.js" */
+/** @import { State } from "../state.js" */
+/** @import { StageAction } from "../types.js" */
+
+/** Below this width the panel goes under the stage. */
+const NARROW = 760;
+
+/**
+ * @param {HTMLElement} el
+ * @param {Controller} controller
+ * @returns {() => void}
+ */
+export function mountView(el, controller) {
+  const root = h("div", {
+    class: "visit-widget",
+    role: "group",
+    "aria-label": "Flow graph of a language model",
+    // JupyterLab would take the keys for its own while a cell's output has the focus.
+    "data-lm-suppress-shortcuts": "true",
+  });
+  const stageEl = h("div", { class: "vw-stage", "data-role": "stage" });
+  const placeholder = h("p", { class: "vw-placeholder", role: "status" });
+  const live = h("div", { class: "vw-offscreen", "aria-live": "polite" });
+  const progress = h("div", { class: "vw-progress", "data-role": "progress" });
+
+  const popovers = createPopovers(root);
+  const promptBar = createPromptBar(controller, popovers);
+  const toolbar = createToolbar(controller, popovers, {
+    root,
+    stage: stageEl,
+    onProblem: (message) => controller.dispatch({ type: "report", key: "view", message }),
+  });
+  const problems = createProblems(controller.dispatch);
+  const panel = createPanel(controller);
+  fill(
+    root,
+    h("header", { class: "vw-header" }, promptBar.el, toolbar.el),
+    progress,
+    problems.el,
+    h("div", { class: "vw-body" }, h("div", { class: "vw-main" }, placeholder, stageEl), panel.el),
+    live,
+  );
+  const tooltip = createTooltip(root);
+  el.append(root);
+
+  const stage = createStage(stageEl, { dispatch });
+  const stageChanged = createChangeGuard();
+  const motion = root.ownerDocument.defaultView?.matchMedia?.("(prefers-reduced-motion: reduce)");
+  /** @type {string | null} */
+  let hovered = null;
+  let width = 0;
+  let dark = false;
+  let announced = controller.getState().announcement.count;
+
+  /** @param {StageAction} action */
+  function dispatch(action) {
+    if (action.type === "hover") hover(action);
+    else controller.dispatch(action);
+  }
+
+  /** @param {{node: string | null, x: number, y: number}} action */
+  function hover({ node, x, y }) {
+    if (node === null) tooltip.hide();
+    else tooltip.show(controller.getState(), node, x, y);
+    if (hovered === node) return;
+    hovered = node;
+    updateStage(controller.getState());
+  }
+
+  /** @param {State} state */
+  function update(state) {
+    promptBar.update(state);
+    toolbar.update(state);
+    problems.update(state);
+    panel.update(state);
+    root.classList.toggle("with-panel", !panel.el.hidden);
+    showProgress(state);
+    showPlaceholder(state);
+    if (state.announcement.count !== announced) live.textContent = state.announcement.text;
+    announced = state.announcement.count;
+    updateStage(state);
+  }
+
+  /** @param {State} state */
+  function updateStage(state) {
+    const graph = mergedGraph(state);
+    // Until it is attached and laid out there is no width to draw to.
+    if (!graph || width === 0) return;
+    const { expanded, selection, measure } = state;
+    const pending = pendingLayers(state);
+    const reducedMotion = motion?.matches ?? false;
+    if (
+      !stageChanged(graph, expanded, pending, selection, hovered, measure, width, dark, reducedMotion)
+    ) {
+      return;
+    }
+    stage.update({
+      graph,
+      expanded,
+      pending,
+      selection,
+      hovered,
+      measure,
+      width,
+      dark,
+      reducedMotion,
+    });
+  }
+
+  /** @param {State} state */
+  function showProgress(state) {
+    const part = overallProgress(state);
+    const asked = [...state.asked.map((layer) => `layer ${layer}`)];
+    const busy = awaitsGraph(state) || asked.length > 0 || part !== null;
+    root.classList.toggle("busy", busy);
+    root.setAttribute("aria-busy", String(busy));
+    progress.classList.toggle("known", part !== null);
+    const done = part && part.total > 0 ? part.done / part.total : 0;
+    progress.style.setProperty("--vw-part", String(done));
+  }
+
+  /** @param {State} state */
+  function showPlaceholder({ graph, status }) {
+    placeholder.hidden = graph !== null;
+    stageEl.hidden = graph === null;
+    if (status.state === "busy") placeholder.textContent = status.message || "Tracing the prompt…";
+    else placeholder.textContent = "Nothing has been traced yet.";
+  }
+
+  const sizing = new ResizeObserver(() => {
+    root.classList.toggle("narrow", root.clientWidth > 0 && root.clientWidth < NARROW);
+    const now = Math.floor(stageEl.clientWidth);
+    if (now === 0 || now === width) return;
+    width = now;
+    updateStage(controller.getState());
+  });
+  sizing.observe(root);
+  sizing.observe(stageEl);
+
+  const stopTheme = watchTheme(root, (isDark) => {
+    dark = isDark;
+    root.classList.toggle("dark", dark);
+    updateStage(controller.getState());
+  });
+  const stopKeys = listenToKeys(root, controller, popovers);
+  const hideTooltip = () => hover({ node: null, x: 0, y: 0 });
+  stageEl.addEventListener("pointerleave", hideTooltip);
+  const unsubscribe = controller.subscribe(update);
+  update(controller.getState());
+
+  return () => {
+    unsubscribe();
+    stopKeys();
+    stopTheme();
+    sizing.disconnect();
+    promptBar.destroy();
+    popovers.destroy();
+    stage.destroy();
+    root.remove();
+  };
+}

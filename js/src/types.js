@@ -1,0 +1,201 @@
+/**
+ * The shapes that travel between kernel and browser (docs/protocol.md), and those that the front
+ * end's own pieces hand to each other. Types only: nothing here exists at run time.
+ */
+
+/**
+ * @typedef {"share" | "logit" | "norm" | "proximity"} Measure
+ *
+ * @typedef {"embed" | "residual" | "norm" | "query" | "key" | "value" | "head" | "row" |
+ *   "attention" | "neuron_key" | "neuron" | "expert" | "mlp" | "bias" | "rest" | "logits"} NodeKind
+ *
+ * @typedef {"residual" | "write" | "part" | "split" | "read" | "score" | "weight" |
+ *   "activation"} EdgeKind
+ */
+
+/**
+ * @typedef {object} Token A token as a person reads it, and its number in the vocabulary.
+ * @property {number} id
+ * @property {string} text
+ *
+ * @typedef {Token & {position: number}} PromptToken
+ * @typedef {Token & {probability: number, logit?: number}} RankedToken
+ * @typedef {Token & {logit: number, probability: number, rank: number}} Target
+ */
+
+/**
+ * @typedef {object} Node
+ * @property {string} id
+ * @property {NodeKind} kind
+ * @property {number | null} layer
+ * @property {number} position
+ * @property {number | null} head
+ * @property {number | null} source Position that a memory was left by.
+ * @property {number | null} neuron
+ * @property {string | null} label
+ * @property {RankedToken[]} top
+ * @property {RankedToken[]} bottom
+ * @property {number | null} target_probability
+ * @property {number | null} target_rank
+ * @property {number | null} norm
+ * @property {number | null} logit
+ * @property {number | null} activation
+ * @property {number | null} weight
+ * @property {number | null} score
+ * @property {{of: string, count: number} | null} rest
+ */
+
+/**
+ * @typedef {object} Edge
+ * @property {string} source
+ * @property {string} target
+ * @property {EdgeKind} kind
+ * @property {number | null} share
+ * @property {number | null} logit
+ * @property {number | null} norm
+ * @property {number | null} proximity
+ * @property {number | null} value
+ */
+
+/**
+ * @typedef {object} ModelFacts
+ * @property {string} name
+ * @property {string} type
+ * @property {number} n_layers
+ * @property {number} n_heads
+ * @property {number} d_model
+ * @property {number} d_mlp
+ * @property {number} n_vocab
+ */
+
+/**
+ * @typedef {object} FlowGraph
+ * @property {number} version
+ * @property {number} revision Grows with every new graph of a widget.
+ * @property {ModelFacts} model
+ * @property {string} prompt
+ * @property {PromptToken[]} tokens
+ * @property {number} position The focus: whose computation this is.
+ * @property {Target} target
+ * @property {Target | null} foil
+ * @property {Measure} measure
+ * @property {Record<string, number | null>} keep
+ * @property {number[]} layers Layers whose block graph is included.
+ * @property {RankedToken[]} prediction
+ * @property {Node[]} nodes
+ * @property {Edge[]} edges
+ */
+
+/**
+ * @typedef {object} Block The block graph of one layer: the reply to `expand`.
+ * @property {number} layer
+ * @property {number} revision
+ * @property {Node[]} nodes
+ * @property {Edge[]} edges
+ */
+
+/**
+ * @typedef {object} DetailFacts What `project` adds to a node.
+ * @property {number | null} share
+ * @property {string | null} whole
+ * @property {{probability: number, rank: number} | null} target
+ * @property {{probability: number, rank: number} | null} foil
+ * @property {number[] | null} attention
+ * @property {{position: number, weight: number, logit: number | null}[] | null} sources
+ * @property {{top: RankedToken[], bottom: RankedToken[]} | null} reads
+ *
+ * @typedef {Node & DetailFacts} Detail
+ */
+
+/**
+ * @typedef {object} Status
+ * @property {"ready" | "busy" | "error"} state
+ * @property {string | null} message
+ * @property {number | null} max_error Largest relative error that the audit found.
+ * @property {boolean | null} exact
+ */
+
+/**
+ * @typedef {object} Traits
+ * @property {string} prompt
+ * @property {number} focus
+ * @property {{id: number, text?: string} | null} target
+ * @property {{id: number, text?: string} | null} foil
+ * @property {FlowGraph | Record<string, never>} graph
+ * @property {number[]} expanded
+ * @property {string[]} selection
+ * @property {Measure} measure
+ * @property {Record<string, number | null>} keep
+ * @property {Status} status
+ *
+ * @typedef {keyof Traits} TraitName
+ */
+
+/**
+ * @typedef {object} RequestEnvelope
+ * @property {"visit-request"} kind
+ * @property {string} id
+ * @property {string} method
+ * @property {Record<string, unknown>} params
+ *
+ * @typedef {{kind: "visit-cancel", id: string}} CancelEnvelope
+ * @typedef {{kind: "visit-response", id: string, ok: true, result: any}} SuccessEnvelope
+ * @typedef {{kind: "visit-response", id: string, ok: false,
+ *   error: {type: string, message: string}}} FailureEnvelope
+ * @typedef {{kind: "visit-progress", id: string, done: number, total: number}} ProgressEnvelope
+ *
+ * @typedef {SuccessEnvelope | FailureEnvelope | ProgressEnvelope} IncomingEnvelope
+ * @typedef {RequestEnvelope | CancelEnvelope} OutgoingEnvelope
+ */
+
+/**
+ * @typedef {object} RequestOptions
+ * @property {(done: number, total: number) => void} [onProgress]
+ * @property {(silent: boolean) => void} [onSilence] Told when the kernel has not answered for long,
+ *   and again when it does.
+ * @property {AbortSignal} [signal]
+ */
+
+/**
+ * @typedef {object} Host Where traits live and requests go: a kernel, a page's data, or a test.
+ * @property {<K extends TraitName>(name: K) => Traits[K]} get
+ * @property {<K extends TraitName>(name: K, value: Traits[K]) => boolean} set False where it could
+ *   not be handed on: nobody is there to act on it.
+ * @property {(names: TraitName[], listener: (name: TraitName) => void) => () => void} onChange
+ * @property {(method: string, params: Record<string, unknown>, options?: RequestOptions) =>
+ *   Promise<any>} request
+ * @property {boolean} live Whether a kernel stands behind it that can compute what is missing.
+ */
+
+/**
+ * @typedef {object} StageView What the shell hands to the stage on every update.
+ * @property {FlowGraph} graph The overview and the blocks of the expanded layers, merged.
+ * @property {number[]} expanded
+ * @property {number[]} pending Expanded layers whose block has not arrived yet.
+ * @property {string[]} selection
+ * @property {string | null} hovered
+ * @property {Measure} measure
+ * @property {number} width
+ * @property {boolean} dark
+ * @property {boolean} reducedMotion
+ *
+ * @typedef {{type: "select", nodes: string[], additive?: boolean} |
+ *   {type: "toggle-layer", layer: number} |
+ *   {type: "close-layer", layer: number} |
+ *   {type: "hover", node: string | null, x: number, y: number} |
+ *   {type: "set-target", id: number} |
+ *   {type: "announce", text: string}} StageAction
+ *
+ * @typedef {object} Stage
+ * @property {(view: StageView) => void} update
+ * @property {() => void} destroy
+ */
+
+/**
+ * @typedef {object} StandaloneData
+ * @property {Partial<Traits>} traits
+ * @property {Record<string, Block>} [expand]
+ * @property {Record<string, Detail>} [project]
+ */
+
+export {};

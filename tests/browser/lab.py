@@ -1,0 +1,115 @@
+"""A real JupyterLab server on a free port, with settings of its own and nothing from the user's."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+
+# No question about news, no look for updates, no box that covers the notebook.
+SETTINGS = {
+    "@jupyterlab/apputils-extension/notification": {
+        "fetchNews": "false",
+        "checkForUpdates": False,
+        "doNotDisturbMode": True,
+    },
+    "@jupyterlab/notebook-extension/tracker": {
+        "recordTiming": False,
+        "autoStartDefaultKernel": True,
+    },
+}
+
+
+@contextmanager
+def jupyter_lab(folder: Path, workplace: Path, dark: bool = False) -> Iterator[str]:
+    """Serves `folder`; gives the address to open, with its token.
+
+    Args:
+        folder: Where the notebooks are.
+        workplace: An empty folder for the server's settings, log and run time files.
+        dark: Whether the Lab is in its dark theme.
+    """
+    token = secrets.token_hex(16)
+    port = free_port()
+    with (workplace / "server.log").open("w") as log:
+        server = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "jupyterlab"),
+                "--no-browser",
+                "--allow-root",
+                f"--ServerApp.port={port}",
+                "--ServerApp.port_retries=0",
+                f"--IdentityProvider.token={token}",
+                f"--ServerApp.root_dir={folder}",
+                "--LabApp.expose_app_in_browser=True",
+                "--LabApp.news_url=None",
+                "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+            ],
+            env=environment(workplace, dark),
+            stdout=log,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        wait_for(f"http://127.0.0.1:{port}/api?token={token}", server, workplace / "server.log")
+        yield f"http://127.0.0.1:{port}/lab/tree/{{notebook}}?token={token}&reset"
+    finally:
+        stop(server)
+
+
+def environment(workplace: Path, dark: bool) -> dict[str, str]:
+    """This process's environment, with Jupyter's folders moved into `workplace`."""
+    theme = "JupyterLab Dark" if dark else "JupyterLab Light"
+    settings = SETTINGS | {"@jupyterlab/apputils-extension/themes": {"theme": theme}}
+    for plugin, values in settings.items():
+        file = workplace / "settings" / f"{plugin}.jupyterlab-settings"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(values), encoding="utf-8")
+    return os.environ | {
+        "JUPYTERLAB_SETTINGS_DIR": str(workplace / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(workplace / "workspaces"),
+        "JUPYTER_CONFIG_DIR": str(workplace / "config"),
+        "JUPYTER_DATA_DIR": str(workplace / "data"),
+        "JUPYTER_RUNTIME_DIR": str(workplace / "runtime"),
+        "IPYTHONDIR": str(workplace / "ipython"),
+        "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
+    }
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(address: str, server: subprocess.Popen, log: Path, seconds: float = 60) -> None:
+    """Waits until the server answers; fails with its log if it stops or takes too long."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and server.poll() is None:
+        try:
+            with urllib.request.urlopen(address, timeout=5):
+                return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.2)
+    raise RuntimeError(f"JupyterLab did not start:\n{log.read_text()[-3000:]}")
+
+
+def stop(server: subprocess.Popen) -> None:
+    """Ends the server, which ends its kernels."""
+    server.terminate()
+    try:
+        server.wait(timeout=20)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()

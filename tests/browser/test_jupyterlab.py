@@ -1,0 +1,94 @@
+"""The quickstart in a real JupyterLab: real kernel, real model, real clicks."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from time import perf_counter
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.lab import jupyter_lab
+
+QUICKSTART = Path(__file__).parents[2] / "notebooks" / "quickstart.ipynb"
+LAYER = 20
+
+pytestmark = [pytest.mark.demo, pytest.mark.slow]
+
+
+def run_command(page: Page, command: str) -> None:
+    """Runs one of JupyterLab's own commands, and waits until it is done."""
+    page.evaluate("(command) => window.jupyterapp.commands.execute(command)", command)
+
+
+def run_new_cell(page: Page, source: str) -> str:
+    """Adds a cell at the end, runs it, and gives what it printed."""
+    page.evaluate(
+        """async (source) => {
+            const { commands, shell } = window.jupyterapp;
+            const notebook = shell.currentWidget.content;
+            notebook.activeCellIndex = notebook.widgets.length - 1;
+            await commands.execute("notebook:insert-cell-below");
+            notebook.activeCell.model.sharedModel.setSource(source);
+            await commands.execute("notebook:run-cell");
+        }""",
+        source,
+    )
+    return page.evaluate(
+        """() => {
+            const cells = window.jupyterapp.shell.currentWidget.content.model.cells;
+            return cells.get(cells.length - 1).toJSON().outputs.map((o) => o.text ?? "").join("");
+        }"""
+    )
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_quickstart_from_first_cell_to_selection(new_page, screenshot, tmp_path, demo, theme):
+    folder, workplace = tmp_path / "notebooks", tmp_path / "jupyter"
+    folder.mkdir()
+    workplace.mkdir()
+    shutil.copy(QUICKSTART, folder)
+    with jupyter_lab(folder, workplace, dark=theme == "dark") as address:
+        page = new_page(viewport={"width": 1440, "height": 1000})
+        page.set_default_timeout(90_000)
+        page.goto(address.format(notebook="quickstart.ipynb"))
+        page.get_by_text("How does a language model come up").wait_for()
+        page.wait_for_function(
+            "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
+            " === 'idle'"
+        )
+        start = perf_counter()
+        run_command(page, "notebook:run-all-cells")
+
+        widget = page.locator(".visit-widget").first
+        widget.scroll_into_view_if_needed()
+        layer = widget.locator(f'[data-role="layer"][data-layer="{LAYER}"]')
+        expect(layer).to_be_visible(timeout=90_000)
+        print(f"JupyterLab, {theme}: the first graph after {perf_counter() - start:.1f} s")
+        if theme == "dark":
+            expect(widget).to_have_class(re.compile(r"\bdark\b"))
+        expect(
+            widget.locator('[data-node="L23.H4"]').first
+        ).to_be_visible()  # opened by the notebook
+        screenshot(page, f"lab-{theme}-first")
+
+        start = perf_counter()
+        layer.click()
+        heads = widget.locator(f'[data-kind="head"][data-layer="{LAYER}"]')
+        expect(heads.first).to_be_visible()
+        print(f"JupyterLab, {theme}: layer {LAYER} opened after {perf_counter() - start:.2f} s")
+
+        head_id = heads.first.get_attribute("data-node")
+        heads.first.click()
+        panel = widget.locator('[data-role="panel"]')
+        number = head_id.partition(".H")[2]
+        expect(panel).to_contain_text(
+            re.compile(rf"layer {LAYER}\b.*head {number}\b", re.IGNORECASE | re.DOTALL)
+        )
+        expect(panel).to_contain_text(re.compile(r"\d%"))
+        screenshot(page, f"lab-{theme}-open")
+
+        assert run_new_cell(page, "print(widget.selection)").strip() == f"['{head_id}']"
+        assert LAYER in eval(run_new_cell(page, "print(widget.expanded)"))

@@ -1,0 +1,87 @@
+"""What every test may ask for: the demo model, and a tiny model with its tokenizer in a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+# Before transformers is imported: no test may reach for the network.
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+import pytest
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+DEMO_PROMPT = "The capital of Japan is the city of"
+TINY_WORDS = ("the", "cat", "sat", "on", "a", "mat", "dog", "ran", "to", "city", "red", "blue")
+
+
+@pytest.fixture(scope="session")
+def demo() -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """The demo model and its tokenizer, from the user's cache."""
+    from visit_widget.model.demo import load_demo
+
+    return load_demo()
+
+
+@pytest.fixture(scope="session")
+def make_tiny() -> Callable[..., tuple[PreTrainedModel, PreTrainedTokenizerBase]]:
+    """Builds a random two-layer model ("gpt2" or "llama") with a tokenizer of a few words."""
+    return build_tiny
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a saved tiny Llama and its tokenizer, as `--model PATH` takes it."""
+    folder = tmp_path_factory.mktemp("tiny-llama")
+    model, tokenizer = build_tiny("llama")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+def build_tiny(family: str = "llama") -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+
+    tokenizer = word_tokenizer()
+    torch.manual_seed(0)
+    if family == "gpt2":
+        config = GPT2Config(
+            vocab_size=len(tokenizer), n_positions=32, n_embd=16, n_layer=2, n_head=2
+        )
+        return GPT2LMHeadModel(config).eval(), tokenizer
+    llama = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        intermediate_size=24,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=32,
+    )
+    return LlamaForCausalLM(llama).eval(), tokenizer
+
+
+def word_tokenizer() -> PreTrainedTokenizerBase:
+    """A byte-level tokenizer that knows whole words with their leading space, as GPT-2's does."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+    from transformers import PreTrainedTokenizerFast
+
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        special_tokens=["<|end|>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    sentences = [" ".join(TINY_WORDS), *(f" {word}" for word in TINY_WORDS)] * 4
+    tokenizer.train_from_iterator(sentences, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer, bos_token="<|end|>", eos_token="<|end|>"
+    )

@@ -1,0 +1,56 @@
+"""visit_widget: one forward pass of a language model as an interactive flow graph, inline in a notebook.
+
+    import visit_widget as vw
+    model, tokenizer = vw.load_demo()
+    vw.visit(model, tokenizer, "The capital of Japan is the city of")
+
+It implements VISIT (Katz & Belinkov, Findings of EMNLP 2023, arXiv 2305.13417) with exact numbers.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+__version__ = "0.1.0"
+
+# Imported on first use: torch and transformers take seconds, and `visit-widget --help` should not.
+_HOME = {
+    "Anatomy": ".model",
+    "Audit": ".trace",
+    "BlockAnatomy": ".model",
+    "FlowGraph": ".flow",
+    "Keep": ".flow",
+    "LogitLens": ".lens",
+    "Trace": ".trace",
+    "UnsupportedModelError": ".model",
+    "VisitError": ".model",
+    "VisitWidget": ".widget",
+    "load_demo": ".model.demo",
+    "trace": ".trace",
+    "visit": ".widget",
+}
+
+__all__ = sorted(_HOME)
+
+if TYPE_CHECKING:
+    from .flow import FlowGraph, Keep
+    from .lens import LogitLens
+    from .model import Anatomy, BlockAnatomy, UnsupportedModelError, VisitError
+    from .model.demo import load_demo
+    from .trace import Audit, Trace, trace
+    from .widget import VisitWidget, visit
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    home = import_module(_HOME[name], __name__)
+    # The package `trace` is callable and stands for its function.
+    value = home if name == "trace" else getattr(home, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,99 @@
+"""Everything a panel shows of one node."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from ..lens import Projection
+from ..model import VisitError
+from .build import Painter
+from .sheet import Sheet
+
+N_TOKENS, N_SOURCES = 10, 8
+
+
+def details(painter: Painter, node_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """{node id: detail}; the fields of a detail are in docs/protocol.md.
+
+    Args:
+        painter: holds the sheets that the nodes are on; a layer that was not drawn yet is drawn.
+        node_ids: nodes of the overview or of any layer.
+
+    Raises:
+        VisitError: a node does not exist in this graph.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    on_sheet: dict[int, tuple[Sheet, list[str]]] = {}
+    for node_id in node_ids:
+        sheet = sheet_of(painter, node_id)
+        on_sheet.setdefault(id(sheet), (sheet, []))[1].append(node_id)
+    for sheet, ids in on_sheet.values():
+        drawn = [i for i in ids if i in sheet.vectors]
+        keys = [f"{i}.key" for i in drawn if f"{i}.key" in sheet.vectors]
+        seen = dict(zip(drawn + keys, _readings(sheet, sheet.project(drawn + keys, N_TOKENS, N_TOKENS))))
+        for node_id in ids:
+            found[node_id] = _detail(painter, sheet, node_id, seen)
+    return {i: found[i] for i in node_ids}
+
+
+def sheet_of(painter: Painter, node_id: str) -> Sheet:
+    """The sheet a node is on; its layer is drawn if it was not."""
+    if "overview" not in painter.sheets:
+        painter.overview()
+    if node_id in painter.sheets["overview"].nodes:
+        return painter.sheets["overview"]
+    match = re.match(r"L(\d+)\.", node_id)
+    if match:
+        layer = painter.trace.layer(int(match[1]))
+        if layer not in painter.sheets:
+            painter.block(layer)
+        if node_id in painter.sheets[layer].nodes:
+            return painter.sheets[layer]
+    raise VisitError(f"Node {node_id!r} is not drawn: pruning left it out, or there is none. Keep more with vw.Keep.")
+
+
+def _readings(sheet: Sheet, projection: Projection) -> list[dict[str, Any]]:
+    tops = sheet.tokens(projection.top_ids, projection.top_probabilities)
+    bottoms = sheet.tokens(projection.bottom_ids, projection.bottom_probabilities)
+    for rows, logits in ((tops, projection.top_logits), (bottoms, projection.bottom_logits)):
+        for row, values in zip(rows, logits.tolist()):
+            for token, value in zip(row, values):
+                token["logit"] = value
+    probabilities, ranks = projection.target_probabilities.tolist(), projection.target_ranks.tolist()
+    return [
+        {"top": top, "bottom": bottom, "followed": [{"probability": p, "rank": r} for p, r in zip(ps, rs)]}
+        for top, bottom, ps, rs in zip(tops, bottoms, probabilities, ranks)
+    ]
+
+
+def _detail(painter: Painter, sheet: Sheet, node_id: str, seen: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    node = sheet.nodes[node_id]
+    detail = asdict(node)
+    reading = seen.get(node_id)
+    edge = sheet.edge_out_of(node_id)
+    detail.update(share=None, whole=None, target=None, foil=None, attention=None, sources=None, reads=None)
+    if edge is not None:
+        detail.update(share=edge.share, whole=edge.target)
+    if reading is not None:
+        followed = reading["followed"]
+        detail.update(top=reading["top"], bottom=reading["bottom"], target=followed[0])
+        detail["foil"] = followed[1] if len(followed) > 1 else None
+    key = seen.get(f"{node_id}.key")
+    if key is not None:
+        detail["reads"] = {"top": key["top"], "bottom": key["bottom"]}
+    if node.kind in ("head", "query") and node.head is not None and node.layer is not None:
+        row = painter.trace.attention_row(node.layer, painter.position)
+        detail["attention"] = row.weights[node.head].tolist()
+        logits = row.along(painter.read.direction)[node.head]
+        strongest = logits.abs().topk(min(N_SOURCES, int((logits != 0).sum()))).indices
+        weights = row.weights[node.head]
+        detail["sources"] = [
+            {"position": int(j), "weight": float(weights[j]), "logit": float(logits[j])}
+            for j in torch.as_tensor(strongest)
+        ]
+    return detail

@@ -1,0 +1,169 @@
+"""The flow graph as plain data. `docs/protocol.md` says what every field means; `docs/schema.json` is its schema."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
+from typing import Any
+
+from ..model import VisitError
+
+VERSION = 1
+MEASURES = ("share", "logit", "norm", "proximity")
+
+
+@dataclass(frozen=True)
+class Node:
+    """One node. Fields that a kind has no use for are None.
+
+    Attributes:
+        id: stable public name, such as ``L23.H4``.
+        kind: residual, head, query, key, value, neuron, …
+        layer, head, source, neuron: where it sits; `source` is the position that a memory was left at.
+        position: the position whose computation it is part of.
+        label: the token it projects to, as a person reads it.
+        top, bottom: the tokens it writes most and least: dicts of id, text, probability.
+        target_probability, target_rank: of the target in this node's own projection.
+        norm: length of its vector.
+        logit: what it adds to the target's logit (target − foil with a foil).
+        activation: of a neuron, or of a W_O row's input.
+        weight: attention weight of a memory.
+        score: a memory's score before the softmax.
+        rest: of a rest node, {"of": kind, "count": how many parts it sums}.
+    """
+
+    id: str
+    kind: str
+    position: int
+    layer: int | None = None
+    head: int | None = None
+    source: int | None = None
+    neuron: int | None = None
+    label: str | None = None
+    top: list[dict[str, Any]] = field(default_factory=list)
+    bottom: list[dict[str, Any]] = field(default_factory=list)
+    target_probability: float | None = None
+    target_rank: int | None = None
+    norm: float | None = None
+    logit: float | None = None
+    activation: float | None = None
+    weight: float | None = None
+    score: float | None = None
+    rest: dict[str, Any] | None = None
+
+
+@dataclass(frozen=True)
+class Edge:
+    """One ribbon.
+
+    Attributes:
+        source, target: node ids.
+        kind: residual, write, part, split, read, score, weight or activation.
+        share: ⟨part, whole⟩ / ⟨whole, whole⟩, signed; the shares into a node sum to 1.
+        logit: what it adds to the target's logit; the logits into a node sum to the node's.
+        norm: the part's length.
+        proximity: max(‖w‖₁ − ‖w − p‖₁, 0), normalised over the parts drawn (Ferrando & Voita 2024).
+        value: score, attention weight or activation, on the edges that carry one.
+    """
+
+    source: str
+    target: str
+    kind: str
+    share: float | None = None
+    logit: float | None = None
+    norm: float | None = None
+    proximity: float | None = None
+    value: float | None = None
+
+
+@dataclass(frozen=True)
+class FlowGraph:
+    """A pruned flow graph: nodes, edges and what they are about.
+
+    Attributes:
+        model: name, type and sizes.
+        prompt: the prompt's text.
+        tokens: position, id and text of each token.
+        position: the focus.
+        target, foil: id, text, logit, probability and rank in the model's own prediction; foil may be None.
+        measure: what pruned the graph.
+        keep: the pruning counts.
+        layers: layers whose block graph is included.
+        prediction: the model's likeliest next tokens at the focus.
+        nodes, edges: the graph.
+    """
+
+    model: dict[str, Any]
+    prompt: str
+    tokens: list[dict[str, Any]]
+    position: int
+    target: dict[str, Any]
+    foil: dict[str, Any] | None
+    measure: str
+    keep: dict[str, Any]
+    layers: list[int]
+    prediction: list[dict[str, Any]]
+    nodes: list[Node]
+    edges: list[Edge]
+    version: int = VERSION
+
+    @cached_property
+    def _by_id(self) -> dict[str, Node]:
+        return {n.id: n for n in self.nodes}
+
+    def node(self, node_id: str) -> Node:
+        """The node of this id.
+
+        Raises:
+            VisitError: it is not in the graph.
+        """
+        try:
+            return self._by_id[node_id]
+        except KeyError:
+            raise VisitError(
+                f"Node {node_id!r} is not in this graph: open its layer with layers=[…], or keep more with vw.Keep."
+            ) from None
+
+    def __contains__(self, node_id: str) -> bool:
+        return node_id in self._by_id
+
+    def into(self, node_id: str) -> list[Edge]:
+        """The edges that flow into a node."""
+        return [e for e in self.edges if e.target == node_id]
+
+    def out_of(self, node_id: str) -> list[Edge]:
+        """The edges that flow out of a node."""
+        return [e for e in self.edges if e.source == node_id]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, as docs/schema.json describes it."""
+        return asdict(self)
+
+    def to_json(self, indent: int | None = None) -> str:
+        """The graph as JSON text; `from_json` gives it back."""
+        return json.dumps(self.to_dict(), ensure_ascii=False, indent=indent, allow_nan=False)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> FlowGraph:
+        """From plain data.
+
+        Raises:
+            VisitError: it is no flow graph, or one of another version.
+        """
+        version = data.get("version") if isinstance(data, dict) else None
+        if version != VERSION:
+            raise VisitError(f"This is a flow graph of version {version!r}; this package reads version {VERSION}.")
+        known = {f.name for f in fields(cls)}
+        missing = sorted(known - set(data))
+        if missing:
+            raise VisitError(f"This flow graph has no {missing[0]!r}: it was cut, or made by something else.")
+        values = {k: v for k, v in data.items() if k in known}
+        values["nodes"] = [Node(**n) for n in data["nodes"]]
+        values["edges"] = [Edge(**e) for e in data["edges"]]
+        return cls(**values)
+
+    @classmethod
+    def from_json(cls, text: str) -> FlowGraph:
+        """From JSON text that `to_json` wrote."""
+        return cls.from_dict(json.loads(text))

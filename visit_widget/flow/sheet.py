@@ -1,0 +1,151 @@
+"""A sheet on which a flow graph is drawn up: vectors first, labels for all of them at once, then plain nodes.
+
+Projecting to the vocabulary is what costs; a sheet gathers every vector and asks the lens once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..lens import LogitLens, Projection
+from ..model.tokens import token_texts
+from ..trace import Trace
+from ..trace.logit import LogitDirection
+from .graph import Edge, Node
+from .keep import Keep
+
+N_TOP, N_BOTTOM = 5, 3
+
+
+class Sheet:
+    """Where the nodes and edges of one graph, or of one more layer of it, are gathered.
+
+    Args:
+        trace: the traced pass.
+        lens: labels the vectors.
+        position: the focus, from 0.
+        target, foil: token ids.
+        read: how the target's logit (minus the foil's) reads the stream at the focus.
+        keep: what pruning keeps.
+        measure: what it ranks by.
+
+    Attributes:
+        vectors: {node id: (d_model,)} what each node's label is read from.
+    """
+
+    def __init__(
+        self,
+        trace: Trace,
+        lens: LogitLens,
+        position: int,
+        target: int,
+        foil: int | None,
+        read: LogitDirection,
+        keep: Keep,
+        measure: str,
+    ) -> None:
+        self.trace, self.lens, self.position = trace, lens, position
+        self.target, self.foil, self.read = target, foil, read
+        self.keep, self.measure = keep, measure
+        self.vectors: dict[str, Tensor] = {}
+        self._nodes: dict[str, Node] = {}
+        self._edges: list[Edge] = []
+
+    def node(self, node_id: str, kind: str, vector: Tensor, *, writes: bool = True, **more: Any) -> str:
+        """Add a node; `writes` says that its vector is a summand of the stream, so that it has a logit."""
+        self.vectors[node_id] = vector
+        if writes and "logit" not in more:
+            more["logit"] = float(vector @ self.read.direction)
+        self._nodes[node_id] = Node(node_id, kind, self.position, norm=float(vector.norm()), **more)
+        return node_id
+
+    def constant(self, node_id: str, target: str, logit: float) -> None:
+        """Add a node that is no vector of the stream but adds to the logit: a bias after the last stream."""
+        self._nodes[node_id] = Node(node_id, "bias", self.position, logit=logit)
+        self._edges.append(Edge(node_id, target, "part", logit=logit))
+
+    def edge(self, source: str, target: str, kind: str, value: float | None = None) -> None:
+        """Add an edge that carries no summand."""
+        self._edges.append(Edge(source, target, kind, value=value))
+
+    def flow(self, target: str, whole: Tensor, parts: Sequence[tuple[str, Tensor, str]]) -> None:
+        """Add the edges of a whole's parts, which sum to it: (source id, part, edge kind) each."""
+        vectors = torch.stack([p for _, p, _ in parts])
+        measured = measures(vectors, whole, self.read.direction)
+        for row, (source, _, kind) in zip(zip(*(m.tolist() for m in measured)), parts):
+            share, logit, norm, proximity = row
+            self._edges.append(Edge(source, target, kind, share, logit, norm, proximity))
+
+    def rank(self, parts: Tensor, whole: Tensor) -> Tensor:
+        """(n,) the chosen measure of parts of shape (n, d_model), for pruning."""
+        at = ("share", "logit", "norm", "proximity").index(self.measure)
+        return measures(parts, whole, self.read.direction)[at]
+
+    def finish(self) -> tuple[list[Node], list[Edge]]:
+        """Label every node, in one projection; returns the nodes and edges."""
+        projection = self.project(list(self.vectors), N_TOP, N_BOTTOM)
+        tops = self.tokens(projection.top_ids, projection.top_probabilities)
+        bottoms = self.tokens(projection.bottom_ids, projection.bottom_probabilities)
+        probabilities = projection.target_probabilities[:, 0].tolist()
+        ranks = projection.target_ranks[:, 0].tolist()
+        for node_id, top, bottom, probability, rank in zip(self.vectors, tops, bottoms, probabilities, ranks):
+            self._nodes[node_id] = replace(
+                self._nodes[node_id],
+                label=top[0]["text"],
+                top=top,
+                bottom=bottom,
+                target_probability=probability,
+                target_rank=rank,
+            )
+        return list(self._nodes.values()), self._edges
+
+    @property
+    def nodes(self) -> dict[str, Node]:
+        """The nodes so far, by id; labelled once the sheet is finished."""
+        return self._nodes
+
+    def edge_out_of(self, node_id: str) -> Edge | None:
+        """The edge by which a node flows into its whole, if it has one."""
+        return next((e for e in self._edges if e.source == node_id and e.share is not None), None)
+
+    def project(self, node_ids: Sequence[str], k: int, bottom: int) -> Projection:
+        """The lens's reading of nodes; vectors that are the same tensor are projected once."""
+        place: dict[int, int] = {}
+        order = []
+        for node_id in node_ids:
+            vector = self.vectors[node_id]
+            if id(vector) not in place:
+                place[id(vector)] = len(order)
+                order.append(vector)
+        targets = [self.target] if self.foil is None else [self.target, self.foil]
+        vectors = torch.stack(order) if order else self.read.direction.new_zeros(0, self.trace.d_model)
+        found = self.lens.project(vectors, k, bottom, targets)
+        rows = torch.tensor([place[id(self.vectors[i])] for i in node_ids], dtype=torch.long, device=self.lens.device)
+        return Projection(*(column[rows] for column in vars(found).values()))
+
+    def tokens(self, ids: Tensor, probabilities: Tensor) -> list[list[dict[str, Any]]]:
+        """(n, k) token ids and probabilities as n lists of {id, text, probability}."""
+        k = ids.shape[1]
+        flat = ids.flatten().tolist()
+        unique = sorted(set(flat))
+        texts = dict(zip(unique, token_texts(self.trace.tokenizer, unique)))
+        cells = [
+            {"id": i, "text": texts[i], "probability": p} for i, p in zip(flat, probabilities.flatten().tolist())
+        ]
+        return [cells[n * k : (n + 1) * k] for n in range(ids.shape[0])]
+
+
+def measures(parts: Tensor, whole: Tensor, direction: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """share, logit, norm and proximity, each (n,), of parts (n, d_model) of a whole (d_model,).
+
+    Proximity is Ferrando & Voita's (2024): max(‖w‖₁ − ‖w − p‖₁, 0), normalised to sum to 1 over these parts.
+    """
+    square = (whole @ whole).clamp_min(torch.finfo(whole.dtype).tiny)
+    near = (whole.abs().sum() - (whole - parts).abs().sum(-1)).clamp_min(0)
+    total = near.sum().clamp_min(torch.finfo(whole.dtype).tiny)
+    return parts @ whole / square, parts @ direction, parts.norm(dim=-1), near / total

@@ -1,0 +1,172 @@
+"""The logit lens: what a vector of the residual stream would say if the model stopped there.
+
+    lens(x) = U · N_f(x) + b
+
+Source: nostalgebraist (2020), "interpreting GPT: the logit lens"; Katz & Belinkov (2023) read every part of a block
+with it. Two readings of the final norm are offered:
+
+- ``norm="own"``: N_f is computed on the vector itself. VISIT's reading, and the one for labels: the vector's direction
+  alone decides, whatever its length.
+- ``norm="stream"``: the scale of N_f is frozen at that of a given stream, and constants are left out. The logits of
+  parts then add up to those of their sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ..model import Anatomy, VisitError, anatomy_of
+from ..model.norms import Norm
+
+NormReading = Literal["own", "stream"]
+
+
+@dataclass(frozen=True)
+class Projection:
+    """What a lens says of n vectors.
+
+    Attributes:
+        top_ids: (n, k) the tokens that each vector writes most, best first.
+        top_logits, top_probabilities: (n, k).
+        bottom_ids: (n, k_bottom) the tokens that it writes least, least first.
+        bottom_logits, bottom_probabilities: (n, k_bottom).
+        target_logits, target_probabilities: (n, n_targets) of the tokens asked for.
+        target_ranks: (n, n_targets) 1 for the most likely token.
+    """
+
+    top_ids: Tensor
+    top_logits: Tensor
+    top_probabilities: Tensor
+    bottom_ids: Tensor
+    bottom_logits: Tensor
+    bottom_probabilities: Tensor
+    target_logits: Tensor
+    target_probabilities: Tensor
+    target_ranks: Tensor
+
+
+class LogitLens:
+    """Projects vectors of the residual stream to the vocabulary.
+
+    Arithmetic is in float32 at least, also for half-precision weights.
+
+    Args:
+        model: a decoder of `transformers`.
+        anatomy: where the model keeps its parts, when that cannot be found.
+        memory: bytes that the logits of one chunk may take.
+
+    Example:
+        >>> lens = LogitLens(model)
+        >>> lens.project(trace.residual(20), k=5).top_ids.shape
+        torch.Size([8, 5])
+    """
+
+    def __init__(self, model: PreTrainedModel, anatomy: Anatomy | None = None, memory: int = 2**28) -> None:
+        self.anatomy = anatomy or anatomy_of(model)
+        self.n_vocab, self.d_model = self.anatomy.n_vocab, self.anatomy.d_model
+        self.memory = memory
+        self.softcap: float | None = getattr(model.config, "final_logit_softcapping", None)
+        head = self.anatomy.unembedding
+        weight = next(head.parameters())
+        self.dtype = torch.promote_types(weight.dtype, torch.float32)
+        self.device = weight.device
+        norm = self.anatomy.final_norm
+        self.norm = None if norm is None else Norm(norm, self.d_model, self.dtype, self.device, "the final norm")
+
+    def logits(self, vectors: Tensor, norm: NormReading = "own", stream: Tensor | None = None) -> Tensor:
+        """The lens's logits: (…, d_model) → (…, n_vocab). Mind the size: `project` keeps to the memory bound.
+
+        Args:
+            vectors: (…, d_model).
+            norm: "own", or "stream" for logits that add up.
+            stream: (d_model,), whose scale is frozen; needed for "stream".
+        """
+        flat = self._normed(vectors.reshape(-1, vectors.shape[-1]), norm, stream)
+        result = torch.cat([self._unembed(chunk, norm) for chunk in self._chunks(flat)] or [flat[:, :0]])
+        return result.reshape(*vectors.shape[:-1], self.n_vocab)
+
+    def project(
+        self,
+        vectors: Tensor,
+        k: int = 10,
+        bottom: int = 0,
+        targets: Sequence[int] = (),
+        norm: NormReading = "own",
+        stream: Tensor | None = None,
+    ) -> Projection:
+        """Top and bottom tokens of each vector, and what it says of the targets.
+
+        Args:
+            vectors: (n, d_model).
+            k: how many top tokens.
+            bottom: how many bottom tokens.
+            targets: token ids whose logit, probability and rank are wanted.
+            norm: "own" or "stream".
+            stream: (d_model,), whose scale is frozen; needed for "stream".
+        """
+        normed = self._normed(vectors, norm, stream)
+        chosen = torch.as_tensor(list(targets), dtype=torch.long, device=self.device)
+        k, bottom = min(k, self.n_vocab), min(bottom, self.n_vocab)
+        rows = [self._read(self._unembed(chunk, norm), k, bottom, chosen) for chunk in self._chunks(normed)]
+        if not rows:
+            rows = [self._read(normed.new_zeros(0, self.n_vocab), k, bottom, chosen)]
+        return Projection(*(torch.cat(column) for column in zip(*rows)))
+
+    def _normed(self, vectors: Tensor, norm: NormReading, stream: Tensor | None) -> Tensor:
+        if vectors.shape[-1] != self.d_model:
+            raise VisitError(f"The lens reads vectors of {self.d_model} numbers, not {vectors.shape[-1]}.")
+        x = vectors.detach().to(device=self.device, dtype=self.dtype)
+        if norm == "own":
+            with torch.no_grad():
+                return x if self.norm is None else self.norm(x)
+        if norm != "stream":
+            raise VisitError(f"norm={norm!r} is not a reading of the final norm: use 'own' or 'stream'.")
+        if stream is None:
+            raise VisitError("norm='stream' freezes the norm at a stream: pass that stream, of shape (d_model,).")
+        if self.norm is None:
+            return x
+        return self.norm.linear(x, self.norm.scale(stream.detach().to(x)))
+
+    def _chunks(self, normed: Tensor) -> Iterator[Tensor]:
+        # Twice, for the logits and what top-k and log-sum-exp make of them.
+        at_once = max(1, self.memory // (2 * self.n_vocab * normed.element_size()))
+        yield from normed.split(at_once) if len(normed) else ()
+
+    def _unembed(self, normed: Tensor, norm: NormReading) -> Tensor:
+        head = self.anatomy.unembedding
+        with torch.no_grad():
+            if type(head) is not nn.Linear:
+                logits = head(normed.to(next(head.parameters()).dtype)).to(self.dtype)
+                if norm == "stream":
+                    logits = logits - head(torch.zeros_like(normed[:1])).to(self.dtype)
+            elif head.weight.dtype == self.dtype:
+                logits = normed @ head.weight.T
+            else:
+                # Widen the weights a slice of the vocabulary at a time.
+                step = max(1, self.memory // (4 * self.d_model * normed.element_size()))
+                logits = torch.cat([normed @ w.to(self.dtype).T for w in head.weight.split(step)], dim=-1)
+            if type(head) is nn.Linear and head.bias is not None and norm == "own":
+                logits += head.bias.to(self.dtype)
+        if self.softcap and norm == "own":
+            logits = torch.tanh(logits / self.softcap) * self.softcap
+        return logits
+
+    @staticmethod
+    def _read(logits: Tensor, k: int, bottom: int, targets: Tensor) -> tuple[Tensor, ...]:
+        total = torch.logsumexp(logits, -1, keepdim=True)
+        top, low = logits.topk(k, -1), logits.topk(bottom, -1, largest=False)
+        mine = logits[:, targets]
+        ranks = torch.stack([(logits > mine[:, n, None]).sum(-1) for n in range(len(targets))], -1) + 1 if len(
+            targets
+        ) else mine.long()
+        return (
+            top.indices, top.values, (top.values - total).exp(),
+            low.indices, low.values, (low.values - total).exp(),
+            mine, (mine - total).exp(), ranks,
+        )  # fmt: skip

@@ -1,0 +1,80 @@
+"""Watching one short forward pass: which module was called with what, and what it gave back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from .attention import AttentionCall, listening
+
+
+@dataclass
+class Call:
+    """One call of one module.
+
+    Attributes:
+        name: the module's dotted name in the model.
+        module: the module.
+        inputs: its tensor arguments, positional ones first.
+        output: the (first) tensor it returned.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: list[Tensor]
+    output: Tensor
+
+    @property
+    def input(self) -> Tensor | None:
+        """The first tensor argument."""
+        return self.inputs[0] if self.inputs else None
+
+
+@dataclass
+class Watched:
+    """All calls of a pass, in the order in which they ended, and the attention calls."""
+
+    calls: list[Call]
+    attention: list[AttentionCall]
+
+    def of(self, module: nn.Module) -> Call | None:
+        """The call of this very module, if it was called."""
+        return next((c for c in self.calls if c.module is module), None)
+
+
+def first_tensor(value: Any) -> Tensor | None:
+    """The value itself if it is a tensor, else the first tensor in it."""
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, dict):
+        value = list(value.values())
+    if isinstance(value, (tuple, list)):
+        return next((v for v in value if isinstance(v, Tensor)), None)
+    return None
+
+
+def watch(model: PreTrainedModel, input_ids: Tensor) -> Watched:
+    """Run the model on input_ids of shape (1, T) and note every module call."""
+    seen = Watched([], [])
+    names = {module: name for name, module in model.named_modules()}
+
+    def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        result = first_tensor(output)
+        if result is not None:
+            inputs = [v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)]
+            seen.calls.append(Call(names[module], module, inputs, result))
+
+    handles = []
+    try:
+        for module in names:
+            handles.append(module.register_forward_hook(note, with_kwargs=True))
+        with torch.no_grad(), listening(model, seen.attention.append):
+            model(input_ids=input_ids, use_cache=False)
+    finally:
+        for handle in handles:
+            handle.remove()
+    return seen

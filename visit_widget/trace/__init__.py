@@ -1,0 +1,26 @@
+"""One forward pass, and the exact parts it splits into.
+
+`visit_widget.trace` is both this package and the function of the same name: importing the package must not take
+the function from users, so the package can be called.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import Any
+
+from .audit import Audit
+from .trace import Trace, trace
+
+__all__ = ["Audit", "Trace", "trace"]
+
+
+class _CallablePackage(ModuleType):
+    __doc__ = trace.__doc__
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Trace:
+        return trace(*args, **kwargs)
+
+
+sys.modules[__name__].__class__ = _CallablePackage

@@ -1,0 +1,67 @@
+"""One self-contained page: the same bundle on a fake host, the data inside, no network and no kernel."""
+
+from __future__ import annotations
+
+import html
+import json
+from pathlib import Path
+from typing import Any
+
+STATIC = Path(__file__).parent.parent / "static"
+
+_PAGE = """<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="color-scheme" content="light dark">
+<title>{title}</title>
+<style>{css}
+:root {{ color-scheme: light dark; }}
+body {{ margin: 0; background: Canvas; }}
+</style>
+</head>
+<body>
+<main id="visit"></main>
+<noscript>This page draws a flow graph with JavaScript: allow it to see one.</noscript>
+<script type="application/json" id="visit-bundle">{bundle}</script>
+<script type="application/json" id="visit-data">{data}</script>
+<script type="module">
+const read = (id) => JSON.parse(document.getElementById(id).textContent);
+const url = URL.createObjectURL(new Blob([read("visit-bundle")], {{ type: "text/javascript" }}));
+const {{ mountStandalone }} = await import(url);
+URL.revokeObjectURL(url);
+mountStandalone(document.getElementById("visit"), read("visit-data"));
+</script>
+</body>
+</html>
+"""
+
+
+def page(title: str, data: dict[str, Any]) -> str:
+    """The page's HTML.
+
+    Args:
+        title: shown in the browser's tab.
+        data: {"traits", "expand", "project"} as docs/protocol.md says.
+    """
+    return _PAGE.format(
+        title=html.escape(title),
+        css=(STATIC / "widget.css").read_text(encoding="utf-8").replace("</", "<\\/"),
+        bundle=_script_json((STATIC / "widget.js").read_text(encoding="utf-8")),
+        data=_script_json(data),
+    )
+
+
+def iframe(page_html: str, height: int) -> str:
+    """The page inside an iframe tag, as a notebook's HTML export keeps it."""
+    return (
+        f'<iframe srcdoc="{html.escape(page_html)}" style="width:100%;height:{height}px;border:0" '
+        'sandbox="allow-scripts allow-downloads" title="visit_widget flow graph"></iframe>'
+    )
+
+
+def _script_json(value: Any) -> str:
+    """JSON that cannot end the script element it stands in."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")

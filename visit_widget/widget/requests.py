@@ -1,0 +1,60 @@
+"""The request protocol, kernel side: envelopes in, envelopes out. `docs/protocol.md` is the contract."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from ..model import VisitError
+
+REQUEST, CANCEL, RESPONSE, PROGRESS = "visit-request", "visit-cancel", "visit-response", "visit-progress"
+Send = Callable[[dict[str, Any]], None]
+Method = Callable[..., dict[str, Any]]
+
+logger = logging.getLogger("visit_widget")
+
+
+class Desk:
+    """Answers requests with methods; every request that is not cancelled gets exactly one response.
+
+    Args:
+        methods: {name: function of the params by keyword}.
+        send: puts one message on the wire.
+    """
+
+    def __init__(self, methods: dict[str, Method], send: Send) -> None:
+        self.methods, self.send = methods, send
+        self._cancelled: set[str] = set()
+
+    def receive(self, message: Any) -> None:
+        """Handle one message from the browser; what is no request of this protocol is ignored."""
+        if not isinstance(message, dict) or not isinstance(message.get("id"), str):
+            return
+        if message.get("kind") == CANCEL:
+            self._cancelled.add(message["id"])
+        elif message.get("kind") == REQUEST:
+            self._answer(message["id"], message.get("method"), message.get("params") or {})
+
+    def _answer(self, request_id: str, method: Any, params: Any) -> None:
+        if request_id in self._cancelled:
+            self._cancelled.discard(request_id)
+            return
+        try:
+            function = self.methods.get(method)
+            if function is None:
+                raise VisitError(f"There is no method {method!r}: is the page's widget of another version?")
+            if not isinstance(params, dict):
+                raise VisitError(f"The params of {method!r} must be an object.")
+            outcome = {"ok": True, "result": function(**params)}
+        except VisitError as error:
+            outcome = {"ok": False, "error": {"type": type(error).__name__, "message": str(error)}}
+        except Exception as error:  # a handler must answer, whatever happened in the model
+            logger.exception("visit_widget could not answer %r", method)
+            reason = " ".join(str(error).split())[:200]
+            message = f"The kernel could not do this ({type(error).__name__}: {reason}). The log has the details."
+            outcome = {"ok": False, "error": {"type": type(error).__name__, "message": message}}
+        if request_id in self._cancelled:
+            self._cancelled.discard(request_id)
+            return
+        self.send({"kind": RESPONSE, "id": request_id, **outcome})

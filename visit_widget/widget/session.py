@@ -1,0 +1,117 @@
+"""What the kernel knows behind one widget: the model, the current trace, and how to draw it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..flow import Keep, Painter
+from ..flow.detail import details
+from ..lens import LogitLens
+from ..model import Anatomy, VisitError
+from ..model.attention import MODEL_LOCK
+from ..model.tokens import token_texts
+from ..trace.audit import TOLERANCE, quick_check
+from ..trace.inputs import Prompt
+from ..trace.trace import Trace, trace
+
+SIGNIFICANT = 6
+VOCABULARY_LIMIT = 50
+
+
+class Session:
+    """The state behind one widget, and its answers to the browser's requests.
+
+    Args:
+        model, tokenizer: as `visit_widget.trace`.
+        anatomy: where the model keeps its parts, when that cannot be found.
+
+    Attributes:
+        trace: the current trace.
+        painter: draws it, for the current focus, target and pruning.
+        revision: grows with every new graph.
+    """
+
+    def __init__(self, model: Any, tokenizer: Any, anatomy: Anatomy | None = None) -> None:
+        self.model, self.tokenizer, self.anatomy = model, tokenizer, anatomy
+        self.trace: Trace
+        self.painter: Painter
+        self.revision = 0
+        self._lens: LogitLens | None = None
+        self._vocabulary: list[str] | None = None
+
+    def read(self, prompt: Prompt) -> None:
+        """Trace another prompt; the old trace stays if this one cannot be."""
+        with MODEL_LOCK:
+            self.trace = trace(self.model, self.tokenizer, prompt, anatomy=self.anatomy)
+            self._lens = self._lens or LogitLens(self.model, self.trace.anatomy)
+
+    def frame(
+        self, focus: int, target: int | str | None, foil: int | str | None,
+        keep: Keep | dict[str, Any] | None, measure: str, layers: list[int],
+    ) -> dict[str, Any]:  # fmt: skip
+        """A new first frame, as the `graph` trait carries it."""
+        with MODEL_LOCK:
+            painter = Painter(self.trace, focus, target, foil, keep, measure, self._lens)
+            graph = painter.graph(layers)
+            self.painter = painter
+            self.revision += 1
+            return {**compact(graph.to_dict()), "revision": self.revision}
+
+    def exactness(self) -> dict[str, Any]:
+        """How far off the identities are that can be checked without another pass."""
+        with MODEL_LOCK:
+            error = quick_check(self.trace, self.painter.position)
+        tolerance = TOLERANCE.get(self.trace.record.final.dtype, 1e-4)
+        return {"max_error": compact(error), "exact": error <= tolerance}
+
+    def expand(self, layer: int, revision: int | None = None) -> dict[str, Any]:
+        """The block graph of one layer."""
+        self._check_revision(revision)
+        with MODEL_LOCK:
+            nodes, edges = self.painter.block(layer)
+        data = {"nodes": [vars(n) for n in nodes], "edges": [vars(e) for e in edges]}
+        return {"layer": layer, "revision": self.revision, **compact(data)}
+
+    def project(self, nodes: list[str], revision: int | None = None) -> dict[str, Any]:
+        """Vocabulary projections and all else that a panel shows of nodes."""
+        self._check_revision(revision)
+        with MODEL_LOCK:
+            return {"revision": self.revision, "nodes": compact(details(self.painter, nodes))}
+
+    def tokens(self, ids: list[int]) -> list[dict[str, Any]]:
+        """Token ids with their texts."""
+        return [{"id": i, "text": t} for i, t in zip(ids, token_texts(self.tokenizer, ids))]
+
+    def vocabulary(self, query: str, limit: int = VOCABULARY_LIMIT) -> dict[str, Any]:
+        """Tokens that match what was typed: equal first, then beginning with it, then containing it; short ones first."""
+        if self._vocabulary is None:
+            self._vocabulary = token_texts(self.tokenizer, list(range(self.trace.n_vocab)))
+        wanted = query.replace(" ", "␣")
+        bare = wanted.strip("␣").casefold()
+        if not bare:
+            return {"tokens": []}
+        ranked = []
+        for token, text in enumerate(self._vocabulary):
+            plain = text.strip("␣").casefold()
+            if bare in plain:
+                kind = 0 if text == wanted else 1 if plain == bare else 2 if plain.startswith(bare) else 3
+                ranked.append((kind, len(plain), token, text))
+        ranked.sort()
+        return {"tokens": [{"id": token, "text": text} for _, _, token, text in ranked[: max(1, int(limit))]]}
+
+    def _check_revision(self, revision: int | None) -> None:
+        if revision is not None and revision != self.revision:
+            raise VisitError("The graph has changed since this was asked; ask again on the new one.")
+
+
+def compact(value: Any) -> Any:
+    """The same data with floats at six significant digits: what a screen can show, at half the bytes."""
+    if isinstance(value, float):
+        if value != value or value in (float("inf"), float("-inf")):
+            return None
+        return float(f"{value:.{SIGNIFICANT}g}")
+    if isinstance(value, dict):
+        return {k: compact(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [compact(v) for v in value]
+    return value

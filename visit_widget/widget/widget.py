@@ -1,0 +1,318 @@
+"""The widget: an anywidget whose traits are the view's lasting state, and whose requests fetch the rest."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import traitlets
+
+from ..flow import FlowGraph, Keep
+from ..flow.graph import MEASURES
+from ..model import Anatomy, VisitError
+from ..trace.inputs import Prompt
+from ..trace.trace import Trace
+from .page import STATIC, iframe, page
+from .requests import Desk
+from .session import Session
+
+_REDRAWS = ("focus", "target", "foil", "keep")
+Progress = Callable[[int, int], None]
+
+
+def visit(
+    model: Any,
+    tokenizer: Any,
+    prompt: Prompt,
+    *,
+    focus: int = -1,
+    target: int | str | None = None,
+    foil: int | str | None = None,
+    layers: Sequence[int] = (),
+    keep: Keep | dict[str, Any] | None = None,
+    measure: str = "logit",
+    anatomy: Anatomy | None = None,
+) -> VisitWidget:
+    """Show one forward pass of a causal language model as an interactive flow graph.
+
+    Args:
+        model: a decoder of `transformers`; left exactly as it is found.
+        tokenizer: its tokenizer; None when the prompt is token ids.
+        prompt: a string, or token ids.
+        focus: the position whose computation is shown; −1 is the last token.
+        target: token whose logit is followed; the model's own first choice by default.
+        foil: token to compare it against.
+        layers: layers to show open.
+        keep: what pruning keeps; `Keep.visit()` is the published tool's choice.
+        measure: what ribbons mean: "logit", "share", "norm" or "proximity".
+        anatomy: where the model keeps its parts, when that cannot be found.
+
+    Raises:
+        VisitError: an argument cannot be used; the message says why.
+        UnsupportedModelError: the model's anatomy was not understood.
+
+    Example:
+        >>> widget = vw.visit(model, tokenizer, "The capital of Japan is the city of")
+        >>> widget.expanded = [23]
+        >>> widget.selection
+        ['L23.H4']
+    """
+    return VisitWidget(
+        model, tokenizer, prompt, focus=focus, target=target, foil=foil, layers=layers,
+        keep=keep, measure=measure, anatomy=anatomy,
+    )  # fmt: skip
+
+
+class VisitWidget(anywidget.AnyWidget):
+    """A flow graph in a notebook. Made by `visit`.
+
+    Every trait may be set and observed from Python. Setting `prompt`, `focus`, `target`, `foil` or `keep` publishes a
+    new `graph`; what cannot be used raises a VisitError and changes nothing.
+
+    Attributes:
+        prompt: the prompt's text.
+        focus: the position shown, from 0.
+        target: {"id", "text"} of the token followed; set a token id, a text that is one token, or None for the first choice.
+        foil: likewise, or None for no comparison.
+        graph: the first frame as plain data (docs/protocol.md).
+        expanded: the open layers.
+        selection: ids of the selected nodes.
+        measure: what ribbons mean.
+        keep: what pruning keeps; set a Keep or a mapping of its fields.
+        status: {"state", "message", "max_error", "exact"}.
+    """
+
+    _esm = STATIC / "widget.js"
+    _css = STATIC / "widget.css"
+
+    prompt = traitlets.Unicode().tag(sync=True)
+    focus = traitlets.Int(0).tag(sync=True)
+    target = traitlets.Any(None, allow_none=True).tag(sync=True)
+    foil = traitlets.Any(None, allow_none=True).tag(sync=True)
+    graph = traitlets.Dict().tag(sync=True)
+    expanded = traitlets.List(traitlets.Int()).tag(sync=True)
+    selection = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    measure = traitlets.Unicode("logit").tag(sync=True)
+    keep = traitlets.Any().tag(sync=True)
+    status = traitlets.Dict().tag(sync=True)
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        prompt: Prompt,
+        *,
+        focus: int = -1,
+        target: int | str | None = None,
+        foil: int | str | None = None,
+        layers: Sequence[int] = (),
+        keep: Keep | dict[str, Any] | None = None,
+        measure: str = "logit",
+        anatomy: Anatomy | None = None,
+    ) -> None:
+        session = Session(model, tokenizer, anatomy)
+        session.read(prompt)
+        position = session.trace.position(focus)
+        keep = Keep.of(keep)
+        graph = session.frame(position, target, foil, keep, measure, [])
+        self._session = session
+        self._quiet = True
+        super().__init__(
+            prompt=session.trace.prompt,
+            focus=position,
+            target=_named(graph["target"]),
+            foil=_named(graph["foil"]),
+            graph=graph,
+            expanded=sorted({session.trace.layer(layer) for layer in layers}),
+            measure=measure,
+            keep=keep.to_dict(),
+            status={"state": "ready", "message": "", **session.exactness()},
+        )
+        self._quiet = False
+        self._desk = Desk(
+            {
+                "expand": session.expand,
+                "project": session.project,
+                "vocabulary": session.vocabulary,
+                "retrace": self._retrace,
+            },
+            self.send,
+        )
+        self.on_msg(lambda _widget, message, _buffers: self._desk.receive(message))
+        self.observe(self._on_change, names=["prompt", *_REDRAWS])
+
+    @property
+    def trace(self) -> Trace:
+        """The trace behind the current graph."""
+        return self._session.trace
+
+    def flow(self, layers: Sequence[int] | None = None) -> FlowGraph:
+        """The graph as it is on screen, as plain data; the open layers by default."""
+        return self._session.painter.graph(self.expanded if layers is None else layers)
+
+    def save_html(
+        self,
+        path: str | os.PathLike[str],
+        expand: str | Sequence[int] = "visible",
+        progress: Progress | None = None,
+    ) -> Path:
+        """Write one self-contained page: no network, no kernel, the same interactions over what it includes.
+
+        Args:
+            path: the file to write.
+            expand: "visible" for the layers open now, "all", or a list of layers.
+            progress: called with (layers done, layers in all).
+
+        Returns:
+            The path written.
+
+        Raises:
+            VisitError: the file cannot be written there, or `expand` names no layers.
+        """
+        target = Path(path)
+        text = page(f"{self.prompt} – visit_widget", self._page_data(expand, progress))
+        try:
+            _write_whole(target, text)
+        except OSError as error:
+            raise VisitError(f"Could not write {target}: {error.strerror or error}. Choose another place.") from error
+        return target
+
+    def to_iframe(self, expand: str | Sequence[int] = "visible", height: int = 720) -> Any:
+        """The page of `save_html` as an iframe that survives a notebook's HTML export."""
+        from IPython.display import HTML
+
+        return HTML(iframe(page(f"{self.prompt} – visit_widget", self._page_data(expand, None)), height))
+
+    def set_state(self, sync_data: dict[str, Any]) -> None:
+        """From the browser: what cannot be used is put back, and `status` says why."""
+        try:
+            super().set_state(sync_data)
+        except (VisitError, traitlets.TraitError) as error:
+            self._report(str(error))
+            self.send_state(sorted(set(sync_data) & set(self.keys)))
+
+    @traitlets.validate("prompt")
+    def _valid_prompt(self, proposal: Any) -> str:
+        value = str(proposal["value"])
+        if not self._quiet and value != self.prompt:
+            self._session.read(value)
+        return value
+
+    @traitlets.validate("focus")
+    def _valid_focus(self, proposal: Any) -> int:
+        return self._session.trace.position(proposal["value"])
+
+    @traitlets.validate("target", "foil")
+    def _valid_token(self, proposal: Any) -> dict[str, Any] | None:
+        value = proposal["value"]
+        if value is None:
+            return None
+        if isinstance(value, dict):
+            value = value.get("id")
+        if not isinstance(value, (int, str)) or isinstance(value, bool):
+            raise VisitError(f"A {proposal['trait'].name} is a token id or a text that is one token, not {value!r}.")
+        token = self._session.trace.token(value)
+        found: list[dict[str, Any]] = self._session.tokens([token])
+        return found[0]
+
+    @traitlets.validate("keep")
+    def _valid_keep(self, proposal: Any) -> dict[str, Any]:
+        return Keep.of(proposal["value"]).to_dict()
+
+    @traitlets.validate("measure")
+    def _valid_measure(self, proposal: Any) -> str:
+        if proposal["value"] not in MEASURES:
+            raise VisitError(f"measure={proposal['value']!r} is not known: use {', '.join(map(repr, MEASURES))}.")
+        return str(proposal["value"])
+
+    @traitlets.validate("expanded")
+    def _valid_expanded(self, proposal: Any) -> list[int]:
+        return [self._session.trace.layer(layer) for layer in proposal["value"]]
+
+    def _on_change(self, change: Any) -> None:
+        if self._quiet:
+            return
+        if change["name"] == "prompt":
+            # The token at the focus, and the model's choice, are another prompt's now.
+            self._publish(focus=len(self._session.trace) - 1, target=None, foil=None)
+        elif change["name"] == "focus":
+            self._publish(focus=self.focus, target=None, foil=self.foil)
+        else:
+            self._publish(focus=self.focus, target=self.target, foil=self.foil)
+
+    def _retrace(self, prompt: str) -> dict[str, Any]:
+        self.prompt = prompt
+        return {"revision": self._session.revision}
+
+    def _publish(self, focus: int, target: Any, foil: Any) -> None:
+        """Draw a new first frame and set every trait that goes with it, at once."""
+        self.status = {**self.status, "state": "busy", "message": "drawing"}
+        try:
+            graph = self._session.frame(focus, _token_id(target), _token_id(foil), self.keep, self.measure, [])
+        except VisitError as error:
+            self._report(str(error))
+            raise
+        self._quiet = True
+        try:
+            with self.hold_sync():
+                self.focus = focus
+                self.target, self.foil = _named(graph["target"]), _named(graph["foil"])
+                self.selection = []
+                self.graph = graph
+                self.status = {"state": "ready", "message": "", **self._session.exactness()}
+        finally:
+            self._quiet = False
+
+    def _report(self, sentence: str) -> None:
+        self.status = {**self.status, "state": "error", "message": sentence}
+
+    def _page_data(self, expand: str | Sequence[int], progress: Progress | None) -> dict[str, Any]:
+        session = self._session
+        if isinstance(expand, str):
+            if expand not in ("visible", "all"):
+                raise VisitError(f"expand={expand!r} is not known: use 'visible', 'all' or a list of layers.")
+            layers = list(self.expanded) if expand == "visible" else list(range(session.trace.n_layers))
+        else:
+            layers = sorted({session.trace.layer(layer) for layer in expand})
+        ids = [n["id"] for n in self.graph["nodes"]]
+        blocks = {}
+        for done, layer in enumerate(layers):
+            if progress is not None:
+                progress(done, len(layers))
+            block = session.expand(layer)
+            blocks[str(layer)] = block
+            ids += [n["id"] for n in block["nodes"]]
+        if progress is not None:
+            progress(len(layers), len(layers))
+        names = ("prompt", "focus", "target", "foil", "graph", "expanded", "selection", "measure", "keep", "status")
+        traits = {name: getattr(self, name) for name in names}
+        if not isinstance(expand, str):
+            traits["expanded"] = layers
+        else:
+            traits["expanded"] = [layer for layer in self.expanded if str(layer) in blocks]
+        return {"traits": traits, "expand": blocks, "project": session.project(ids)["nodes"]}
+
+
+def _named(token: dict[str, Any] | None) -> dict[str, Any] | None:
+    return None if token is None else {"id": token["id"], "text": token["text"]}
+
+
+def _token_id(value: Any) -> Any:
+    return value.get("id") if isinstance(value, dict) else value
+
+
+def _write_whole(target: Path, text: str) -> None:
+    """Write the file in one step, so that a failure leaves no half page behind."""
+    handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
