@@ -5,18 +5,16 @@
  * every machine: no source map, no banner, no absolute paths.
  */
 
-import { gzipSync } from "node:zlib";
 import { mkdir, readFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
+import { gzipSync } from "node:zlib";
 import * as esbuild from "esbuild";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const watch = process.argv.includes("--watch");
 const outFlag = process.argv.find((arg) => arg.startsWith("--outdir="));
-const outdir = outFlag
-  ? outFlag.slice("--outdir=".length)
-  : join(root, "visit_widget", "static");
+const outdir = outFlag ? outFlag.slice("--outdir=".length) : join(root, "visit_widget", "static");
 
 /** anywidget keeps the bundle in every saved notebook, so it has a budget. */
 const BUDGET_BYTES = 250_000;

@@ -1,4 +1,5 @@
-"""visit_widget: one forward pass of a language model as an interactive flow graph, inline in a notebook.
+"""visit_widget: one forward pass of a language model as an interactive flow graph, inline in a
+notebook.
 
     import visit_widget as vw
     model, tokenizer = vw.load_demo()
@@ -31,7 +32,21 @@ _HOME = {
     "visit": ".widget",
 }
 
-__all__ = sorted(_HOME)
+__all__ = [
+    "Anatomy",
+    "Audit",
+    "BlockAnatomy",
+    "FlowGraph",
+    "Keep",
+    "LogitLens",
+    "Trace",
+    "UnsupportedModelError",
+    "VisitError",
+    "VisitWidget",
+    "load_demo",
+    "trace",
+    "visit",
+]
 
 if TYPE_CHECKING:
     from .flow import FlowGraph, Keep

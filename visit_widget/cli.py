@@ -128,11 +128,11 @@ def write_page(options: argparse.Namespace) -> Path:
         model, tokenizer = load_model(options.model)
         bar.update()
 
-        import visit_widget
+        from .widget import visit
 
         layers = sorted({layer for group in options.layers for layer in group})
         bar.set_description("Tracing the prompt")
-        widget = visit_widget.visit(
+        widget = visit(
             model,
             tokenizer,
             options.prompt,
@@ -171,14 +171,15 @@ def load_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
 
         return load_demo()
 
-    from huggingface_hub import utils as hub
+    from huggingface_hub.utils import logging as hub_logging
+    from huggingface_hub.utils.tqdm import enable_progress_bars
     from transformers import AutoModelForCausalLM, AutoTokenizer
     from transformers.utils import logging
 
     logging.set_verbosity_error()
-    hub.logging.set_verbosity_error()
+    hub_logging.set_verbosity_error()
     logging.disable_progress_bar()
-    hub.enable_progress_bars()  # of these two, only downloads take long enough
+    enable_progress_bars()  # of these two, only downloads take long enough
     try:
         model = AutoModelForCausalLM.from_pretrained(name)
         tokenizer = AutoTokenizer.from_pretrained(name)

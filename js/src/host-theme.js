@@ -103,7 +103,10 @@ function parentOf(node) {
  * @returns {Colour | null}
  */
 export function parseColour(text) {
-  const parts = /^rgba?\(([^)]+)\)$/.exec(text)?.[1]?.split(/[\s,/]+/).filter(Boolean);
+  const parts = /^rgba?\(([^)]+)\)$/
+    .exec(text)?.[1]
+    ?.split(/[\s,/]+/)
+    .filter(Boolean);
   if (!parts || parts.length < 3) return null;
   const [red, green, blue, alpha = 1] = parts.map(Number);
   return { red, green, blue, alpha };

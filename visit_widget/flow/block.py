@@ -1,6 +1,7 @@
 """VISIT's block graph: one layer as queries, memory keys and values, heads, W_O rows and neurons.
 
-Katz & Belinkov (2023), section 3. Every whole's parts are drawn or summed in a `rest` node, so what flows into a node
+Katz & Belinkov (2023), section 3. Every whole's parts are drawn or summed in a `rest` node, so what
+flows into a node
 sums to it.
 """
 
@@ -27,7 +28,9 @@ def _draw_attention(sheet: Sheet, layer: int) -> None:
     part = trace.anatomy.blocks[layer]
     norm = trace.norm(part.attention_norm, f"the attention norm of layer {layer}")
     stream = trace.residual(layer, "pre")[at]
-    ln1 = sheet.node(f"{name}.ln1", "norm", stream if norm is None else norm(stream), writes=False, layer=layer)
+    ln1 = sheet.node(
+        f"{name}.ln1", "norm", stream if norm is None else norm(stream), writes=False, layer=layer
+    )
     sheet.edge(f"{name}.pre", ln1, "read")
 
     kept = sheet.keep.select(sheet.rank(row.heads, whole), sheet.keep.heads)
@@ -47,14 +50,22 @@ def _draw_attention(sheet: Sheet, layer: int) -> None:
         owner = owners.get(head, f"{name}.attn.rest")
         activation = float(row.mixed.flatten()[index])
         node = sheet.node(
-            f"{name}.O{index}", "row", vector, layer=layer, head=head, neuron=index, activation=activation
+            f"{name}.O{index}",
+            "row",
+            vector,
+            layer=layer,
+            head=head,
+            neuron=index,
+            activation=activation,
         )
         left[owner] = left[owner] - vector
         sheet.flow(node, vector, [(owner, vector, "split")])
         parts.append((node, vector, "part"))
     parts = [(owner, vector, "part") for owner, vector in left.items()] + parts
     if row.bias is not None:
-        parts.append((sheet.node(f"{name}.attn.bias", "bias", row.bias, layer=layer), row.bias, "part"))
+        parts.append(
+            (sheet.node(f"{name}.attn.bias", "bias", row.bias, layer=layer), row.bias, "part")
+        )
     sheet.flow(f"{name}.attn", whole, parts)
 
 
@@ -66,7 +77,9 @@ def _kept_rows(sheet: Sheet, row: AttentionRow, whole: Tensor) -> list[tuple[int
     return [(i, every[i]) for i in sheet.keep.select(sheet.rank(every, whole), sheet.keep.rows)]
 
 
-def _draw_heads(sheet: Sheet, layer: int, row: AttentionRow, heads: list[int], norm: Norm | None) -> None:
+def _draw_heads(
+    sheet: Sheet, layer: int, row: AttentionRow, heads: list[int], norm: Norm | None
+) -> None:
     trace, at, name = sheet.trace, sheet.position, f"L{layer}"
     memories: dict[int, list[int]] = {}
     for head in heads:
@@ -87,7 +100,9 @@ def _draw_heads(sheet: Sheet, layer: int, row: AttentionRow, heads: list[int], n
         if hidden:
             vector = parts[hidden].sum(0)
             rest = {"of": "value", "count": len(hidden)}
-            node = sheet.node(f"{name}.H{head}.rest", "rest", vector, layer=layer, head=head, rest=rest)
+            node = sheet.node(
+                f"{name}.H{head}.rest", "rest", vector, layer=layer, head=head, rest=rest
+            )
             flows.append((node, vector, "part"))
         if flows:
             sheet.flow(output, row.heads[head], flows)
@@ -132,7 +147,12 @@ def _draw_mlp(sheet: Sheet, layer: int) -> None:
             layer=layer, neuron=neuron, activation=activation,
         )  # fmt: skip
         value = sheet.node(
-            f"{name}.N{neuron}", "neuron", every[neuron], layer=layer, neuron=neuron, activation=activation
+            f"{name}.N{neuron}",
+            "neuron",
+            every[neuron],
+            layer=layer,
+            neuron=neuron,
+            activation=activation,
         )
         sheet.edge(ln2, key, "read")
         sheet.edge(key, value, "activation", activation)
@@ -143,9 +163,13 @@ def _draw_mlp(sheet: Sheet, layer: int) -> None:
         mask[kept] = False
         vector = every[mask].sum(0)
         rest = {"of": "neuron", "count": left_out}
-        parts.append((sheet.node(f"{name}.mlp.rest", "rest", vector, layer=layer, rest=rest), vector, "part"))
+        parts.append(
+            (sheet.node(f"{name}.mlp.rest", "rest", vector, layer=layer, rest=rest), vector, "part")
+        )
     if row.bias is not None:
-        parts.append((sheet.node(f"{name}.mlp.bias", "bias", row.bias, layer=layer), row.bias, "part"))
+        parts.append(
+            (sheet.node(f"{name}.mlp.bias", "bias", row.bias, layer=layer), row.bias, "part")
+        )
     sheet.flow(f"{name}.mlp", row.total, parts)
 
 

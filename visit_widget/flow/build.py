@@ -29,7 +29,8 @@ def flow_graph(
     measure: str = "share",
     lens: LogitLens | None = None,
 ) -> FlowGraph:
-    """The pruned flow graph of a trace: every layer's overview, and the block graph of each layer in `layers`.
+    """The pruned flow graph of a trace: every layer's overview, and the block graph of each layer
+    in `layers`.
 
     Args:
         trace: the traced pass.
@@ -38,7 +39,8 @@ def flow_graph(
         foil: token to compare it against.
         layers: layers to open.
         keep: what pruning keeps; `Keep.visit()` is the published tool's choice.
-        measure: what ranks the parts: "share", "logit", "norm" or "proximity". Edges carry all four.
+        measure: what ranks the parts: "share", "logit", "norm" or "proximity". Edges carry all
+            four.
         lens: labels the nodes; a LogitLens of the model by default.
 
     Raises:
@@ -54,7 +56,8 @@ class Painter:
     Args: as `flow_graph`.
 
     Attributes:
-        sheets: the sheet of each drawn piece, "overview" or a layer's number; they hold the nodes' vectors.
+        sheets: the sheet of each drawn piece, "overview" or a layer's number; they hold the nodes'
+            vectors.
     """
 
     def __init__(
@@ -68,11 +71,15 @@ class Painter:
         lens: LogitLens | None = None,
     ) -> None:
         if measure not in MEASURES:
-            raise VisitError(f"measure={measure!r} is not known: use {', '.join(map(repr, MEASURES))}.")
+            raise VisitError(
+                f"measure={measure!r} is not known: use {', '.join(map(repr, MEASURES))}."
+            )
         self.trace, self.measure, self.keep = trace, measure, Keep.of(keep)
         self.position = trace.position(position)
         self.lens = lens or LogitLens(trace.model, trace.anatomy)
-        self._final = self.lens.project(trace.residual(trace.n_layers - 1)[self.position][None], k=N_PREDICTION)
+        self._final = self.lens.project(
+            trace.residual(trace.n_layers - 1)[self.position][None], k=N_PREDICTION
+        )
         self.target = int(self._final.top_ids[0, 0]) if target is None else trace.token(target)
         self.foil = None if foil is None else trace.token(foil)
         self.read = logit_direction(trace, self.target, self.foil, self.position)
@@ -112,7 +119,10 @@ class Painter:
                 "n_vocab": trace.n_vocab,
             },
             prompt=trace.prompt,
-            tokens=[{"position": p, "id": i, "text": t} for p, (i, t) in enumerate(zip(ids, trace.tokens))],
+            tokens=[
+                {"position": p, "id": i, "text": t}
+                for p, (i, t) in enumerate(zip(ids, trace.tokens, strict=True))
+            ],
             position=self.position,
             target=self._followed(self.target),
             foil=None if self.foil is None else self._followed(self.foil),
@@ -126,7 +136,14 @@ class Painter:
 
     def _sheet(self, name: str | int) -> Sheet:
         sheet = Sheet(
-            self.trace, self.lens, self.position, self.target, self.foil, self.read, self.keep, self.measure
+            self.trace,
+            self.lens,
+            self.position,
+            self.target,
+            self.foil,
+            self.read,
+            self.keep,
+            self.measure,
         )
         self.sheets[name] = sheet
         return sheet
@@ -145,8 +162,11 @@ class Painter:
     def _prediction(self) -> list[dict[str, Any]]:
         ids = self._final.top_ids[0].tolist()
         texts = token_texts(self.trace.tokenizer, ids)
-        logits, probabilities = self._final.top_logits[0].tolist(), self._final.top_probabilities[0].tolist()
+        logits, probabilities = (
+            self._final.top_logits[0].tolist(),
+            self._final.top_probabilities[0].tolist(),
+        )
         return [
             {"id": i, "text": t, "logit": x, "probability": p}
-            for i, t, x, p in zip(ids, texts, logits, probabilities)
+            for i, t, x, p in zip(ids, texts, logits, probabilities, strict=True)
         ]

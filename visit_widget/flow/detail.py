@@ -35,7 +35,13 @@ def details(painter: Painter, node_ids: Sequence[str]) -> dict[str, dict[str, An
     for sheet, ids in on_sheet.values():
         drawn = [i for i in ids if i in sheet.vectors]
         keys = [f"{i}.key" for i in drawn if f"{i}.key" in sheet.vectors]
-        seen = dict(zip(drawn + keys, _readings(sheet, sheet.project(drawn + keys, N_TOKENS, N_TOKENS))))
+        seen = dict(
+            zip(
+                drawn + keys,
+                _readings(sheet, sheet.project(drawn + keys, N_TOKENS, N_TOKENS)),
+                strict=True,
+            )
+        )
         for node_id in ids:
             found[node_id] = _detail(painter, sheet, node_id, seen)
     return {i: found[i] for i in node_ids}
@@ -54,29 +60,43 @@ def sheet_of(painter: Painter, node_id: str) -> Sheet:
             painter.block(layer)
         if node_id in painter.sheets[layer].nodes:
             return painter.sheets[layer]
-    raise VisitError(f"Node {node_id!r} is not drawn: pruning left it out, or there is none. Keep more with vw.Keep.")
+    raise VisitError(
+        f"Node {node_id!r} is not drawn: pruning left it out, or there is none. Keep more with "
+        "vw.Keep."
+    )
 
 
 def _readings(sheet: Sheet, projection: Projection) -> list[dict[str, Any]]:
     tops = sheet.tokens(projection.top_ids, projection.top_probabilities)
     bottoms = sheet.tokens(projection.bottom_ids, projection.bottom_probabilities)
     for rows, logits in ((tops, projection.top_logits), (bottoms, projection.bottom_logits)):
-        for row, values in zip(rows, logits.tolist()):
-            for token, value in zip(row, values):
+        for row, values in zip(rows, logits.tolist(), strict=True):
+            for token, value in zip(row, values, strict=True):
                 token["logit"] = value
-    probabilities, ranks = projection.target_probabilities.tolist(), projection.target_ranks.tolist()
+    probabilities, ranks = (
+        projection.target_probabilities.tolist(),
+        projection.target_ranks.tolist(),
+    )
     return [
-        {"top": top, "bottom": bottom, "followed": [{"probability": p, "rank": r} for p, r in zip(ps, rs)]}
-        for top, bottom, ps, rs in zip(tops, bottoms, probabilities, ranks)
+        {
+            "top": top,
+            "bottom": bottom,
+            "followed": [{"probability": p, "rank": r} for p, r in zip(ps, rs, strict=True)],
+        }
+        for top, bottom, ps, rs in zip(tops, bottoms, probabilities, ranks, strict=True)
     ]
 
 
-def _detail(painter: Painter, sheet: Sheet, node_id: str, seen: dict[str, dict[str, Any]]) -> dict[str, Any]:
+def _detail(
+    painter: Painter, sheet: Sheet, node_id: str, seen: dict[str, dict[str, Any]]
+) -> dict[str, Any]:
     node = sheet.nodes[node_id]
     detail = asdict(node)
     reading = seen.get(node_id)
     edge = sheet.edge_out_of(node_id)
-    detail.update(share=None, whole=None, target=None, foil=None, attention=None, sources=None, reads=None)
+    detail.update(
+        share=None, whole=None, target=None, foil=None, attention=None, sources=None, reads=None
+    )
     if edge is not None:
         detail.update(share=edge.share, whole=edge.target)
     if reading is not None:

@@ -1,4 +1,6 @@
-"""The flow graph as plain data. `docs/protocol.md` says what every field means; `docs/schema.json` is its schema."""
+"""The flow graph as plain data. `docs/protocol.md` says what every field means; `docs/schema.json`
+is its schema.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ class Node:
     Attributes:
         id: stable public name, such as ``L23.H4``.
         kind: residual, head, query, key, value, neuron, …
-        layer, head, source, neuron: where it sits; `source` is the position that a memory was left at.
+        layer, head, source, neuron: where it sits; `source` is the position that a memory was left
+            at.
         position: the position whose computation it is part of.
         label: the token it projects to, as a person reads it.
         top, bottom: the tokens it writes most and least: dicts of id, text, probability.
@@ -86,7 +89,8 @@ class FlowGraph:
         prompt: the prompt's text.
         tokens: position, id and text of each token.
         position: the focus.
-        target, foil: id, text, logit, probability and rank in the model's own prediction; foil may be None.
+        target, foil: id, text, logit, probability and rank in the model's own prediction; foil may
+            be None.
         measure: what pruned the graph.
         keep: the pruning counts.
         layers: layers whose block graph is included.
@@ -122,7 +126,8 @@ class FlowGraph:
             return self._by_id[node_id]
         except KeyError:
             raise VisitError(
-                f"Node {node_id!r} is not in this graph: open its layer with layers=[…], or keep more with vw.Keep."
+                f"Node {node_id!r} is not in this graph: open its layer with layers=[…], or keep "
+                "more with vw.Keep."
             ) from None
 
     def __contains__(self, node_id: str) -> bool:
@@ -153,11 +158,16 @@ class FlowGraph:
         """
         version = data.get("version") if isinstance(data, dict) else None
         if version != VERSION:
-            raise VisitError(f"This is a flow graph of version {version!r}; this package reads version {VERSION}.")
+            raise VisitError(
+                f"This is a flow graph of version {version!r}; this package reads version "
+                f"{VERSION}."
+            )
         known = {f.name for f in fields(cls)}
         missing = sorted(known - set(data))
         if missing:
-            raise VisitError(f"This flow graph has no {missing[0]!r}: it was cut, or made by something else.")
+            raise VisitError(
+                f"This flow graph has no {missing[0]!r}: it was cut, or made by something else."
+            )
         values = {k: v for k, v in data.items() if k in known}
         values["nodes"] = [Node(**n) for n in data["nodes"]]
         values["edges"] = [Edge(**e) for e in data["edges"]]

@@ -17,7 +17,8 @@ Count = int | tuple[int, int]
 class Keep:
     """How many parts of a whole are drawn as nodes of their own.
 
-    A count keeps that many parts, the largest by |measure| first. A pair (p, n) keeps the p most positive and the n
+    A count keeps that many parts, the largest by |measure| first. A pair (p, n) keeps the p most
+    positive and the n
     most negative ones.
 
     Attributes:
@@ -25,7 +26,8 @@ class Keep:
         memories: sources of a head.
         neurons: neurons of a layer.
         rows: W_O rows of a layer, shown apart from their heads.
-        mass: stop earlier, once the kept parts make up this much of the sum of |measure| over all parts (0 … 1).
+        mass: stop earlier, once the kept parts make up this much of the sum of |measure| over all
+            parts (0 … 1).
     """
 
     heads: Count = 12
@@ -41,16 +43,22 @@ class Keep:
                 value = tuple(value)
                 object.__setattr__(self, name, value)
             pair = value if isinstance(value, tuple) else (value,)
-            if not all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in pair) or len(pair) > 2:
+            if (
+                not all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in pair)
+                or len(pair) > 2
+            ):
                 raise VisitError(
-                    f"Keep.{name} is a count, or a pair of counts (most positive, most negative), not {value!r}."
+                    f"Keep.{name} is a count, or a pair of counts (most positive, most negative), "
+                    f"not {value!r}."
                 )
         if self.mass is not None and not 0 < self.mass <= 1:
             raise VisitError(f"Keep.mass is a fraction above 0 and at most 1, not {self.mass!r}.")
 
     @classmethod
     def visit(cls) -> Keep:
-        """The published tool's graph: 10 heads, 2 memories a head, 18 + 7 neurons, 18 + 7 W_O rows."""
+        """The published tool's graph: 10 heads, 2 memories a head, 18 + 7 neurons, 18 + 7 W_O
+        rows.
+        """
         return cls(heads=10, memories=2, neurons=(18, 7), rows=(18, 7))
 
     @classmethod

@@ -1,4 +1,6 @@
-"""The all-layer overview: the stream as one river, and what attention and MLP write to it at each layer."""
+"""The all-layer overview: the stream as one river, and what attention and MLP write to it at each
+layer.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +23,11 @@ def draw_overview(sheet: Sheet) -> None:
         if trace.anatomy.blocks[layer].parallel:
             written = sheet.node(f"{name}.mlp", "mlp", mlp, layer=layer)
             post = sheet.node(f"{name}.post", "residual", stream[layer + 1], layer=layer)
-            parts = [(pre, stream[layer], "residual"), (attn, attention, "write"), (written, mlp, "write")]
+            parts = [
+                (pre, stream[layer], "residual"),
+                (attn, attention, "write"),
+                (written, mlp, "write"),
+            ]
             sheet.flow(post, stream[layer + 1], parts)
         else:
             between = trace.work(trace.record.layers[layer].mid[at])
@@ -29,13 +35,18 @@ def draw_overview(sheet: Sheet) -> None:
             written = sheet.node(f"{name}.mlp", "mlp", mlp, layer=layer)
             post = sheet.node(f"{name}.post", "residual", stream[layer + 1], layer=layer)
             sheet.flow(mid, between, [(pre, stream[layer], "residual"), (attn, attention, "write")])
-            sheet.flow(post, stream[layer + 1], [(mid, between, "residual"), (written, mlp, "write")])
+            sheet.flow(
+                post, stream[layer + 1], [(mid, between, "residual"), (written, mlp, "write")]
+            )
         before = post
-    # The final norm and the logits show what the last stream shows; the logit of `logits` is the model's own.
+    # The final norm and the logits show what the last stream shows; the logit of `logits` is the
+    # model's own.
     last = stream[-1]
     constant = sheet.read.norm_bias + sheet.read.head_bias
     norm = sheet.node("norm", "norm", last)
-    logits = sheet.node("logits", "logits", last, logit=float(last @ sheet.read.direction) + constant)
+    logits = sheet.node(
+        "logits", "logits", last, logit=float(last @ sheet.read.direction) + constant
+    )
     sheet.flow(norm, last, [(before, last, "residual")])
     sheet.flow(logits, last, [(norm, last, "residual")])
     if sheet.read.norm_bias:

@@ -1,4 +1,5 @@
-"""A sheet on which a flow graph is drawn up: vectors first, labels for all of them at once, then plain nodes.
+"""A sheet on which a flow graph is drawn up: vectors first, labels for all of them at once, then
+plain nodes.
 
 Projecting to the vocabulary is what costs; a sheet gathers every vector and asks the lens once.
 """
@@ -56,8 +57,12 @@ class Sheet:
         self._nodes: dict[str, Node] = {}
         self._edges: list[Edge] = []
 
-    def node(self, node_id: str, kind: str, vector: Tensor, *, writes: bool = True, **more: Any) -> str:
-        """Add a node; `writes` says that its vector is a summand of the stream, so that it has a logit."""
+    def node(
+        self, node_id: str, kind: str, vector: Tensor, *, writes: bool = True, **more: Any
+    ) -> str:
+        """Add a node; `writes` says that its vector is a summand of the stream, so that it has a
+        logit.
+        """
         self.vectors[node_id] = vector
         if writes and "logit" not in more:
             more["logit"] = float(vector @ self.read.direction)
@@ -65,7 +70,9 @@ class Sheet:
         return node_id
 
     def constant(self, node_id: str, target: str, logit: float) -> None:
-        """Add a node that is no vector of the stream but adds to the logit: a bias after the last stream."""
+        """Add a node that is no vector of the stream but adds to the logit: a bias after the last
+        stream.
+        """
         self._nodes[node_id] = Node(node_id, "bias", self.position, logit=logit)
         self._edges.append(Edge(node_id, target, "part", logit=logit))
 
@@ -77,7 +84,9 @@ class Sheet:
         """Add the edges of a whole's parts, which sum to it: (source id, part, edge kind) each."""
         vectors = torch.stack([p for _, p, _ in parts])
         measured = measures(vectors, whole, self.read.direction)
-        for row, (source, _, kind) in zip(zip(*(m.tolist() for m in measured)), parts):
+        for row, (source, _, kind) in zip(
+            zip(*(m.tolist() for m in measured), strict=True), parts, strict=False
+        ):
             share, logit, norm, proximity = row
             self._edges.append(Edge(source, target, kind, share, logit, norm, proximity))
 
@@ -93,7 +102,9 @@ class Sheet:
         bottoms = self.tokens(projection.bottom_ids, projection.bottom_probabilities)
         probabilities = projection.target_probabilities[:, 0].tolist()
         ranks = projection.target_ranks[:, 0].tolist()
-        for node_id, top, bottom, probability, rank in zip(self.vectors, tops, bottoms, probabilities, ranks):
+        for node_id, top, bottom, probability, rank in zip(
+            self.vectors, tops, bottoms, probabilities, ranks, strict=True
+        ):
             self._nodes[node_id] = replace(
                 self._nodes[node_id],
                 label=top[0]["text"],
@@ -116,16 +127,22 @@ class Sheet:
     def project(self, node_ids: Sequence[str], k: int, bottom: int) -> Projection:
         """The lens's reading of nodes; vectors that are the same tensor are projected once."""
         place: dict[int, int] = {}
-        order = []
+        order: list[Tensor] = []
         for node_id in node_ids:
             vector = self.vectors[node_id]
             if id(vector) not in place:
                 place[id(vector)] = len(order)
                 order.append(vector)
         targets = [self.target] if self.foil is None else [self.target, self.foil]
-        vectors = torch.stack(order) if order else self.read.direction.new_zeros(0, self.trace.d_model)
+        vectors = (
+            torch.stack(order) if order else self.read.direction.new_zeros(0, self.trace.d_model)
+        )
         found = self.lens.project(vectors, k, bottom, targets)
-        rows = torch.tensor([place[id(self.vectors[i])] for i in node_ids], dtype=torch.long, device=self.lens.device)
+        rows = torch.tensor(
+            [place[id(self.vectors[i])] for i in node_ids],
+            dtype=torch.long,
+            device=self.lens.device,
+        )
         return Projection(*(column[rows] for column in vars(found).values()))
 
     def tokens(self, ids: Tensor, probabilities: Tensor) -> list[list[dict[str, Any]]]:
@@ -133,17 +150,21 @@ class Sheet:
         k = ids.shape[1]
         flat = ids.flatten().tolist()
         unique = sorted(set(flat))
-        texts = dict(zip(unique, token_texts(self.trace.tokenizer, unique)))
+        texts = dict(zip(unique, token_texts(self.trace.tokenizer, unique), strict=True))
         cells = [
-            {"id": i, "text": texts[i], "probability": p} for i, p in zip(flat, probabilities.flatten().tolist())
+            {"id": i, "text": texts[i], "probability": p}
+            for i, p in zip(flat, probabilities.flatten().tolist(), strict=True)
         ]
         return [cells[n * k : (n + 1) * k] for n in range(ids.shape[0])]
 
 
-def measures(parts: Tensor, whole: Tensor, direction: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def measures(
+    parts: Tensor, whole: Tensor, direction: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """share, logit, norm and proximity, each (n,), of parts (n, d_model) of a whole (d_model,).
 
-    Proximity is Ferrando & Voita's (2024): max(‖w‖₁ − ‖w − p‖₁, 0), normalised to sum to 1 over these parts.
+    Proximity is Ferrando & Voita's (2024): max(‖w‖₁ − ‖w − p‖₁, 0), normalised to sum to 1 over
+    these parts.
     """
     square = (whole @ whole).clamp_min(torch.finfo(whole.dtype).tiny)
     near = (whole.abs().sum() - (whole - parts).abs().sum(-1)).clamp_min(0)

@@ -2,12 +2,15 @@
 
     lens(x) = U · N_f(x) + b
 
-Source: nostalgebraist (2020), "interpreting GPT: the logit lens"; Katz & Belinkov (2023) read every part of a block
+Source: nostalgebraist (2020), "interpreting GPT: the logit lens"; Katz & Belinkov (2023) read every
+    part of a block
 with it. Two readings of the final norm are offered:
 
-- ``norm="own"``: N_f is computed on the vector itself. VISIT's reading, and the one for labels: the vector's direction
+- ``norm="own"``: N_f is computed on the vector itself. VISIT's reading, and the one for labels: the
+vector's direction
   alone decides, whatever its length.
-- ``norm="stream"``: the scale of N_f is frozen at that of a given stream, and constants are left out. The logits of
+- ``norm="stream"``: the scale of N_f is frozen at that of a given stream, and constants are left
+out. The logits of
   parts then add up to those of their sum.
 """
 
@@ -67,7 +70,9 @@ class LogitLens:
         torch.Size([8, 5])
     """
 
-    def __init__(self, model: PreTrainedModel, anatomy: Anatomy | None = None, memory: int = 2**28) -> None:
+    def __init__(
+        self, model: PreTrainedModel, anatomy: Anatomy | None = None, memory: int = 2**28
+    ) -> None:
         self.anatomy = anatomy or anatomy_of(model)
         self.n_vocab, self.d_model = self.anatomy.n_vocab, self.anatomy.d_model
         self.memory = memory
@@ -77,10 +82,17 @@ class LogitLens:
         self.dtype = torch.promote_types(weight.dtype, torch.float32)
         self.device = weight.device
         norm = self.anatomy.final_norm
-        self.norm = None if norm is None else Norm(norm, self.d_model, self.dtype, self.device, "the final norm")
+        self.norm = (
+            None
+            if norm is None
+            else Norm(norm, self.d_model, self.dtype, self.device, "the final norm")
+        )
 
-    def logits(self, vectors: Tensor, norm: NormReading = "own", stream: Tensor | None = None) -> Tensor:
-        """The lens's logits: (…, d_model) → (…, n_vocab). Mind the size: `project` keeps to the memory bound.
+    def logits(
+        self, vectors: Tensor, norm: NormReading = "own", stream: Tensor | None = None
+    ) -> Tensor:
+        """The lens's logits: (…, d_model) → (…, n_vocab). Mind the size: `project` keeps to the
+        memory bound.
 
         Args:
             vectors: (…, d_model).
@@ -88,7 +100,9 @@ class LogitLens:
             stream: (d_model,), whose scale is frozen; needed for "stream".
         """
         flat = self._normed(vectors.reshape(-1, vectors.shape[-1]), norm, stream)
-        result = torch.cat([self._unembed(chunk, norm) for chunk in self._chunks(flat)] or [flat[:, :0]])
+        result = torch.cat(
+            [self._unembed(chunk, norm) for chunk in self._chunks(flat)] or [flat[:, :0]]
+        )
         return result.reshape(*vectors.shape[:-1], self.n_vocab)
 
     def project(
@@ -113,22 +127,31 @@ class LogitLens:
         normed = self._normed(vectors, norm, stream)
         chosen = torch.as_tensor(list(targets), dtype=torch.long, device=self.device)
         k, bottom = min(k, self.n_vocab), min(bottom, self.n_vocab)
-        rows = [self._read(self._unembed(chunk, norm), k, bottom, chosen) for chunk in self._chunks(normed)]
+        rows = [
+            self._read(self._unembed(chunk, norm), k, bottom, chosen)
+            for chunk in self._chunks(normed)
+        ]
         if not rows:
             rows = [self._read(normed.new_zeros(0, self.n_vocab), k, bottom, chosen)]
-        return Projection(*(torch.cat(column) for column in zip(*rows)))
+        return Projection(*(torch.cat(column) for column in zip(*rows, strict=True)))
 
     def _normed(self, vectors: Tensor, norm: NormReading, stream: Tensor | None) -> Tensor:
         if vectors.shape[-1] != self.d_model:
-            raise VisitError(f"The lens reads vectors of {self.d_model} numbers, not {vectors.shape[-1]}.")
+            raise VisitError(
+                f"The lens reads vectors of {self.d_model} numbers, not {vectors.shape[-1]}."
+            )
         x = vectors.detach().to(device=self.device, dtype=self.dtype)
         if norm == "own":
             with torch.no_grad():
                 return x if self.norm is None else self.norm(x)
         if norm != "stream":
-            raise VisitError(f"norm={norm!r} is not a reading of the final norm: use 'own' or 'stream'.")
+            raise VisitError(
+                f"norm={norm!r} is not a reading of the final norm: use 'own' or 'stream'."
+            )
         if stream is None:
-            raise VisitError("norm='stream' freezes the norm at a stream: pass that stream, of shape (d_model,).")
+            raise VisitError(
+                "norm='stream' freezes the norm at a stream: pass that stream, of shape (d_model,)."
+            )
         if self.norm is None:
             return x
         return self.norm.linear(x, self.norm.scale(stream.detach().to(x)))
@@ -150,21 +173,26 @@ class LogitLens:
             else:
                 # Widen the weights a slice of the vocabulary at a time.
                 step = max(1, self.memory // (4 * self.d_model * normed.element_size()))
-                logits = torch.cat([normed @ w.to(self.dtype).T for w in head.weight.split(step)], dim=-1)
+                logits = torch.cat(
+                    [normed @ w.to(self.dtype).T for w in head.weight.split(step)], dim=-1
+                )
             if type(head) is nn.Linear and head.bias is not None and norm == "own":
                 logits += head.bias.to(self.dtype)
         if self.softcap and norm == "own":
             logits = torch.tanh(logits / self.softcap) * self.softcap
-        return logits
+        result: Tensor = logits
+        return result
 
     @staticmethod
     def _read(logits: Tensor, k: int, bottom: int, targets: Tensor) -> tuple[Tensor, ...]:
         total = torch.logsumexp(logits, -1, keepdim=True)
         top, low = logits.topk(k, -1), logits.topk(bottom, -1, largest=False)
         mine = logits[:, targets]
-        ranks = torch.stack([(logits > mine[:, n, None]).sum(-1) for n in range(len(targets))], -1) + 1 if len(
-            targets
-        ) else mine.long()
+        ranks = (
+            torch.stack([(logits > mine[:, n, None]).sum(-1) for n in range(len(targets))], -1) + 1
+            if len(targets)
+            else mine.long()
+        )
         return (
             top.indices, top.values, (top.values - total).exp(),
             low.indices, low.values, (low.values - total).exp(),

@@ -1,8 +1,11 @@
 """Where a decoder keeps its parts.
 
-`anatomy_of(model)` finds blocks, norms and projections by watching one short pass: the output projection is the
-module whose input is the flattened heads, the MLP is the module whose output is what the block added to the stream
-after attention, and so on. Nothing is taken on a name's word. What cannot be found, or does not add up, raises
+`anatomy_of(model)` finds blocks, norms and projections by watching one short pass: the output
+projection is the
+module whose input is the flattened heads, the MLP is the module whose output is what the block
+added to the stream
+after attention, and so on. Nothing is taken on a name's word. What cannot be found, or does not add
+up, raises
 `UnsupportedModelError`; a graph is never drawn on a guess.
 """
 
@@ -29,7 +32,8 @@ class BlockAnatomy:
         mlp_norm: norm of the MLP's input, if any (ln2).
         attention_post_norm: norm of what attention writes, before it is added, if any.
         mlp_post_norm: likewise for the MLP.
-        activation: the activation function's module, whose input says what each neuron looks for; None if it is no module.
+        activation: the activation function's module, whose input says what each neuron looks for;
+            None if it is no module.
         inner_norms: norms inside the attention module (of queries and keys), if any.
         parallel: whether the MLP reads the stream before the block, not after attention.
     """
@@ -76,11 +80,14 @@ class Anatomy:
     n_vocab: int
 
 
-_known: weakref.WeakKeyDictionary[PreTrainedModel, tuple[tuple[int, ...], Anatomy]] = weakref.WeakKeyDictionary()
+_known: weakref.WeakKeyDictionary[PreTrainedModel, tuple[tuple[int, ...], Anatomy]] = (
+    weakref.WeakKeyDictionary()
+)
 
 
 def anatomy_of(model: PreTrainedModel) -> Anatomy:
-    """The anatomy of a model, found once and found anew when its modules have changed (an adapter was added, say).
+    """The anatomy of a model, found once and found anew when its modules have changed (an adapter
+    was added, say).
 
     Raises:
         UnsupportedModelError: a part was not found or the parts do not add up.

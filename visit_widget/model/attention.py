@@ -1,8 +1,11 @@
 """Listening to a model's attention, through the attention interface of `transformers`.
 
-`transformers` lets one register an attention function by name and switch a model to it. `listening` switches a model
-to a function that hands (module, query, key, value, mask, scaling) to a listener and then calls the implementation
-that the model would have used. On the way out the model is exactly as it was, whatever happened inside.
+`transformers` lets one register an attention function by name and switch a model to it. `listening`
+switches a model
+to a function that hands (module, query, key, value, mask, scaling) to a listener and then calls the
+implementation
+that the model would have used. On the way out the model is exactly as it was, whatever happened
+inside.
 """
 
 from __future__ import annotations
@@ -21,11 +24,12 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .errors import UnsupportedModelError
 
-# One model, one hook, one listener at a time: a widget's handlers may run on any thread while a cell is running.
+# One model, one hook, one listener at a time: a widget's handlers may run on any thread while a
+# cell is running.
 MODEL_LOCK = threading.RLock()
 
 _PREFIX = "visit_widget_"
-_listener: Listener | None = None
+_listeners: list[Listener] = []
 
 
 @dataclass
@@ -57,7 +61,8 @@ Listener = Callable[[AttentionCall], None]
 
 
 def own_function(module: nn.Module, name: str) -> Callable[..., tuple[Tensor, Tensor | None]]:
-    """The function of this name (`eager_attention_forward`) beside the class that defines the module.
+    """The function of this name (`eager_attention_forward`) beside the class that defines the
+    module.
 
     Raises:
         UnsupportedModelError: there is none.
@@ -67,7 +72,8 @@ def own_function(module: nn.Module, name: str) -> Callable[..., tuple[Tensor, Te
         if function is not None:
             return function  # type: ignore[no-any-return]
     raise UnsupportedModelError(
-        f"{type(module).__name__} has no {name} beside it, so its attention cannot be re-run for one query. "
+        f"{type(module).__name__} has no {name} beside it, so its attention cannot be re-run for "
+        "one query. "
         "Open an issue with the model's name."
     )
 
@@ -79,17 +85,26 @@ def _register(implementation: str) -> str:
         return name
 
     def listen_then_attend(
-        module: nn.Module, query: Tensor, key: Tensor, value: Tensor, attention_mask: Any, **options: Any
+        module: nn.Module,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attention_mask: Any,
+        **options: Any,
     ) -> tuple[Tensor, Tensor | None]:
         if implementation == "eager":
             attend = own_function(module, "eager_attention_forward")
         else:
             attend = ALL_ATTENTION_FUNCTIONS[implementation]
-        result: tuple[Tensor, Tensor | None] = attend(module, query, key, value, attention_mask, **options)
-        if _listener is not None:
+        result: tuple[Tensor, Tensor | None] = attend(
+            module, query, key, value, attention_mask, **options
+        )
+        if _listeners:
             rest = {k: v for k, v in options.items() if k not in ("scaling", "dropout")}
             scaling = options.get("scaling")
-            _listener(AttentionCall(module, query, key, value, attention_mask, scaling, rest, result[0]))
+            _listeners[-1](
+                AttentionCall(module, query, key, value, attention_mask, scaling, rest, result[0])
+            )
         return result
 
     AttentionInterface.register(name, listen_then_attend)
@@ -101,7 +116,7 @@ def _register(implementation: str) -> str:
 def _configs(model: PreTrainedModel) -> list[Any]:
     """Every config object in the model on which an attention implementation is set."""
     found: dict[int, Any] = {}
-    todo = [m.config for m in model.modules() if isinstance(m, PreTrainedModel)]
+    todo: list[Any] = [m.config for m in model.modules() if isinstance(m, PreTrainedModel)]
     while todo:
         config = todo.pop()
         if config is None or id(config) in found:
@@ -113,29 +128,29 @@ def _configs(model: PreTrainedModel) -> list[Any]:
 
 @contextmanager
 def listening(model: PreTrainedModel, listener: Listener) -> Iterator[None]:
-    """Within the block, `listener` hears every attention call of the model, which runs in eval mode.
+    """Within the block, `listener` hears every attention call of the model, which runs in eval
+    mode.
 
     Raises:
         UnsupportedModelError: the model does not go through the attention interface.
     """
-    global _listener
     with MODEL_LOCK:
         before = [(c, getattr(c, "_attn_implementation_internal", None)) for c in _configs(model)]
         training = [(m, m.training) for m in model.modules() if m.training]
-        previous = _listener
         name = _register(model.config._attn_implementation or "eager")
+        _listeners.append(listener)
         try:
-            _listener = listener
             model.eval()
             model.set_attn_implementation(name)
             if model.config._attn_implementation != name:
                 raise UnsupportedModelError(
-                    f"{type(model).__name__} does not use the attention interface of transformers, so its attention "
+                    f"{type(model).__name__} does not use the attention interface of "
+                    "transformers, so its attention "
                     "cannot be heard. Families with their own attention code are not supported yet."
                 )
             yield
         finally:
-            _listener = previous
+            _listeners.pop()
             for config, implementation in before:
                 config._attn_implementation_internal = implementation
             for module, mode in training:

@@ -11,7 +11,7 @@ from transformers import PreTrainedModel
 from .anatomy import Anatomy, BlockAnatomy
 from .attention import AttentionCall
 from .errors import UnsupportedModelError
-from .watch import Call, Watched, watch
+from .watch import Call, Watched, input_embedding, watch
 
 HINT = "If you know where the model keeps it, pass an Anatomy by hand: see docs/architecture.md."
 
@@ -27,22 +27,26 @@ def discover(model: PreTrainedModel) -> Anatomy:
         raise UnsupportedModelError(
             f"{type(model).__name__} has no language-model head. Load it with AutoModelForCausalLM."
         )
-    n_vocab = int(model.get_input_embeddings().weight.shape[0])
+    embedding = input_embedding(model)
+    n_vocab = int(embedding.shape[0])
     ids = torch.tensor([[n_vocab // 3, n_vocab // 2, n_vocab // 5, n_vocab // 7]]) % n_vocab
-    seen = watch(model, ids.to(model.get_input_embeddings().weight.device))
+    seen = watch(model, ids.to(embedding.device))
     if not seen.attention:
         raise UnsupportedModelError(
-            f"{type(model).__name__} made no call of the attention interface: no layer of it mixes tokens by attention "
+            f"{type(model).__name__} made no call of the attention interface: no layer of it "
+            "mixes tokens by attention "
             "in a way that can be heard. Recurrent and state-space models are not supported."
         )
     blocks = _blocks(model, seen)
     if len(blocks) != len(seen.attention):
         raise UnsupportedModelError(
-            f"{type(model).__name__} has {len(blocks)} blocks but {len(seen.attention)} attention calls; "
+            f"{type(model).__name__} has {len(blocks)} blocks but {len(seen.attention)} attention "
+            "calls; "
             "models whose blocks do not each attend once are not supported."
         )
     parts = tuple(
-        _block(seen, index, block, heard) for index, (block, heard) in enumerate(zip(blocks, seen.attention))
+        _block(seen, index, block, heard)
+        for index, (block, heard) in enumerate(zip(blocks, seen.attention, strict=True))
     )
     last = _called(seen, blocks[-1], "the last block")
     head = _called(seen, unembedding, "the unembedding")
@@ -52,7 +56,9 @@ def discover(model: PreTrainedModel) -> Anatomy:
             seen.calls, lambda c: _same(c.input, last.output) and _same(c.output, head.input)
         )
         if final_norm is None:
-            raise UnsupportedModelError(f"The final norm of {type(model).__name__} was not found. {HINT}")
+            raise UnsupportedModelError(
+                f"The final norm of {type(model).__name__} was not found. {HINT}"
+            )
     return Anatomy(
         blocks=parts,
         final_norm=None if final_norm is None else final_norm.module,
@@ -73,7 +79,8 @@ def _blocks(model: PreTrainedModel, seen: Watched) -> list[nn.Module]:
         if isinstance(parent, nn.ModuleList):
             return [block for block in parent if seen.of(block) is not None]
     raise UnsupportedModelError(
-        f"The blocks of {type(model).__name__} were not found: its attention is in no ModuleList. {HINT}"
+        f"The blocks of {type(model).__name__} were not found: its attention is in no ModuleList. "
+        f"{HINT}"
     )
 
 
@@ -96,27 +103,38 @@ def _block(seen: Watched, index: int, block: nn.Module, heard: AttentionCall) ->
     if output is None:
         raise UnsupportedModelError(f"The output projection of block {index} was not found. {HINT}")
 
-    attention_norm = _norm_between(outside, stream, attention.inputs, f"the attention norm of block {index}")
+    attention_norm = _norm_between(
+        outside, stream, attention.inputs, f"the attention norm of block {index}"
+    )
     post = _outermost(outside, lambda c: _same(c.input, output.output) and not _idle(c))
     written = output if post is None else post
 
     mlp, mlp_post = _mlp(outside, stream, written.output, whole.output, index)
-    down = _outermost([c for c in calls if c.module in set(mlp.module.modules()) - {mlp.module}],
-                      lambda c: _same(c.output, mlp.output) and not _idle(c))
+    down = _outermost(
+        [c for c in calls if c.module in set(mlp.module.modules()) - {mlp.module}],
+        lambda c: _same(c.output, mlp.output) and not _idle(c),
+    )
     if down is None or not isinstance(down.input, Tensor):
-        raise UnsupportedModelError(f"The down projection of the MLP of block {index} was not found. {HINT}")
+        raise UnsupportedModelError(
+            f"The down projection of the MLP of block {index} was not found. {HINT}"
+        )
     mid = stream + written.output
     reads = mlp.inputs[0]
     mlp_norm, parallel = None, False
     if not _close(reads, mid) and not _same(reads, stream):
-        found = _outermost(outside, lambda c: _same(c.output, reads) and not _same(c.input, c.output))
+        found = _outermost(
+            outside, lambda c: _same(c.output, reads) and not _same(c.input, c.output)
+        )
         if found is None or found.input is None:
-            raise UnsupportedModelError(f"The norm before the MLP of block {index} was not found. {HINT}")
+            raise UnsupportedModelError(
+                f"The norm before the MLP of block {index} was not found. {HINT}"
+            )
         mlp_norm, reads = found.module, found.input
     if not _close(reads, mid):
         if not _close(reads, stream):
             raise UnsupportedModelError(
-                f"The MLP of block {index} reads neither the stream before the block nor the one after attention. {HINT}"
+                f"The MLP of block {index} reads neither the stream before the block nor the one "
+                f"after attention. {HINT}"
             )
         parallel = True
     return BlockAnatomy(
@@ -135,11 +153,17 @@ def _block(seen: Watched, index: int, block: nn.Module, heard: AttentionCall) ->
     )
 
 
-def _norm_between(calls: list[Call], stream: Tensor, inputs: list[Tensor], name: str) -> nn.Module | None:
-    """The module that turns the stream into one of the inputs; None where the stream itself is the input."""
+def _norm_between(
+    calls: list[Call], stream: Tensor, inputs: list[Tensor], name: str
+) -> nn.Module | None:
+    """The module that turns the stream into one of the inputs; None where the stream itself is the
+    input.
+    """
     if any(_same(stream, x) for x in inputs):
         return None
-    found = _outermost(calls, lambda c: _same(c.input, stream) and any(_same(c.output, x) for x in inputs))
+    found = _outermost(
+        calls, lambda c: _same(c.input, stream) and any(_same(c.output, x) for x in inputs)
+    )
     if found is None:
         raise UnsupportedModelError(f"Could not find {name}. {HINT}")
     return found.module
@@ -148,13 +172,20 @@ def _norm_between(calls: list[Call], stream: Tensor, inputs: list[Tensor], name:
 def _mlp(
     calls: list[Call], stream: Tensor, attention_written: Tensor, after: Tensor, index: int
 ) -> tuple[Call, Call | None]:
-    """The MLP, and its post-norm where there is one: what the block added after attention is its output."""
+    """The MLP, and its post-norm where there is one: what the block added after attention is its
+    output.
+    """
     wide = torch.float64
     delta = after.to(wide) - stream.to(wide) - attention_written.to(wide)
-    # Streams can carry values thousands of times larger than what is added; the calmest position is the best witness.
+    # Streams can carry values thousands of times larger than what is added; the calmest position is
+    # the best witness.
     calm = int(after[0].to(wide).norm(dim=-1).argmin())
     size = delta[0, calm].norm().clamp_min(1e-30)
-    noise = 32 * torch.finfo(after.dtype).eps * (after[0, calm].to(wide).norm() + stream[0, calm].to(wide).norm())
+    noise = (
+        32
+        * torch.finfo(after.dtype).eps
+        * (after[0, calm].to(wide).norm() + stream[0, calm].to(wide).norm())
+    )
 
     def misses(call: Call) -> float:
         if call.output.numel() != delta.numel():
@@ -165,12 +196,16 @@ def _mlp(
     writer = _outermost(calls, lambda c: misses(c) <= best * 1.001)
     if writer is None or best > max(1e-5 * float(size), float(noise)):
         raise UnsupportedModelError(
-            f"Block {index} adds something to the stream that is neither its attention nor an MLP that was found "
+            f"Block {index} adds something to the stream that is neither its attention nor an MLP "
+            "that was found "
             f"(off by {best / float(size):.1e}). {HINT}"
         )
-    if next(writer.module.children(), None) is not None:
+    if not _is_leaf(writer.module):
         return writer, None
-    mlp = _outermost(calls, lambda c: _same(c.output, writer.input) and next(c.module.children(), None) is not None)
+    mlp = _outermost(
+        calls,
+        lambda c: _same(c.output, writer.input) and not _is_leaf(c.module),
+    )
     if mlp is None:
         raise UnsupportedModelError(f"The MLP of block {index} was not found as one module. {HINT}")
     return mlp, writer
@@ -181,21 +216,28 @@ def _activation(calls: list[Call], mlp: Call, down: Call) -> nn.Module | None:
     inside = set(mlp.module.modules())
     width = down.inputs[0].shape[-1]
     for call in calls:
-        plain = next(call.module.parameters(), None) is None and next(call.module.children(), None) is None
-        if call.module in inside and plain and not _idle(call) and call.input is not None:
-            if call.input.shape[-1] == width == call.output.shape[-1]:
-                return call.module
+        if call.module not in inside or call.input is None or _idle(call):
+            continue
+        plain = not any(True for _ in call.module.parameters()) and _is_leaf(call.module)
+        if plain and call.input.shape[-1] == width == call.output.shape[-1]:
+            return call.module
     return None
 
 
+def _is_leaf(module: nn.Module) -> bool:
+    return next(module.children(), None) is None
+
+
 def _inner_norms(calls: list[Call]) -> tuple[nn.Module, ...]:
-    """Modules inside attention that keep the shape and have at most vectors as weights: norms of queries and keys."""
+    """Modules inside attention that keep the shape and have at most vectors as weights: norms of
+    queries and keys.
+    """
     return tuple(
         c.module
         for c in calls
         if c.input is not None
         and c.input.shape == c.output.shape
-        and next(c.module.children(), None) is None
+        and _is_leaf(c.module)
         and all(p.ndim <= 1 for p in c.module.parameters())
         and not _idle(c)
     )
@@ -204,12 +246,16 @@ def _inner_norms(calls: list[Call]) -> tuple[nn.Module, ...]:
 def _called(seen: Watched, module: nn.Module, what: str) -> Call:
     call = seen.of(module)
     if call is None or not call.inputs:
-        raise UnsupportedModelError(f"In a short forward pass {what} was not called with a tensor. {HINT}")
+        raise UnsupportedModelError(
+            f"In a short forward pass {what} was not called with a tensor. {HINT}"
+        )
     return call
 
 
 def _outermost(calls: Iterable[Call], fits: Callable[[Call], bool]) -> Call | None:
-    """Of the calls that fit, the one whose module holds the others (the first of those that hold none)."""
+    """Of the calls that fit, the one whose module holds the others (the first of those that hold
+    none).
+    """
     return min((c for c in calls if fits(c)), key=lambda c: c.name.count("."), default=None)
 
 

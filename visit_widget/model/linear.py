@@ -10,7 +10,8 @@ from transformers.pytorch_utils import Conv1D
 def linear_map(module: nn.Module, n_in: int, dtype: torch.dtype) -> tuple[Tensor, Tensor | None]:
     """W of shape (n_in, n_out) and b of shape (n_out,) or None, with module(x) = x W + b.
 
-    `Conv1D` stores [in, out], `nn.Linear` [out, in]; anything else (adapters, quantised layers) is read by applying
+    `Conv1D` stores [in, out], `nn.Linear` [out, in]; anything else (adapters, quantised layers) is
+    read by applying
     it to the identity. The result may share memory with the module's weight: do not write to it.
     """
     if type(module) is nn.Linear:

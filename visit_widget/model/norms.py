@@ -1,12 +1,15 @@
 """A normalisation layer as an affine map whose scale can be frozen.
 
-Every norm that `transformers` decoders use (LayerNorm, RMSNorm, Gemma's one-plus-weight RMSNorm, norms without
+Every norm that `transformers` decoders use (LayerNorm, RMSNorm, Gemma's one-plus-weight RMSNorm,
+norms without
 weights) has the form
 
     N(x) = gain ⊙ s(x) · c(x) + bias,      c(x) = x − mean(x) if the norm centres, else x
 
-with a scalar s(x). Once s is frozen at an observed vector, N is affine, and a sum goes through it part by part:
-that is what makes attribution through norms exact. `gain`, `bias` and whether it centres are read off the module's
+with a scalar s(x). Once s is frozen at an observed vector, N is affine, and a sum goes through it
+part by part:
+that is what makes attribution through norms exact. `gain`, `bias` and whether it centres are read
+off the module's
 own outputs on probes, not off its attributes, so that any implementation is understood or refused.
 """
 
@@ -41,7 +44,12 @@ class Norm:
     """
 
     def __init__(
-        self, module: nn.Module, width: int, dtype: torch.dtype, device: torch.device, name: str = "a norm"
+        self,
+        module: nn.Module,
+        width: int,
+        dtype: torch.dtype,
+        device: torch.device,
+        name: str = "a norm",
     ) -> None:
         self.module = _bare_copy(module, dtype, device)
         self.width, self.name = width, name
@@ -65,8 +73,10 @@ class Norm:
         error = (expected - self(probe)).norm() / self(probe).norm().clamp_min(1e-30)
         if not error < 1e-4:
             raise UnsupportedModelError(
-                f"{self.name} ({type(self.module).__name__}) is not a layer norm or an RMS norm: its output is off "
-                f"the formula by {float(error):.1e}. Pass an Anatomy that names another module for it."
+                f"{self.name} ({type(self.module).__name__}) is not a layer norm or an RMS norm: "
+                "its output is off "
+                f"the formula by {float(error):.1e}. Pass an Anatomy that names another module "
+                "for it."
             )
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -90,11 +100,15 @@ class Norm:
         return self.linear(x, scale) + self.bias
 
     def linear(self, x: Tensor, scale: Tensor) -> Tensor:
-        """The linear part of the frozen norm: what a summand x becomes. (..., width) → (..., width)."""
+        """The linear part of the frozen norm: what a summand x becomes. (..., width) → (...,
+        width).
+        """
         return self.gain * scale * self.centre(x)
 
     def pull_back(self, direction: Tensor, scale: Tensor) -> Tensor:
-        """The direction d' with ⟨d', x⟩ = ⟨direction, linear(x)⟩ for every x. (..., width) → (..., width)."""
+        """The direction d' with ⟨d', x⟩ = ⟨direction, linear(x)⟩ for every x. (..., width) → (...,
+        width).
+        """
         return scale * self.centre(self.gain * direction)
 
 
@@ -103,7 +117,10 @@ def _bare_copy(module: nn.Module, dtype: torch.dtype, device: torch.device) -> n
     twin = copy.copy(module)
     for store in ("_parameters", "_buffers"):
         tensors = getattr(module, store)
-        moved = {k: None if t is None else t.detach().to(device=device, dtype=dtype) for k, t in tensors.items()}
+        moved = {
+            k: None if t is None else t.detach().to(device=device, dtype=dtype)
+            for k, t in tensors.items()
+        }
         twin.__dict__[store] = moved
     for store in list(twin.__dict__):
         if store.endswith("_hooks"):

@@ -11,10 +11,11 @@ _NAMED = {" ": SPACE, "\n": NEWLINE, "\t": TAB}
 
 
 def token_texts(tokenizer: Any, ids: list[int]) -> list[str]:
-    """What each token stands for, shown so that nothing is invisible.
+    r"""What each token stands for, shown so that nothing is invisible.
 
-    A leading space is shown as ␣, a newline as ⏎, a tab as ⇥; other control characters and bytes that are no whole
-    character as ``\\xNN``; never a replacement mark. Without a tokenizer a token is ``#id``.
+    A leading space is shown as ␣, a newline as ⏎, a tab as ⇥; other control characters and bytes
+    that are no whole
+    character as ``\xNN``; never a replacement mark. Without a tokenizer a token is ``#id``.
     """
     if tokenizer is None:
         return [f"#{i}" for i in ids]
@@ -22,8 +23,10 @@ def token_texts(tokenizer: Any, ids: list[int]) -> list[str]:
     special = set(getattr(tokenizer, "all_special_ids", ()))
     kind = _piece_kind(tokenizer)
     return [
-        f"#{i}" if piece is None else (str(piece) if i in special else visible(_piece_bytes(str(piece), kind)))
-        for i, piece in zip(ids, pieces)
+        f"#{i}"
+        if piece is None
+        else (str(piece) if i in special else visible(_piece_bytes(str(piece), kind)))
+        for i, piece in zip(ids, pieces, strict=True)
     ]
 
 
@@ -40,7 +43,15 @@ def visible(raw: bytes) -> str:
             shown.append(_NAMED[char])
         elif 0xDC80 <= ord(char) <= 0xDCFF:
             shown.append(f"\\x{ord(char) - 0xDC00:02x}")
-        elif char == "�" or unicodedata.category(char) in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"):
+        elif char == "�" or unicodedata.category(char) in (
+            "Cc",
+            "Cf",
+            "Cs",
+            "Co",
+            "Cn",
+            "Zl",
+            "Zp",
+        ):
             shown.append("".join(f"\\x{b:02x}" for b in char.encode("utf-8", "surrogatepass")))
         elif unicodedata.combining(char) and at == 0:
             shown.append("◌" + char)
@@ -50,7 +61,9 @@ def visible(raw: bytes) -> str:
 
 
 def _piece_kind(tokenizer: Any) -> str:
-    """How the tokenizer writes its pieces: 'bytes' (GPT-2's alphabet), 'sentencepiece', 'wordpiece' or 'plain'."""
+    """How the tokenizer writes its pieces: 'bytes' (GPT-2's alphabet), 'sentencepiece',
+    'wordpiece' or 'plain'.
+    """
     vocabulary = _vocabulary_sample(tokenizer)
     if any("Ġ" in piece for piece in vocabulary):
         return "bytes"
@@ -84,7 +97,9 @@ def _piece_bytes(piece: str, kind: str) -> bytes:
 
 @lru_cache(maxsize=1)
 def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's printable stand-ins for the 256 bytes: printable Latin-1 as itself, the rest from U+0100 on."""
+    """GPT-2's printable stand-ins for the 256 bytes: printable Latin-1 as itself, the rest from
+    U+0100 on.
+    """
     itself = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
     table = {chr(b): b for b in itself}
     others = (b for b in range(256) if b not in set(itself))

@@ -46,6 +46,13 @@ class Watched:
         return next((c for c in self.calls if c.module is module), None)
 
 
+def input_embedding(model: PreTrainedModel) -> Tensor:
+    """The token embedding's weight: (n_vocab, width); a prompt goes to its device."""
+    weight = model.get_input_embeddings().weight
+    assert isinstance(weight, Tensor)
+    return weight
+
+
 def first_tensor(value: Any) -> Tensor | None:
     """The value itself if it is a tensor, else the first tensor in it."""
     if isinstance(value, Tensor):
@@ -68,10 +75,9 @@ def watch(model: PreTrainedModel, input_ids: Tensor) -> Watched:
             inputs = [v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)]
             seen.calls.append(Call(names[module], module, inputs, result))
 
-    handles = []
+    handles: list[Any] = []
     try:
-        for module in names:
-            handles.append(module.register_forward_hook(note, with_kwargs=True))
+        handles += [m.register_forward_hook(note, with_kwargs=True) for m in names]
         with torch.no_grad(), listening(model, seen.attention.append):
             model(input_ids=input_ids, use_cache=False)
     finally:

@@ -1,6 +1,7 @@
 """One forward pass, and the exact parts it splits into.
 
-`visit_widget.trace` is both this package and the function of the same name: importing the package must not take
+`visit_widget.trace` is both this package and the function of the same name: importing the package
+must not take
 the function from users, so the package can be called.
 """
 

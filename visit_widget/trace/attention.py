@@ -2,7 +2,8 @@
 
     attn_out = Σ_h Σ_j α[h, j] · (v[h, j] W_O[h]) + b_O
 
-A norm after the sublayer is linear once its scale is frozen at the observed value, so each summand goes through it
+A norm after the sublayer is linear once its scale is frozen at the observed value, so each summand
+goes through it
 on its own and the norm's bias joins b_O.
 """
 
@@ -31,10 +32,12 @@ class AttentionRow:
 
     Attributes:
         weights: (n_heads, T) α, zero where the query does not look.
-        scores: (n_heads, T) scaled products of query and keys, before mask, softcap and softmax; −inf where hidden.
+        scores: (n_heads, T) scaled products of query and keys, before mask, softcap and softmax;
+            −inf where hidden.
         values: (n_heads, T, d_value) with heads that share a value repeated; a view.
         matrix: (n_heads, d_value, d_model) W_O by head.
-        bias: (d_model,) b_O as added to the stream, a post-norm's bias included; None where there is none.
+        bias: (d_model,) b_O as added to the stream, a post-norm's bias included; None where there
+            is none.
         post_norm: the norm after the sublayer, if any, and its scale frozen here.
     """
 
@@ -59,13 +62,17 @@ class AttentionRow:
         return self.norm.scale(written if self.raw_bias is None else written + self.raw_bias)
 
     def to_stream(self, written: Tensor) -> Tensor:
-        """What a summand of W_O's output becomes when added to the stream: (…, d_model) → (…, d_model)."""
+        """What a summand of W_O's output becomes when added to the stream: (…, d_model) → (…,
+        d_model).
+        """
         if self.norm is None or self.norm_scale is None:
             return written
         return self.norm.linear(written, self.norm_scale)
 
     def from_stream(self, direction: Tensor) -> Tensor:
-        """The direction at W_O's output that a direction in the stream reads: (…, d_model) → (…, d_model)."""
+        """The direction at W_O's output that a direction in the stream reads: (…, d_model) → (…,
+        d_model).
+        """
         if self.norm is None or self.norm_scale is None:
             return direction
         return self.norm.pull_back(direction, self.norm_scale)
@@ -92,7 +99,9 @@ class AttentionRow:
         return self.to_stream(self.mixed[head, :, None] * self.matrix[head])
 
     def along(self, direction: Tensor) -> Tensor:
-        """⟨part, direction⟩ of every (head, source) part without making the parts: (d_model,) → (n_heads, T)."""
+        """⟨part, direction⟩ of every (head, source) part without making the parts: (d_model,) →
+        (n_heads, T).
+        """
         reading = torch.einsum("hvd,d->hv", self.matrix, self.from_stream(direction))
         return self.weights * torch.einsum("htv,hv->ht", self.values, reading)
 
@@ -129,7 +138,9 @@ def attention_row(trace: Trace, layer: int, position: int) -> AttentionRow:
 
 
 class _PreciseSoftmax(TorchFunctionMode):
-    """Softmax in its input's precision, as fused kernels do it; the eager functions of transformers round to float32."""
+    """Softmax in its input's precision, as fused kernels do it; the eager functions of
+    transformers round to float32.
+    """
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})

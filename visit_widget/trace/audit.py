@@ -1,7 +1,9 @@
 """The audit: how far off each identity is that a flow graph rests on.
 
-Each line compares what the trace derives with what the model itself says in two fresh passes (one in its own attention
-implementation, one eager with `output_attentions`). An error is ‖ours − theirs‖ / ‖theirs‖, the largest over layers.
+Each line compares what the trace derives with what the model itself says in two fresh passes (one
+in its own attention
+implementation, one eager with `output_attentions`). An error is ‖ours − theirs‖ / ‖theirs‖, the
+largest over layers.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..model.attention import MODEL_LOCK
-from ..model.watch import first_tensor
+from ..model.watch import first_tensor, input_embedding
 from .directions import Projection, key_directions, query_directions
 
 if TYPE_CHECKING:
@@ -49,7 +51,10 @@ class Audit:
     def __str__(self) -> str:
         width = max(len(name) for name in self.errors)
         rows = [f"{'identity':<{width}}  largest relative error"]
-        rows += [f"{name:<{width}}  {'not asked' if e != e else f'{e:.1e}'}" for name, e in self.errors.items()]
+        rows += [
+            f"{name:<{width}}  {'not asked' if e != e else f'{e:.1e}'}"
+            for name, e in self.errors.items()
+        ]
         verdict = "exact" if self.exact else "NOT exact"
         rows.append(f"{verdict} to rounding (tolerance {self.tolerance:.0e})")
         return "\n".join(rows)
@@ -63,7 +68,9 @@ def audit(trace: Trace, position: int) -> Audit:
         theirs = _fresh_pass(trace, position)
         errors = {
             "post = pre + attention + MLP": _stream(trace, position),
-            "attention = Σ heads + bias": _branch(theirs.attention, trace.attention_output, trace, position),
+            "attention = Σ heads + bias": _branch(
+                theirs.attention, trace.attention_output, trace, position
+            ),
             "head = Σ sources": _sources(trace, position),
             "MLP = Σ neurons + bias": _branch(theirs.mlp, trace.mlp_output, trace, position),
             "attention rows = output_attentions": _rows(trace, position),
@@ -76,10 +83,14 @@ def audit(trace: Trace, position: int) -> Audit:
 
 
 def quick_check(trace: Trace, position: int) -> float:
-    """The largest error of the identities that need no further pass: the last stream's logits and the logit's parts."""
+    """The largest error of the identities that need no further pass: the last stream's logits and
+    the logit's parts.
+    """
     worst = _stream(trace, position)
     if position == len(trace) - 1:
-        worst = max(worst, _error(trace.logits(position), trace.work(_uncap(trace, trace.record.logits))))
+        worst = max(
+            worst, _error(trace.logits(position), trace.work(_uncap(trace, trace.record.logits)))
+        )
     return worst
 
 
@@ -99,7 +110,7 @@ def _fresh_pass(trace: Trace, position: int) -> _Theirs:
     training = [m for m in model.modules() if m.training]
 
     def note(into: dict[int, Tensor], index: int) -> Any:
-        def hook(_: nn.Module, args: Any, output: Any) -> None:
+        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
             result = first_tensor(output)
             assert result is not None
             into[index] = trace.work(result.reshape(-1, result.shape[-1])[position])
@@ -110,14 +121,18 @@ def _fresh_pass(trace: Trace, position: int) -> _Theirs:
         for index, part in enumerate(trace.anatomy.blocks):
             writer = part.attention_post_norm or part.attention
             stack.callback(writer.register_forward_hook(note(attention, index)).remove)
-            stack.callback((part.mlp_post_norm or part.mlp).register_forward_hook(note(mlp, index)).remove)
+            stack.callback(
+                (part.mlp_post_norm or part.mlp).register_forward_hook(note(mlp, index)).remove
+            )
         unembedding = trace.anatomy.unembedding
         stack.callback(
-            unembedding.register_forward_hook(lambda _m, _a, out: head.append(out[0, position])).remove
+            unembedding.register_forward_hook(
+                lambda _m, _a, out: head.append(out[0, position])
+            ).remove
         )
         model.eval()
         try:
-            ids = trace.input_ids[None].to(model.get_input_embeddings().weight.device)
+            ids = trace.input_ids[None].to(input_embedding(model).device)
             model(input_ids=ids, use_cache=False)
         finally:
             for module in training:
@@ -142,14 +157,16 @@ def _sources(trace: Trace, position: int) -> float:
     worst = 0.0
     for layer in range(trace.n_layers):
         row = trace.attention_row(layer, position)
-        worst = max(worst, *(_error(row.sources(h).sum(0), row.heads[h]) for h in range(trace.n_heads)))
+        worst = max(
+            worst, *(_error(row.sources(h).sum(0), row.heads[h]) for h in range(trace.n_heads))
+        )
     return worst
 
 
 def _rows(trace: Trace, position: int) -> float:
     """Against the eager model's own attention weights, where the model gives them."""
     model = trace.model
-    ids = trace.input_ids[None].to(model.get_input_embeddings().weight.device)
+    ids = trace.input_ids[None].to(input_embedding(model).device)
     before = model.config._attn_implementation
     training = [m for m in model.modules() if m.training]
     model.eval()
@@ -186,14 +203,18 @@ def _logit(trace: Trace, position: int, logits: Tensor) -> float:
     target = int(logits.argmax())
     worst = 0.0
     for by in ("component", "head", "neuron"):
-        total = sum(trace.logit_parts(target, position=position, by=by).values())  # type: ignore[arg-type]
+        total = sum(trace.logit_parts(target, position=position, by=by).values())
         worst = max(worst, abs(total - float(logits[target])) / logits.abs().max().item())
     return worst
 
 
 def _uncap(trace: Trace, logits: Tensor) -> Tensor:
     cap = getattr(trace.model.config, "final_logit_softcapping", None)
-    return logits if not cap else torch.atanh((logits.double() / cap).clamp(-1 + 1e-12, 1 - 1e-12)) * cap
+    return (
+        logits
+        if not cap
+        else torch.atanh((logits.double() / cap).clamp(-1 + 1e-12, 1 - 1e-12)) * cap
+    )
 
 
 def _error(ours: Tensor, theirs: Tensor) -> float:

@@ -1,11 +1,14 @@
-"""What a query asks for and what a key answers to, as directions in the normed stream (the q/k lens).
+"""What a query asks for and what a key answers to, as directions in the normed stream (the q/k
+lens).
 
 The score of query i for source j is affine in the source's normed input x_j once the query is held:
 
     score(i, j) = ⟨d, x_j⟩ + c        d = ∂ score(i, j) / ∂ x_j
 
-and likewise in x_i once the key is held. The derivative is taken through the model's own projection, so weight
-layout, rotary positions, grouped heads and biases are the model's own; scales of norms on queries and keys are frozen.
+and likewise in x_i once the key is held. The derivative is taken through the model's own
+projection, so weight
+layout, rotary positions, grouped heads and biases are the model's own; scales of norms on queries
+and keys are frozen.
 """
 
 from __future__ import annotations
@@ -25,7 +28,7 @@ if TYPE_CHECKING:
     from .trace import Trace
 
 
-class _Heard(Exception):
+class _HeardError(Exception):
     pass
 
 
@@ -57,12 +60,15 @@ class Projection:
             query, key = self(self.input)
             if not (_near(query, kept.query[:, self.rows]) and _near(key, kept.key[:, self.rows])):
                 raise VisitError(
-                    f"The queries and keys of layer {layer} could not be computed again from the stream, "
+                    f"The queries and keys of layer {layer} could not be computed again from the "
+                    "stream, "
                     "so what they look for is not shown."
                 )
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """(R, d_model) → queries (n_heads, R, d_head) and keys (n_kv_heads, R, d_head), differentiable in x."""
+        """(R, d_model) → queries (n_heads, R, d_head) and keys (n_kv_heads, R, d_head),
+        differentiable in x.
+        """
         if self._sliced:
             query, key = self._run(x, self.rows)
             return query, key
@@ -88,7 +94,7 @@ class Projection:
 
         def hear(call: AttentionCall) -> None:
             heard.append(call)
-            raise _Heard
+            raise _HeardError
 
         with ExitStack() as stack:
             for norm in self.part.inner_norms:
@@ -97,16 +103,18 @@ class Projection:
             stack.enter_context(listening(self.trace.model, hear))
             try:
                 attention(*args, **kwargs)
-            except _Heard:
+            except _HeardError:
                 return heard[0].query[0], heard[0].key[0]
         raise VisitError(f"The attention of layer {self.layer} could not be run again on its own.")
 
-    def _freeze(self, module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    def _freeze(self, module: nn.Module, args: tuple[Tensor, ...], _output: Tensor) -> Tensor:
         """A norm of queries or keys: its scale is the one at the first call."""
         x = args[0]
         norm = self._norms.get(module)
         if norm is None:
-            norm = self._norms[module] = Norm(module, x.shape[-1], x.dtype, x.device, "a norm of queries or keys")
+            norm = self._norms[module] = Norm(
+                module, x.shape[-1], x.dtype, x.device, "a norm of queries or keys"
+            )
         if module not in self._scales:
             self._scales[module] = norm.scale(x.detach())
         return norm.forward_frozen(x, self._scales[module])
@@ -127,7 +135,9 @@ def query_directions(
     with torch.enable_grad():
         key = projection(x)[1]
         directions = [
-            torch.autograd.grad((key[h // shared] @ kept.query[h, position] * scale).sum(), x, retain_graph=True)[0]
+            torch.autograd.grad(
+                (key[h // shared] @ kept.query[h, position] * scale).sum(), x, retain_graph=True
+            )[0]
             for h in heads
         ]
     with torch.no_grad():
@@ -141,7 +151,8 @@ def key_directions(
 ) -> tuple[Tensor, Tensor]:
     """Directions (len(heads), len(sources), d_model) and constants (len(heads), len(sources)).
 
-    ⟨d[h, j], x_i⟩ + c[h, j] is the score that head h gives source j, x_i the normed input at `position`.
+    ⟨d[h, j], x_i⟩ + c[h, j] is the score that head h gives source j, x_i the normed input at
+    `position`.
     """
     projection = Projection(trace, layer, [position])
     kept = trace.record.layers[layer]
@@ -150,13 +161,16 @@ def key_directions(
     x = projection.input.requires_grad_()
     with torch.enable_grad():
         query = projection(x)[0][:, 0]
-        # The query is linear in x: one derivative per coordinate of the query, or one per source, whichever is less.
+        # The query is linear in x: one derivative per coordinate of the query, or one per source,
+        # whichever is less.
         few = len(sources) <= query.shape[-1]
         directions = []
         for h in heads:
             keys = kept.key[h // shared][list(sources)] * scale
             along = keys if few else torch.eye(query.shape[-1]).to(keys)
-            grads = torch.stack([torch.autograd.grad(query[h], x, a, retain_graph=True)[0][0] for a in along])
+            grads = torch.stack(
+                [torch.autograd.grad(query[h], x, a, retain_graph=True)[0][0] for a in along]
+            )
             directions.append(grads if few else keys @ grads)
     with torch.no_grad():
         base = projection(torch.zeros_like(x))[0][:, 0]
@@ -179,7 +193,8 @@ def _cut(value: Any, rows: list[int], n_tokens: int) -> Any:
 def _near(a: Tensor, b: Tensor) -> bool:
     if a.shape != b.shape:
         return False
-    # A wrong cut is off by much; norms and rotary tables of transformers round to float32 whatever the dtype.
+    # A wrong cut is off by much; norms and rotary tables of transformers round to float32 whatever
+    # the dtype.
     tolerance = max(1e-4, 8 * torch.finfo(a.dtype).eps)
     return bool((a - b).norm() <= tolerance * b.norm().clamp_min(1e-30))
 

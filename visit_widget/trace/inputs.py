@@ -1,4 +1,6 @@
-"""From what a user passes as a prompt to token ids that the model can take, or one clear sentence."""
+"""From what a user passes as a prompt to token ids that the model can take, or one clear
+sentence.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..model import VisitError
+from ..model.watch import input_embedding
 
 Prompt = str | Sequence[int] | Tensor
 
@@ -23,7 +26,7 @@ def prompt_ids(model: PreTrainedModel, tokenizer: Any, prompt: Prompt) -> Tensor
     ids = _to_ids(tokenizer, prompt)
     if ids.numel() == 0:
         raise VisitError("The prompt is empty: pass at least one token.")
-    n_vocab = int(model.get_input_embeddings().weight.shape[0])
+    n_vocab = int(input_embedding(model).shape[0])
     wrong = ids[(ids < 0) | (ids >= n_vocab)]
     if wrong.numel():
         raise VisitError(
@@ -33,7 +36,8 @@ def prompt_ids(model: PreTrainedModel, tokenizer: Any, prompt: Prompt) -> Tensor
     longest = getattr(model.config, "max_position_embeddings", None)
     if longest and ids.numel() > longest:
         raise VisitError(
-            f"The prompt has {ids.numel()} tokens but the model reads at most {longest}: shorten it."
+            f"The prompt has {ids.numel()} tokens but the model reads at most {longest}: shorten "
+            "it."
         )
     return ids
 
@@ -57,6 +61,7 @@ def _to_ids(tokenizer: Any, prompt: Prompt) -> Tensor:
         ids = ids[0]
     if ids.ndim != 1:
         raise VisitError(
-            f"A trace is of one prompt, but this one has shape {tuple(ids.shape)}: pass one row of the batch."
+            f"A trace is of one prompt, but this one has shape {tuple(ids.shape)}: pass one row "
+            "of the batch."
         )
     return ids.long()

@@ -2,7 +2,8 @@
 
     logit[t] = U[t] · N_f(final) + b[t]
 
-With N_f frozen at the observed scale, every summand of `final` has an exact share of the logit. Elhage et al. (2021),
+With N_f frozen at the observed scale, every summand of `final` has an exact share of the logit.
+Elhage et al. (2021),
 "A Mathematical Framework for Transformer Circuits", is where the field has the reading from.
 """
 
@@ -51,10 +52,16 @@ def logit_direction(trace: Trace, target: int, foil: int | None, position: int) 
     return LogitDirection(norm.pull_back(row, norm.scale(final)), float(row @ norm.bias), bias)
 
 
-def logit_parts(trace: Trace, target: int, foil: int | None, position: int, by: By) -> dict[str, float]:
-    """Every part's share of the logit, by node id; the values sum to the logit (before any softcapping)."""
+def logit_parts(
+    trace: Trace, target: int, foil: int | None, position: int, by: By
+) -> dict[str, float]:
+    """Every part's share of the logit, by node id; the values sum to the logit (before any
+    softcapping).
+    """
     if by not in ("component", "head", "neuron"):
-        raise VisitError(f"by={by!r} is not a way to split a logit: use 'component', 'head' or 'neuron'.")
+        raise VisitError(
+            f"by={by!r} is not a way to split a logit: use 'component', 'head' or 'neuron'."
+        )
     read = logit_direction(trace, target, foil, position)
     parts = {"embed": float(trace.residual(0, "pre")[position] @ read.direction)}
     for layer in range(trace.n_layers):
@@ -66,7 +73,9 @@ def logit_parts(trace: Trace, target: int, foil: int | None, position: int, by: 
             if attention.bias is not None:
                 parts[f"{prefix}.attn.bias"] = float(attention.bias @ read.direction)
         else:
-            parts[f"{prefix}.attn"] = float(trace.attention_output(layer, position) @ read.direction)
+            parts[f"{prefix}.attn"] = float(
+                trace.attention_output(layer, position) @ read.direction
+            )
         mlp = trace.mlp_row(layer, position)
         if by == "neuron":
             for neuron, value in enumerate(mlp.along(read.direction).tolist()):

@@ -15,7 +15,8 @@ class RowMask:
     Attributes:
         first: (T,) the first source that each query sees.
         last: (T,) the last one.
-        dense: (1, 1 or n_heads, T, T), kept only for masks whose rows are not plain intervals (ALiBi, prefixes).
+        dense: (1, 1 or n_heads, T, T), kept only for masks whose rows are not plain intervals
+            (ALiBi, prefixes).
     """
 
     first: Tensor | None
@@ -24,10 +25,14 @@ class RowMask:
 
     @classmethod
     def of(cls, mask: Tensor | None, n_tokens: int, causal: bool) -> RowMask:
-        """From the mask that the attention function got: None, boolean (True = seen) or additive."""
+        """From the mask that the attention function got: None, boolean (True = seen) or
+        additive.
+        """
         positions = torch.arange(n_tokens)
         if mask is None:
-            return cls(torch.zeros_like(positions), positions if causal else positions * 0 + n_tokens - 1)
+            return cls(
+                torch.zeros_like(positions), positions if causal else positions * 0 + n_tokens - 1
+            )
         if mask.shape[-2:] != (n_tokens, n_tokens):
             mask = mask[..., -n_tokens:, -n_tokens:]
         if mask.dtype == torch.bool:
@@ -47,7 +52,9 @@ class RowMask:
             return cls(None, None, mask)
         return cls(first.cpu(), last.cpu())
 
-    def row(self, position: int, n_sources: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    def row(
+        self, position: int, n_sources: int, dtype: torch.dtype, device: torch.device
+    ) -> Tensor:
         """The additive mask of one query: (1, 1 or n_heads, 1, n_sources)."""
         lowest = torch.finfo(dtype).min
         if self.dense is not None:
@@ -55,7 +62,8 @@ class RowMask:
             if row.dtype == torch.bool:
                 return torch.where(row, 0.0, lowest).to(dtype)
             return row.to(dtype).clamp_min(lowest)
-        assert self.first is not None and self.last is not None
+        assert self.first is not None
+        assert self.last is not None
         sources = torch.arange(n_sources, device=device)
         seen = (sources >= int(self.first[position])) & (sources <= int(self.last[position]))
         zero = torch.zeros((), dtype=dtype, device=device)

@@ -2,7 +2,8 @@
 
     mlp_out = Σ_n a_n · W_out[n] + b_out
 
-`a_n` is whatever enters the down projection, so gated MLPs (a_n = act(gate_n) · up_n) need nothing special.
+`a_n` is whatever enters the down projection, so gated MLPs (a_n = act(gate_n) · up_n) need nothing
+special.
 """
 
 from __future__ import annotations
@@ -50,13 +51,17 @@ class MlpRow:
         return self.norm.scale(written if self.raw_bias is None else written + self.raw_bias)
 
     def to_stream(self, written: Tensor) -> Tensor:
-        """What a summand of W_out's output becomes when added to the stream: (…, d_model) → (…, d_model)."""
+        """What a summand of W_out's output becomes when added to the stream: (…, d_model) → (…,
+        d_model).
+        """
         if self.norm is None or self.norm_scale is None:
             return written
         return self.norm.linear(written, self.norm_scale)
 
     def along(self, direction: Tensor) -> Tensor:
-        """⟨part, direction⟩ of every neuron's part without making the parts: (d_model,) → (d_mlp,)."""
+        """⟨part, direction⟩ of every neuron's part without making the parts: (d_model,) →
+        (d_mlp,).
+        """
         if self.norm is not None and self.norm_scale is not None:
             direction = self.norm.pull_back(direction, self.norm_scale)
         return self.activations * (self.matrix @ direction)
@@ -86,7 +91,9 @@ def mlp_row(trace: Trace, layer: int, position: int) -> MlpRow:
     stream = trace.record.layers[layer].mid[position].detach()
     with torch.no_grad(), MODEL_LOCK:
         normed = stream if part.mlp_norm is None else part.mlp_norm(stream[None, None])[0, 0]
-        activations = _run_until(part.mlp, part.down_projection, normed[None, None])[0][0].reshape(-1)
+        activations = _run_until(part.mlp, part.down_projection, normed[None, None])[0][0].reshape(
+            -1
+        )
     matrix, bias = linear_map(part.down_projection, activations.numel(), trace.dtype)
     return MlpRow(
         input=trace.work(normed),
@@ -100,20 +107,24 @@ def mlp_row(trace: Trace, layer: int, position: int) -> MlpRow:
 def neuron_directions(trace: Trace, layer: int, row: MlpRow, neurons: Tensor) -> Tensor:
     """What neurons look for: (len(neurons), d_model) directions d_n in the MLP's normed input.
 
-    ⟨d_n, x⟩ (plus a constant) is what enters the activation function of neuron n: the input row of W_in, or of the
-    gate where the MLP is gated. Where the activation function is no module of its own, it is the gradient of a_n.
+    ⟨d_n, x⟩ (plus a constant) is what enters the activation function of neuron n: the input row of
+    W_in, or of the
+    gate where the MLP is gated. Where the activation function is no module of its own, it is the
+    gradient of a_n.
     """
     part = trace.anatomy.blocks[layer]
     like = next(part.mlp.parameters())
     x = row.input.to(like).requires_grad_()
     with torch.enable_grad(), MODEL_LOCK:
-        before = _run_until(part.mlp, part.activation or part.down_projection, x[None, None])[0][0].reshape(-1)
+        before = _run_until(part.mlp, part.activation or part.down_projection, x[None, None])[0][
+            0
+        ].reshape(-1)
         chosen = before[neurons]
         grads = [torch.autograd.grad(value, x, retain_graph=True)[0] for value in chosen]
     return trace.work(torch.stack(grads)) if grads else row.input.new_zeros(0, row.input.numel())
 
 
-class _Reached(Exception):
+class _ReachedError(Exception):
     pass
 
 
@@ -123,17 +134,20 @@ def _run_until(module: nn.Module, inner: nn.Module, x: Tensor) -> tuple[Tensor, 
 
     def stop(_: nn.Module, args: tuple[Any, ...]) -> None:
         caught.append(args)
-        raise _Reached
+        raise _ReachedError
 
     handle = inner.register_forward_pre_hook(stop)
     training = [m for m in module.modules() if m.training]
     try:
         module.eval()
         module(x)
-    except _Reached:
+    except _ReachedError:
         return caught[0]
     finally:
         handle.remove()
         for m in training:
             m.training = True
-    raise VisitError(f"{type(module).__name__} did not call its {type(inner).__name__} when re-run on one position.")
+    raise VisitError(
+        f"{type(module).__name__} did not call its {type(inner).__name__} when re-run on one "
+        "position."
+    )

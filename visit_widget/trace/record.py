@@ -1,4 +1,6 @@
-"""One forward pass, and what is kept of it: the stream at every layer, and queries, keys and values."""
+"""One forward pass, and what is kept of it: the stream at every layer, and queries, keys and
+values.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +15,7 @@ from transformers import PreTrainedModel
 
 from ..model import Anatomy, UnsupportedModelError
 from ..model.attention import AttentionCall, listening
-from ..model.watch import first_tensor
+from ..model.watch import first_tensor, input_embedding
 from .masks import RowMask
 
 
@@ -76,7 +78,7 @@ def record(model: PreTrainedModel, anatomy: Anatomy, input_ids: Tensor) -> Recor
     Nothing is copied: the kept tensors are the ones that the pass made.
     """
     notes = _Notes()
-    device = model.get_input_embeddings().weight.device
+    device = input_embedding(model).device
     options: dict[str, Any] = {"use_cache": False}
     if "logits_to_keep" in inspect.signature(model.forward).parameters:
         options["logits_to_keep"] = 1
@@ -118,7 +120,7 @@ def _hook(stack: ExitStack, anatomy: Anatomy, notes: _Notes) -> None:
         keep(part.attention.register_forward_pre_hook(before_attention, with_kwargs=True))
         keep(part.mlp_entry.register_forward_pre_hook(before_mlp, with_kwargs=True))
 
-    def after_last(_: nn.Module, args: Any, output: Any) -> None:
+    def after_last(_module: nn.Module, _args: Any, output: Any) -> None:
         stream = first_tensor(output)
         assert stream is not None
         notes.final = stream[0]
@@ -126,8 +128,12 @@ def _hook(stack: ExitStack, anatomy: Anatomy, notes: _Notes) -> None:
     keep(anatomy.blocks[-1].block.register_forward_hook(after_last))
 
 
-def _without_hidden(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of an attention module with the hidden state taken out: it is derived again when needed."""
+def _without_hidden(
+    args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of an attention module with the hidden state taken out: it is derived again
+    when needed.
+    """
     drop = ("attention_mask", "past_key_values", "past_key_value", "layer_past", "cache_position")
     kept = {k: (None if k in drop else v) for k, v in kwargs.items()}
     if args and isinstance(args[0], Tensor):
@@ -142,7 +148,8 @@ def _collect(anatomy: Anatomy, notes: _Notes, n_tokens: int) -> list[LayerRecord
         call = notes.calls.get(part.attention)
         if call is None or index not in notes.pre or index not in notes.mid or notes.final is None:
             raise UnsupportedModelError(
-                f"Block {index} ran differently on this prompt than on a short one: its attention or MLP was not called."
+                f"Block {index} ran differently on this prompt than on a short one: its attention "
+                "or MLP was not called."
             )
         causal = bool(getattr(part.attention, "is_causal", True))
         mask = masks.get(id(call.mask))

@@ -1,7 +1,9 @@
 """A Trace: one forward pass, and the exact parts it splits into.
 
-A Trace keeps little (the residual stream, and each layer's queries, keys and values) and derives the rest on demand,
-for one layer and one position, by re-running that small piece of the model. Tracing therefore costs about a plain
+A Trace keeps little (the residual stream, and each layer's queries, keys and values) and derives
+the rest on demand,
+for one layer and one position, by re-running that small piece of the model. Tracing therefore costs
+about a plain
 forward pass, and no tensor of T × T is kept.
 
     trace = vw.trace(model, tokenizer, "The capital of Japan is the city of")
@@ -57,7 +59,8 @@ def trace(
     """
     if not isinstance(model, PreTrainedModel):
         raise VisitError(
-            f"A model of transformers is needed, not {type(model).__name__}: load one with AutoModelForCausalLM."
+            f"A model of transformers is needed, not {type(model).__name__}: load one with "
+            "AutoModelForCausalLM."
         )
     input_ids = prompt_ids(model, tokenizer, prompt)
     with MODEL_LOCK:
@@ -70,7 +73,8 @@ def trace(
 class Trace:
     """One forward pass and what can be derived from it. Made by `trace`.
 
-    Tensors that methods return are of `dtype` (float64 for a float64 model, else float32) and on `device`.
+    Tensors that methods return are of `dtype` (float64 for a float64 model, else float32) and on
+    `device`.
     Positions may be negative, counting from the end; −1 is the last token.
 
     Attributes:
@@ -98,8 +102,11 @@ class Trace:
         self.n_vocab = anatomy.n_vocab
         self.dtype = torch.promote_types(kept.final.dtype, torch.float32)
         self.device = kept.final.device
-        # One layer and position is asked for many times in a row (heads, bias, sources, logit): remember a few.
-        self._attention_row = lru_cache(maxsize=4)(lambda layer, at: _attention.attention_row(self, layer, at))
+        # One layer and position is asked for many times in a row (heads, bias, sources, logit):
+        # remember a few.
+        self._attention_row = lru_cache(maxsize=4)(
+            lambda layer, at: _attention.attention_row(self, layer, at)
+        )
         self._mlp_row = lru_cache(maxsize=4)(lambda layer, at: _mlp.mlp_row(self, layer, at))
         self._norms: dict[nn.Module, Norm] = {}
 
@@ -111,7 +118,9 @@ class Trace:
 
     @property
     def prompt(self) -> str:
-        """The prompt as text; what its ids decode to where it was given as ids; "" without a tokenizer."""
+        """The prompt as text; what its ids decode to where it was given as ids; "" without a
+        tokenizer.
+        """
         if self._text is not None:
             return self._text
         return "" if self.tokenizer is None else str(self.tokenizer.decode(self.input_ids.tolist()))
@@ -163,9 +172,15 @@ class Trace:
         return torch.stack([row.sources(h) for h in range(self.n_heads)])
 
     def attn_bias(self, layer: int, position: int = -1) -> Tensor:
-        """What the attention sublayer adds whatever it attends to: (d_model,), zeros where it has no bias."""
+        """What the attention sublayer adds whatever it attends to: (d_model,), zeros where it has
+        no bias.
+        """
         bias = self.attention_row(layer, position).bias
-        return torch.zeros(self.d_model, dtype=self.dtype, device=self.device) if bias is None else bias
+        return (
+            torch.zeros(self.d_model, dtype=self.dtype, device=self.device)
+            if bias is None
+            else bias
+        )
 
     def attention_output(self, layer: int, position: int = -1) -> Tensor:
         """What the attention sublayer adds to the stream: (d_model,)."""
@@ -186,24 +201,34 @@ class Trace:
     def mlp_bias(self, layer: int, position: int = -1) -> Tensor:
         """What the MLP adds whatever fires: (d_model,), zeros where it has no bias."""
         bias = self.mlp_row(layer, position).bias
-        return torch.zeros(self.d_model, dtype=self.dtype, device=self.device) if bias is None else bias
+        return (
+            torch.zeros(self.d_model, dtype=self.dtype, device=self.device)
+            if bias is None
+            else bias
+        )
 
     def mlp_output(self, layer: int, position: int = -1) -> Tensor:
         """What the MLP adds to the stream: (d_model,)."""
         return self.mlp_row(layer, position).total
 
     def neuron_directions(self, layer: int, neurons: Sequence[int], position: int = -1) -> Tensor:
-        """What neurons look for, as directions in the MLP's normed input: (len(neurons), d_model)."""
+        """What neurons look for, as directions in the MLP's normed input: (len(neurons),
+        d_model).
+        """
         chosen = torch.as_tensor(list(neurons), dtype=torch.long, device=self.device)
-        return _mlp.neuron_directions(self, self.layer(layer), self.mlp_row(layer, position), chosen)
+        return _mlp.neuron_directions(
+            self, self.layer(layer), self.mlp_row(layer, position), chosen
+        )
 
     def query_directions(
         self, layer: int, position: int = -1,
         heads: Sequence[int] | None = None, sources: Sequence[int] | None = None,
     ) -> Tensor:  # fmt: skip
-        """What each head's query asks for at each source: (heads, sources, d_model); all of both by default.
+        """What each head's query asks for at each source: (heads, sources, d_model); all of both by
+        default.
 
-        ⟨direction, x_j⟩ plus a constant is the score (before mask and softmax) that the query at `position` gives
+        ⟨direction, x_j⟩ plus a constant is the score (before mask and softmax) that the query at
+        `position` gives
         source j, where x_j is the normed input of the key projection.
         """
         return self._directions(_directions.query_directions, layer, position, heads, sources)
@@ -212,29 +237,41 @@ class Trace:
         self, layer: int, position: int = -1,
         heads: Sequence[int] | None = None, sources: Sequence[int] | None = None,
     ) -> Tensor:  # fmt: skip
-        """What each head's key at each source answers to: (heads, sources, d_model); all of both by default.
+        """What each head's key at each source answers to: (heads, sources, d_model); all of both by
+        default.
 
-        ⟨direction, x_i⟩ plus a constant is the score of the key at source j for the query at `position`, where x_i
+        ⟨direction, x_i⟩ plus a constant is the score of the key at source j for the query at
+        `position`, where x_i
         is the normed input of the query projection there.
         """
         return self._directions(_directions.key_directions, layer, position, heads, sources)
 
     def logit_parts(
-        self, target: int | str, foil: int | str | None = None, position: int = -1, by: _logit.By = "component"
+        self,
+        target: int | str,
+        foil: int | str | None = None,
+        position: int = -1,
+        by: _logit.By = "component",
     ) -> dict[str, float]:
-        """Every part's share of a logit: {node id: value}, summing to the logit (before any softcapping).
+        """Every part's share of a logit: {node id: value}, summing to the logit (before any
+        softcapping).
 
         Args:
             target: token id, or a text that is one token.
             foil: with a foil the sum is logit[target] − logit[foil].
             position: whose next-token logit.
-            by: "component" (attention and MLP of each layer), "head" (attention by head), "neuron" (MLP by neuron).
+            by: "component" (attention and MLP of each layer), "head" (attention by head), "neuron"
+                (MLP by neuron).
         """
         at = self.position(position)
-        return _logit.logit_parts(self, self.token(target), None if foil is None else self.token(foil), at, by)
+        return _logit.logit_parts(
+            self, self.token(target), None if foil is None else self.token(foil), at, by
+        )
 
     def audit(self, position: int = -1) -> Audit:
-        """Compute each identity on the traced numbers, and compare with fresh passes of the model itself."""
+        """Compute each identity on the traced numbers, and compare with fresh passes of the model
+        itself.
+        """
         return audit(self, self.position(position))
 
     def flow(
@@ -246,7 +283,8 @@ class Trace:
         keep: Keep | None = None,
         measure: str = "share",
     ) -> FlowGraph:
-        """The pruned flow graph: every layer's overview, and the block graph of each layer in `layers`.
+        """The pruned flow graph: every layer's overview, and the block graph of each layer in
+        `layers`.
 
         See `visit_widget.flow.flow_graph`, which does the work.
         """
@@ -272,7 +310,9 @@ class Trace:
 
     def attention_row(self, layer: int, position: int = -1) -> _attention.AttentionRow:
         """One layer's attention at one position."""
-        row: _attention.AttentionRow = self._attention_row(self.layer(layer), self.position(position))
+        row: _attention.AttentionRow = self._attention_row(
+            self.layer(layer), self.position(position)
+        )
         return row
 
     def mlp_row(self, layer: int, position: int = -1) -> _mlp.MlpRow:
@@ -287,32 +327,51 @@ class Trace:
     def position(self, position: int) -> int:
         """A position from 0, checked."""
         if not -len(self) <= position < len(self):
-            raise VisitError(f"Position {position} is outside the prompt, which has {len(self)} tokens.")
+            raise VisitError(
+                f"Position {position} is outside the prompt, which has {len(self)} tokens."
+            )
         return position % len(self)
 
     def layer(self, layer: int) -> int:
         """A layer from 0, checked."""
         if not 0 <= layer < self.n_layers:
-            raise VisitError(f"Layer {layer} does not exist: the model has layers 0 to {self.n_layers - 1}.")
+            raise VisitError(
+                f"Layer {layer} does not exist: the model has layers 0 to {self.n_layers - 1}."
+            )
         return layer
 
     def token(self, token: int | str) -> int:
         """A token id, from an id or from a text that is one token."""
         if isinstance(token, str):
             if self.tokenizer is None:
-                raise VisitError(f"Without a tokenizer a token is given by its id, not as {token!r}.")
+                raise VisitError(
+                    f"Without a tokenizer a token is given by its id, not as {token!r}."
+                )
             ids = self.tokenizer(token, add_special_tokens=False)["input_ids"]
             if len(ids) != 1:
                 pieces = " ".join(token_texts(self.tokenizer, ids)) or "nothing"
-                hint = "" if token.startswith(" ") else f" Did you mean {' ' + token!r}, with a space before it?"
-                raise VisitError(f"{token!r} is not one token of this model but {len(ids)}: {pieces}.{hint}")
+                hint = (
+                    ""
+                    if token.startswith(" ")
+                    else f" Did you mean {' ' + token!r}, with a space before it?"
+                )
+                raise VisitError(
+                    f"{token!r} is not one token of this model but {len(ids)}: {pieces}.{hint}"
+                )
             token = int(ids[0])
         if not 0 <= int(token) < self.n_vocab:
-            raise VisitError(f"Token id {token} is outside the model's vocabulary of {self.n_vocab}.")
+            raise VisitError(
+                f"Token id {token} is outside the model's vocabulary of {self.n_vocab}."
+            )
         return int(token)
 
     def _directions(
-        self, derive: Any, layer: int, position: int, heads: Sequence[int] | None, sources: Sequence[int] | None
+        self,
+        derive: Any,
+        layer: int,
+        position: int,
+        heads: Sequence[int] | None,
+        sources: Sequence[int] | None,
     ) -> Tensor:
         heads = range(self.n_heads) if heads is None else heads
         sources = range(len(self)) if sources is None else sources

@@ -1,4 +1,6 @@
-"""One self-contained page: the same bundle on a fake host, the data inside, no network and no kernel."""
+"""One self-contained page: the same bundle on a fake host, the data inside, no network and no
+kernel.
+"""
 
 from __future__ import annotations
 

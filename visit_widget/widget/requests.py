@@ -1,4 +1,6 @@
-"""The request protocol, kernel side: envelopes in, envelopes out. `docs/protocol.md` is the contract."""
+"""The request protocol, kernel side: envelopes in, envelopes out. `docs/protocol.md` is the
+contract.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +10,12 @@ from typing import Any
 
 from ..model import VisitError
 
-REQUEST, CANCEL, RESPONSE, PROGRESS = "visit-request", "visit-cancel", "visit-response", "visit-progress"
+REQUEST, CANCEL, RESPONSE, PROGRESS = (
+    "visit-request",
+    "visit-cancel",
+    "visit-response",
+    "visit-progress",
+)
 Send = Callable[[dict[str, Any]], None]
 Method = Callable[..., dict[str, Any]]
 
@@ -43,7 +50,9 @@ class Desk:
         try:
             function = self.methods.get(method)
             if function is None:
-                raise VisitError(f"There is no method {method!r}: is the page's widget of another version?")
+                raise VisitError(
+                    f"There is no method {method!r}: is the page's widget of another version?"
+                )
             if not isinstance(params, dict):
                 raise VisitError(f"The params of {method!r} must be an object.")
             outcome = {"ok": True, "result": function(**params)}
@@ -52,8 +61,9 @@ class Desk:
         except Exception as error:  # a handler must answer, whatever happened in the model
             logger.exception("visit_widget could not answer %r", method)
             reason = " ".join(str(error).split())[:200]
-            message = f"The kernel could not do this ({type(error).__name__}: {reason}). The log has the details."
-            outcome = {"ok": False, "error": {"type": type(error).__name__, "message": message}}
+            kind = type(error).__name__
+            message = f"The kernel could not do this ({kind}: {reason}). The log has the details."
+            outcome = {"ok": False, "error": {"type": kind, "message": message}}
         if request_id in self._cancelled:
             self._cancelled.discard(request_id)
             return

@@ -80,10 +80,14 @@ class Session:
 
     def tokens(self, ids: list[int]) -> list[dict[str, Any]]:
         """Token ids with their texts."""
-        return [{"id": i, "text": t} for i, t in zip(ids, token_texts(self.tokenizer, ids))]
+        return [
+            {"id": i, "text": t} for i, t in zip(ids, token_texts(self.tokenizer, ids), strict=True)
+        ]
 
     def vocabulary(self, query: str, limit: int = VOCABULARY_LIMIT) -> dict[str, Any]:
-        """Tokens that match what was typed: equal first, then beginning with it, then containing it; short ones first."""
+        """Tokens that match what was typed: equal first, then beginning with it, then containing
+        it; short ones first.
+        """
         if self._vocabulary is None:
             self._vocabulary = token_texts(self.tokenizer, list(range(self.trace.n_vocab)))
         wanted = query.replace(" ", "␣")
@@ -94,18 +98,34 @@ class Session:
         for token, text in enumerate(self._vocabulary):
             plain = text.strip("␣").casefold()
             if bare in plain:
-                kind = 0 if text == wanted else 1 if plain == bare else 2 if plain.startswith(bare) else 3
+                kind = (
+                    0
+                    if text == wanted
+                    else 1
+                    if plain == bare
+                    else 2
+                    if plain.startswith(bare)
+                    else 3
+                )
                 ranked.append((kind, len(plain), token, text))
         ranked.sort()
-        return {"tokens": [{"id": token, "text": text} for _, _, token, text in ranked[: max(1, int(limit))]]}
+        return {
+            "tokens": [
+                {"id": token, "text": text} for _, _, token, text in ranked[: max(1, int(limit))]
+            ]
+        }
 
     def _check_revision(self, revision: int | None) -> None:
         if revision is not None and revision != self.revision:
-            raise VisitError("The graph has changed since this was asked; ask again on the new one.")
+            raise VisitError(
+                "The graph has changed since this was asked; ask again on the new one."
+            )
 
 
 def compact(value: Any) -> Any:
-    """The same data with floats at six significant digits: what a screen can show, at half the bytes."""
+    """The same data with floats at six significant digits: what a screen can show, at half the
+    bytes.
+    """
     if isinstance(value, float):
         if value != value or value in (float("inf"), float("-inf")):
             return None

@@ -1,4 +1,6 @@
-"""The widget: an anywidget whose traits are the view's lasting state, and whose requests fetch the rest."""
+"""The widget: an anywidget whose traits are the view's lasting state, and whose requests fetch the
+rest.
+"""
 
 from __future__ import annotations
 
@@ -70,13 +72,15 @@ def visit(
 class VisitWidget(anywidget.AnyWidget):
     """A flow graph in a notebook. Made by `visit`.
 
-    Every trait may be set and observed from Python. Setting `prompt`, `focus`, `target`, `foil` or `keep` publishes a
+    Every trait may be set and observed from Python. Setting `prompt`, `focus`, `target`, `foil` or
+    `keep` publishes a
     new `graph`; what cannot be used raises a VisitError and changes nothing.
 
     Attributes:
         prompt: the prompt's text.
         focus: the position shown, from 0.
-        target: {"id", "text"} of the token followed; set a token id, a text that is one token, or None for the first choice.
+        target: {"id", "text"} of the token followed; set a token id, a text that is one token, or
+            None for the first choice.
         foil: likewise, or None for no comparison.
         graph: the first frame as plain data (docs/protocol.md).
         expanded: the open layers.
@@ -160,7 +164,8 @@ class VisitWidget(anywidget.AnyWidget):
         expand: str | Sequence[int] = "visible",
         progress: Progress | None = None,
     ) -> Path:
-        """Write one self-contained page: no network, no kernel, the same interactions over what it includes.
+        """Write one self-contained page: no network, no kernel, the same interactions over what it
+        includes.
 
         Args:
             path: the file to write.
@@ -178,14 +183,19 @@ class VisitWidget(anywidget.AnyWidget):
         try:
             _write_whole(target, text)
         except OSError as error:
-            raise VisitError(f"Could not write {target}: {error.strerror or error}. Choose another place.") from error
+            raise VisitError(
+                f"Could not write {target}: {error.strerror or error}. Choose another place."
+            ) from error
         return target
 
     def to_iframe(self, expand: str | Sequence[int] = "visible", height: int = 720) -> Any:
         """The page of `save_html` as an iframe that survives a notebook's HTML export."""
         from IPython.display import HTML
 
-        return HTML(iframe(page(f"{self.prompt} – visit_widget", self._page_data(expand, None)), height))
+        display_as: Any = HTML
+        return display_as(
+            iframe(page(f"{self.prompt} – visit_widget", self._page_data(expand, None)), height)
+        )
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """From the browser: what cannot be used is put back, and `status` says why."""
@@ -214,7 +224,10 @@ class VisitWidget(anywidget.AnyWidget):
         if isinstance(value, dict):
             value = value.get("id")
         if not isinstance(value, (int, str)) or isinstance(value, bool):
-            raise VisitError(f"A {proposal['trait'].name} is a token id or a text that is one token, not {value!r}.")
+            raise VisitError(
+                f"A {proposal['trait'].name} is a token id or a text that is one token, not "
+                f"{value!r}."
+            )
         token = self._session.trace.token(value)
         found: list[dict[str, Any]] = self._session.tokens([token])
         return found[0]
@@ -226,7 +239,9 @@ class VisitWidget(anywidget.AnyWidget):
     @traitlets.validate("measure")
     def _valid_measure(self, proposal: Any) -> str:
         if proposal["value"] not in MEASURES:
-            raise VisitError(f"measure={proposal['value']!r} is not known: use {', '.join(map(repr, MEASURES))}.")
+            raise VisitError(
+                f"measure={proposal['value']!r} is not known: use {', '.join(map(repr, MEASURES))}."
+            )
         return str(proposal["value"])
 
     @traitlets.validate("expanded")
@@ -252,7 +267,9 @@ class VisitWidget(anywidget.AnyWidget):
         """Draw a new first frame and set every trait that goes with it, at once."""
         self.status = {**self.status, "state": "busy", "message": "drawing"}
         try:
-            graph = self._session.frame(focus, _token_id(target), _token_id(foil), self.keep, self.measure, [])
+            graph = self._session.frame(
+                focus, _token_id(target), _token_id(foil), self.keep, self.measure, []
+            )
         except VisitError as error:
             self._report(str(error))
             raise
@@ -274,8 +291,12 @@ class VisitWidget(anywidget.AnyWidget):
         session = self._session
         if isinstance(expand, str):
             if expand not in ("visible", "all"):
-                raise VisitError(f"expand={expand!r} is not known: use 'visible', 'all' or a list of layers.")
-            layers = list(self.expanded) if expand == "visible" else list(range(session.trace.n_layers))
+                raise VisitError(
+                    f"expand={expand!r} is not known: use 'visible', 'all' or a list of layers."
+                )
+            layers = (
+                list(self.expanded) if expand == "visible" else list(range(session.trace.n_layers))
+            )
         else:
             layers = sorted({session.trace.layer(layer) for layer in expand})
         ids = [n["id"] for n in self.graph["nodes"]]
@@ -288,7 +309,18 @@ class VisitWidget(anywidget.AnyWidget):
             ids += [n["id"] for n in block["nodes"]]
         if progress is not None:
             progress(len(layers), len(layers))
-        names = ("prompt", "focus", "target", "foil", "graph", "expanded", "selection", "measure", "keep", "status")
+        names = (
+            "prompt",
+            "focus",
+            "target",
+            "foil",
+            "graph",
+            "expanded",
+            "selection",
+            "measure",
+            "keep",
+            "status",
+        )
         traits = {name: getattr(self, name) for name in names}
         if not isinstance(expand, str):
             traits["expanded"] = layers
@@ -311,8 +343,8 @@ def _write_whole(target: Path, text: str) -> None:
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, target)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(target)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise

@@ -71,7 +71,8 @@ export function createChangeGuard() {
 
 /** The controls' drawings: 16 × 16, one stroke. */
 const ICONS = {
-  pencil: "M10.6 2.9l2.5 2.5M3 13l.6-2.9 7.7-7.7a1.2 1.2 0 0 1 1.7 0l.6.6a1.2 1.2 0 0 1 0 1.7l-7.7 7.7z",
+  pencil:
+    "M10.6 2.9l2.5 2.5M3 13l.6-2.9 7.7-7.7a1.2 1.2 0 0 1 1.7 0l.6.6a1.2 1.2 0 0 1 0 1.7l-7.7 7.7z",
   undo: "M3 6.5h6.5a3.5 3.5 0 0 1 0 7H6M5.8 3.5L2.8 6.5l3 3",
   redo: "M13 6.5H6.5a3.5 3.5 0 0 0 0 7H10M10.2 3.5l3 3-3 3",
   fullscreen: "M2.5 6V2.5H6M10 2.5h3.5V6M13.5 10v3.5H10M6 13.5H2.5V10",

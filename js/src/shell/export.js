@@ -84,7 +84,9 @@ function inlineStyles(original, copy) {
 
 /** Those that a child takes from its parent need no saying again. */
 const INHERITED = new Set(
-  STYLE_PROPERTIES.filter((name) => !["opacity", "mix-blend-mode", "dominant-baseline"].includes(name)),
+  STYLE_PROPERTIES.filter(
+    (name) => !["opacity", "mix-blend-mode", "dominant-baseline"].includes(name),
+  ),
 );
 
 /** @type {Record<string, string>} */

@@ -48,15 +48,15 @@ export function whole(value) {
 
 /**
  * @param {number} fraction Of a probability or a weight: 0 to 1.
- * @returns {string} "57.5%", "<0.1%"
+ * @returns {string} "57.5%", "0.04%", "<0.01%"
  */
 export function percent(fraction) {
   if (!Number.isFinite(fraction)) return "–";
   const value = fraction * 100;
   if (value === 0) return "0%";
-  if (value < 0.1) return "<0.1%";
+  if (value < 0.01) return "<0.01%";
   if (value > 99.9 && value < 100) return ">99.9%";
-  return `${value.toFixed(value >= 99.95 ? 0 : 1)}%`;
+  return `${value.toFixed(value < 0.1 ? 2 : value === 100 ? 0 : 1)}%`;
 }
 
 /**

@@ -30,9 +30,9 @@ export function tokensSection(title, tokens, target, { waits = false } = {}) {
     title,
     h(
       "ol",
-      { class: "vw-bars", "aria-busy": waits ? "true" : null },
+      { class: "vw-probs", "aria-busy": waits ? "true" : null },
       barsOf(tokens, target),
-      Array.from({ length: free }, () => h("li", { class: "vw-bar free", "aria-hidden": true })),
+      Array.from({ length: free }, () => h("li", { class: "vw-prob free", "aria-hidden": true })),
     ),
   );
 }
@@ -72,17 +72,17 @@ export function collapsedTokens(title, tokens, target) {
 function barsOf(tokens, target) {
   const most = Math.max(...tokens.map((token) => token.probability), 1e-12);
   return tokens.map((token) => {
-    const bar = h("span", { class: "vw-bar-fill", "aria-hidden": true });
+    const bar = h("span", { class: "vw-prob-fill", "aria-hidden": true });
     bar.style.setProperty("--vw-part", String(token.probability / most));
     return h(
       "li",
       {
-        class: token.id === target.id ? "vw-bar target" : "vw-bar",
+        class: token.id === target.id ? "vw-prob target" : "vw-prob",
         title: token.logit === undefined ? null : `logit ${signed(token.logit)}`,
       },
       bar,
       h("span", { class: "vw-token" }, token.text),
-      h("span", { class: "vw-bar-value" }, percent(token.probability)),
+      h("span", { class: "vw-prob-value" }, percent(token.probability)),
     );
   });
 }
@@ -111,7 +111,7 @@ export function targetSection(node, graph, foil) {
           {},
           h("span", { class: "vw-token" }, token.text),
           h("span", {}, rankWords(standing.rank)),
-          h("span", { class: "vw-bar-value" }, percent(standing.probability)),
+          h("span", { class: "vw-prob-value" }, percent(standing.probability)),
         ),
       ),
     ),

@@ -10,7 +10,7 @@ import {
   targetSection,
   tokensSection,
 } from "./panel-sections.js";
-import { contribution, nodeTitle, partName, subtitle } from "./words.js";
+import { contribution, nodeFacts, nodeTitle, partName } from "./words.js";
 
 /** @import { Controller } from "../controller.js" */
 /** @import { State } from "../state.js" */
@@ -35,10 +35,10 @@ const WRITERS = new Set(["value", "head", "row", "attention", "neuron", "expert"
  */
 export function createPanel(controller) {
   const changed = createChangeGuard();
-  const content = h("div", { class: "vw-panel-content" });
+  const content = h("div", { class: "vw-side-content" });
   const el = h(
     "aside",
-    { class: "vw-panel", "data-role": "panel", "aria-label": "Selection", hidden: true },
+    { class: "vw-side", "data-role": "panel", "aria-label": "Selection", hidden: true },
     content,
   );
   /** @type {string | undefined} */
@@ -78,10 +78,13 @@ export function createPanel(controller) {
       share: detail.share ?? edge?.share ?? null,
       whole: detail.whole ?? edge?.target ?? null,
     };
-    const facts = subtitle(node, graph, part);
     return [
       heading(nodeTitle(node, graph)),
-      facts !== "" && h("p", { class: "vw-panel-facts" }, facts),
+      h(
+        "p",
+        { class: "vw-side-facts" },
+        nodeFacts(node, graph, part).map((fact) => h("span", {}, fact)),
+      ),
       ...sections(state, graph, node, waits),
       footer(id),
     ];
@@ -125,7 +128,7 @@ export function createPanel(controller) {
       heading(id),
       h(
         "p",
-        { class: "vw-panel-facts" },
+        { class: "vw-side-facts" },
         isWaiting(state, id)
           ? "asking the kernel…"
           : "This graph has no such part. It may belong to another focus or prompt.",
@@ -145,7 +148,7 @@ export function createPanel(controller) {
     return [
       heading(`${nodes.length} parts`),
       total !== null &&
-        h("p", { class: "vw-panel-facts" }, `together ${signed(total)} for ${graph.target.text}`),
+        h("p", { class: "vw-side-facts" }, `together ${signed(total)} for ${graph.target.text}`),
       h(
         "ul",
         { class: "vw-selected" },
@@ -185,7 +188,7 @@ export function createPanel(controller) {
   function heading(title) {
     return h(
       "div",
-      { class: "vw-panel-head" },
+      { class: "vw-side-head" },
       h("h2", {}, title),
       iconButton(
         "close",
@@ -202,7 +205,7 @@ export function createPanel(controller) {
     if (!problem) return null;
     return h(
       "p",
-      { class: "vw-panel-note", role: "status" },
+      { class: "vw-side-note", role: "status" },
       problem.message,
       problem.retry && " ",
       problem.retry &&
@@ -233,7 +236,7 @@ export function createPanel(controller) {
       if (!copied) button.after(" ", h("code", {}, id));
       else setTimeout(() => (button.textContent = label), 1500);
     }
-    return h("div", { class: "vw-panel-foot" }, button);
+    return h("div", { class: "vw-side-foot" }, button);
   }
 
   return { el, update };
@@ -267,7 +270,7 @@ function sumOf(nodes) {
 function restSection(node) {
   return h(
     "p",
-    { class: "vw-panel-note" },
+    { class: "vw-side-note" },
     node.logit === null
       ? "They are left out of the picture, not out of the sum."
       : `They are left out of the picture, not out of the sum: together they add ${signed(node.logit)}.`,
@@ -292,4 +295,3 @@ async function copyText(text, near) {
     return copied;
   }
 }
-

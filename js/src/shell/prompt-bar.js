@@ -40,13 +40,20 @@ export function createPromptBar(controller, popovers) {
     click: chooseTarget,
   });
   const arrow = h("span", { class: "vw-arrow", "aria-hidden": true }, "→");
-  const edit = iconButton("pencil", "Edit the prompt", startEditing, { "data-role": "edit-prompt" });
+  const edit = iconButton("pencil", "Edit the prompt", startEditing, {
+    "data-role": "edit-prompt",
+  });
   const tail = h("span", { class: "vw-tail" }, live && edit, arrow, target);
   const bar = h("div", { class: "vw-prompt-row" }, row, tail);
   const el = h("div", { class: "vw-prompt" }, bar, fold);
 
-  const folding = new ResizeObserver(showFold);
-  folding.observe(row);
+  let measuredWidth = 0;
+  const folding = new ResizeObserver(() => {
+    if (el.clientWidth === measuredWidth) return;
+    measuredWidth = el.clientWidth;
+    showFold();
+  });
+  folding.observe(el);
 
   /** @param {State} state */
   function update(state) {
@@ -175,8 +182,10 @@ export function createPromptBar(controller, popovers) {
   }
 
   function showFold() {
-    const height = row.scrollHeight;
-    const over = height > FOLDED_HEIGHT + 4;
+    // Few enough, the chips and the target run on as one line of text would.
+    row.classList.remove("folded", "long");
+    const over = bar.offsetHeight > FOLDED_HEIGHT + 4;
+    row.classList.toggle("long", over);
     fold.hidden = !over;
     fold.textContent = unfolded ? "fold" : `show all ${whole(chips.length)} tokens`;
     fold.setAttribute("aria-expanded", String(unfolded));

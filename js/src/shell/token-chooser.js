@@ -112,7 +112,8 @@ export function createTokenChooser(options) {
     try {
       const tokens = await options.search(query, signal);
       if (signal.aborted) return;
-      note.textContent = tokens.length === 0 ? `No token of the vocabulary matches “${query}”.` : "";
+      note.textContent =
+        tokens.length === 0 ? `No token of the vocabulary matches “${query}”.` : "";
       showChoices(tokens);
       if (tokens.length > 0) activate(0);
     } catch (error) {
@@ -137,7 +138,9 @@ export function createTokenChooser(options) {
   function onKey(event) {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step && choices.length > 0) {
-      activate((active + step + choices.length + (active < 0 && step < 0 ? 1 : 0)) % choices.length);
+      activate(
+        (active + step + choices.length + (active < 0 && step < 0 ? 1 : 0)) % choices.length,
+      );
     } else if (event.key === "Enter" && choices[active]) {
       options.onChoose(choices[active].token);
     } else {

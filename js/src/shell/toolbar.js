@@ -34,7 +34,8 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
       class: "vw-select",
       "data-role": "measure",
       "aria-label": "Measure: what the width of a ribbon says",
-      change: () => dispatch({ type: "set-measure", measure: /** @type {Measure} */ (select.value) }),
+      change: () =>
+        dispatch({ type: "set-measure", measure: /** @type {Measure} */ (select.value) }),
     },
     MEASURES.map(([value, label]) => h("option", { value }, label)),
   );
@@ -90,7 +91,10 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
     );
     foil.disabled = !live || !graph;
     foil.hidden = !live && !text;
-    foil.setAttribute("aria-label", text ? `Compared against ${text}` : "Compared against no token");
+    foil.setAttribute(
+      "aria-label",
+      text ? `Compared against ${text}` : "Compared against no token",
+    );
     foil.title = "The token that the target is compared against";
     foil.classList.toggle("waiting", (wanted?.id ?? null) !== (graph?.foil?.id ?? null));
   }
@@ -176,7 +180,8 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
   function toggleFullscreen() {
     const { fullscreenElement } = root.ownerDocument;
     if (fullscreenElement) void root.ownerDocument.exitFullscreen();
-    else root.requestFullscreen().catch((error) => onProblem(`No fullscreen here: ${error.message}`));
+    else
+      root.requestFullscreen().catch((error) => onProblem(`No fullscreen here: ${error.message}`));
   }
 
   return { el, update };

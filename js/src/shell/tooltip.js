@@ -3,7 +3,7 @@
 import { knownNode, outgoingPart } from "../selectors.js";
 import { fill, h } from "./dom.js";
 import { percent } from "./format.js";
-import { KIND_WORDS, nodeTitle, rankWords, subtitle } from "./words.js";
+import { KIND_WORDS, nodeFacts, nodeTitle, rankWords } from "./words.js";
 
 /** @import { State } from "../state.js" */
 /** @import { Node } from "../types.js" */
@@ -65,12 +65,15 @@ export function createTooltip(root) {
 function contentOf(state, node) {
   const graph = /** @type {NonNullable<State["graph"]>} */ (state.graph);
   const edge = outgoingPart(state, node.id);
-  const facts = subtitle(node, graph, { share: edge?.share ?? null, whole: edge?.target ?? null });
+  const part = { share: edge?.share ?? null, whole: edge?.target ?? null };
   const tokens = node.kind === "logits" ? graph.prediction : node.top;
   return [
     h("p", { class: "vw-tip-title" }, nodeTitle(node, graph)),
     h("p", { class: "vw-tip-kind" }, KIND_WORDS[node.kind]),
-    node.label !== null && h("p", { class: "vw-tip-label vw-token" }, node.label),
+    // The first of its tokens is its label, but for a sign that the graph chose to read otherwise.
+    node.label !== null &&
+      node.label !== tokens[0]?.text &&
+      h("p", { class: "vw-tip-label vw-token" }, node.label),
     tokens.length > 0 &&
       h(
         "table",
@@ -86,9 +89,13 @@ function contentOf(state, node) {
             ),
           ),
       ),
-    facts !== "" && h("p", { class: "vw-tip-facts" }, facts),
+    ...nodeFacts(node, graph, part).map((fact) => h("p", { class: "vw-tip-facts" }, fact)),
     node.target_rank !== null &&
-      h("p", { class: "vw-tip-facts" }, `${graph.target.text}: ${rankWords(node.target_rank)} here`),
+      h(
+        "p",
+        { class: "vw-tip-facts" },
+        `${graph.target.text}: ${rankWords(node.target_rank)} here`,
+      ),
   ];
 }
 

@@ -32,7 +32,7 @@ export function mountView(el, controller) {
     // JupyterLab would take the keys for its own while a cell's output has the focus.
     "data-lm-suppress-shortcuts": "true",
   });
-  const stageEl = h("div", { class: "vw-stage", "data-role": "stage" });
+  const stageEl = h("div", { class: "vw-stage-slot", "data-role": "stage" });
   const placeholder = h("p", { class: "vw-placeholder", role: "status" });
   const live = h("div", { class: "vw-offscreen", "aria-live": "polite" });
   const progress = h("div", { class: "vw-progress", "data-role": "progress" });
@@ -104,7 +104,17 @@ export function mountView(el, controller) {
     const pending = pendingLayers(state);
     const reducedMotion = motion?.matches ?? false;
     if (
-      !stageChanged(graph, expanded, pending, selection, hovered, measure, width, dark, reducedMotion)
+      !stageChanged(
+        graph,
+        expanded,
+        pending,
+        selection,
+        hovered,
+        measure,
+        width,
+        dark,
+        reducedMotion,
+      )
     ) {
       return;
     }

@@ -2,7 +2,7 @@
 
 import { counted, percent, plain, shareOf, signed, whole } from "./format.js";
 
-/** @import { Detail, FlowGraph, Node } from "../types.js" */
+/** @import { Detail, FlowGraph, Node, NodeKind } from "../types.js" */
 
 /** @type {Record<string, [string, string]>} Of what a rest node sums, and how it is counted. */
 const REST_WORDS = {
@@ -20,6 +20,7 @@ const REST_WORDS = {
  * @returns {string} "Layer 23 · head 4"
  */
 export function nodeTitle(node, graph) {
+  if (node.kind === "residual" && node.layer !== null) return streamTitle(node);
   const name = partName(node, graph);
   if (node.layer === null) return capitalised(name);
   return `Layer ${node.layer} · ${name}`;
@@ -71,11 +72,18 @@ export function partName(node, graph) {
   }
 }
 
+/** @param {Node} node */
+function streamTitle({ id, layer }) {
+  if (id.endsWith(".pre")) return `Before layer ${layer}`;
+  if (id.endsWith(".mid")) return `Layer ${layer} · after attention`;
+  return `After layer ${layer}`;
+}
+
 /** @param {string} id */
 function streamName(id) {
-  if (id.endsWith(".pre")) return "stream before it";
-  if (id.endsWith(".mid")) return "stream after attention";
-  return "stream after it";
+  if (id.endsWith(".pre")) return "the stream before it";
+  if (id.endsWith(".mid")) return "the stream after attention";
+  return "the stream after it";
 }
 
 /**
@@ -88,7 +96,7 @@ export function restName(node) {
   return counted(node.rest.count, `more ${one}`, `more ${many}`);
 }
 
-/** What a kind of node is, in a few words, for the tooltip. */
+/** @type {Record<NodeKind, string>} What a kind of node is, in a few words, for the tooltip. */
 export const KIND_WORDS = {
   embed: "the token and its position, as a vector",
   residual: "hidden state: what the model would say if it stopped here",
@@ -141,7 +149,7 @@ export function contribution(node, graph) {
   }
   const aim = graph.foil ? `${target} over ${graph.foil.text}` : target;
   return node.logit < 0
-    ? `takes ${signed(node.logit)} from ${aim}`
+    ? `takes ${plain(-node.logit)} from ${aim}`
     : `adds ${signed(node.logit)} to ${aim}`;
 }
 
@@ -151,9 +159,9 @@ export function contribution(node, graph) {
  * @param {Node | Detail} node
  * @param {FlowGraph} graph
  * @param {{share: number | null, whole: string | null}} part
- * @returns {string}
+ * @returns {string[]}
  */
-export function subtitle(node, graph, { share, whole }) {
+export function nodeFacts(node, graph, { share, whole }) {
   /** @type {(string | null)[]} */
   const facts = [contribution(node, graph)];
   if (share !== null && whole !== null) facts.push(`${shareOf(share)} of ${wholeName(whole)}`);
@@ -161,7 +169,7 @@ export function subtitle(node, graph, { share, whole }) {
   if (node.activation !== null && node.activation !== undefined) {
     facts.push(`activation ${signed(node.activation)}`);
   }
-  return facts.filter(Boolean).join(" · ");
+  return /** @type {string[]} */ (facts.filter(Boolean));
 }
 
 /** @param {Node} node */

@@ -1,6 +1,5 @@
 /** The stage: draws a view of the flow graph into one SVG and tells what is done to it. */
 
-import { select } from "d3-selection";
 import { layoutScene } from "../layout/scene.js";
 import { createFrame } from "./frame.js";
 import { drawWriterLabels } from "./labels.js";
@@ -48,14 +47,14 @@ export function createStage(el, { dispatch }) {
    */
   function draw(next, motion) {
     frame.svg.attr("aria-label", next.summary);
-    settle(select(frame.svg.node()).datum(next), motion, { height: (d) => d.height });
+    settle(frame.svg.datum(next), motion, { height: (d) => d.height });
     frame.svg.attr("width", next.width);
     settle(frame.stream.datum(next), motion, { transform: (d) => `translate(0,${d.axisY})` });
     drawPanels(frame.panels, next.panels, motion);
     drawCells(frame.cells, next.cells, next.breaks, motion);
     drawRiverTexts(frame.riverTexts, next.riverTexts, motion);
     ribbons.draw(next.ribbons, motion);
-    drawAreas(frame.areas, next, motion);
+    drawAreas(frame.areas, next);
     drawSources(frame.sources, next.sources, motion);
     drawNodes(frame.nodes, next.nodes, motion);
     drawWriterLabels(frame.labels, next.labels, motion);

@@ -8,13 +8,10 @@ const DURATION = 260;
 
 /** @typedef {{animated: boolean}} Motion */
 
-/** @typedef {import("d3-selection").BaseType} BaseType */
-
 /**
  * Sets attributes, gliding from where they were.
- * @template {Element} E
  * @template D
- * @param {import("d3-selection").Selection<E, D, any, any>} selection
+ * @param {import("d3-selection").Selection<any, D, any, any>} selection
  * @param {Motion} motion
  * @param {Record<string, (datum: D) => string | number>} attributes
  */
@@ -36,9 +33,7 @@ export function settle(selection, { animated }, attributes) {
 
 /**
  * Lets elements that are no longer in the picture fade, unfindable from the moment they leave.
- * @template {Element} E
- * @template D
- * @param {import("d3-selection").Selection<E, D, any, any>} selection
+ * @param {import("d3-selection").Selection<any, any, any, any>} selection
  * @param {Motion} motion
  */
 export function leave(selection, { animated }) {

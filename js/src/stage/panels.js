@@ -93,9 +93,8 @@ export function drawCloseButtons(group, panels, motion) {
  * Where a layer can be clicked: the whole column of a closed one, the heading of an open one.
  * @param {Group} group
  * @param {import("../layout/scene.js").Scene} scene
- * @param {import("./motion.js").Motion} motion
  */
-export function drawAreas(group, { areas, areaReach, panels }, motion) {
+export function drawAreas(group, { areas, areaReach, panels }) {
   const items =
     /** @type {import("d3-selection").Selection<SVGGElement, import("../layout/overview.js").LayerArea, any, any>} */ (
       group.selectAll("g.vw-layer")

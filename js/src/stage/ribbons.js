@@ -24,7 +24,7 @@ import { appear, leave, settle } from "./motion.js";
  * @returns {RibbonLayer}
  */
 export function createRibbonLayer(groups, hatch) {
-  const all = Object.values(groups);
+  const all = [groups.above, groups.below, groups.inside, groups.reads];
   const paths = (/** @type {Group} */ group) =>
     /** @type {import("d3-selection").Selection<SVGPathElement, SceneRibbon, any, any>} */ (
       group.selectAll("path.vw-ribbon")
