@@ -8,20 +8,11 @@ import widget, { mountStandalone } from "/visit_widget/static/widget.js";
 
 const options = new URLSearchParams(location.search);
 const read = async (name) => (await fetch(`/tests/fixtures/${name}.json`)).json();
-const [graph, expand, project] = await Promise.all(["graph", "expand", "project"].map(read));
+const [recorded, block, projection] = await Promise.all(["traits", "expand", "project"].map(read));
 
-const traits = {
-  prompt: graph.prompt,
-  focus: graph.position,
-  target: null,
-  foil: null,
-  graph: { revision: 1, ...graph },
-  expanded: [],
-  selection: [],
-  measure: "logit",
-  keep: graph.keep,
-  status: { state: "ready", message: null, max_error: 4e-7, exact: true },
-};
+const traits = { ...recorded, expanded: [], selection: [] };
+const expand = { [block.layer]: block };
+const project = projection.nodes;
 
 /** What anywidget hands to a widget, without a kernel behind it. */
 class FakeModel {

@@ -10,15 +10,9 @@ FIND_OVERLAPS = """
 (root) => {
   const boxes = [];
   const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
-  const visible = (element) => {
-    for (let e = element; e && e !== root.parentElement; e = e.parentElement) {
-      const style = getComputedStyle(e);
-      if (style.display === "none" || style.visibility === "hidden") return false;
-      if (Number(style.opacity) < 0.05) return false;
-      if (e.matches("title, desc, style, [data-role='tooltip'], [hidden]")) return false;
-    }
-    return true;
-  };
+  const visible = (element) =>
+    element.checkVisibility({ visibilityProperty: true, opacityProperty: true }) &&
+    !element.closest("title, desc, style, [role=tooltip]");
   const clipped = (box, element) => {
     let { left, right, top, bottom } = box;
     for (let e = element; e && e !== root.parentElement; e = e.parentElement) {

@@ -77,10 +77,9 @@ class Painter:
         self.trace, self.measure, self.keep = trace, measure, Keep.of(keep)
         self.position = trace.position(position)
         self.lens = lens or LogitLens(trace.model, trace.anatomy)
-        self._final = self.lens.project(
-            trace.residual(trace.n_layers - 1)[self.position][None], k=N_PREDICTION
-        )
-        self.target = int(self._final.top_ids[0, 0]) if target is None else trace.token(target)
+        stream = trace.residual(trace.n_layers - 1)[self.position]
+        self._said = self.lens.logits(stream)
+        self.target = int(self._said.argmax()) if target is None else trace.token(target)
         self.foil = None if foil is None else trace.token(foil)
         self.read = logit_direction(trace, self.target, self.foil, self.position)
         self.sheets: dict[str | int, Sheet] = {}
@@ -149,24 +148,16 @@ class Painter:
         return sheet
 
     def _followed(self, token: int) -> dict[str, Any]:
-        stream = self.trace.residual(self.trace.n_layers - 1)[self.position]
-        said = self.lens.project(stream[None], k=0, targets=[token])
-        return {
-            "id": token,
-            "text": token_texts(self.trace.tokenizer, [token])[0],
-            "logit": float(said.target_logits[0, 0]),
-            "probability": float(said.target_probabilities[0, 0]),
-            "rank": int(said.target_ranks[0, 0]),
-        }
+        rank = int((self._said > self._said[token]).sum()) + 1
+        return {**self._spoken([token])[0], "rank": rank}
 
     def _prediction(self) -> list[dict[str, Any]]:
-        ids = self._final.top_ids[0].tolist()
+        return self._spoken(self._said.topk(min(N_PREDICTION, self.trace.n_vocab)).indices.tolist())
+
+    def _spoken(self, ids: list[int]) -> list[dict[str, Any]]:
+        """Tokens with what the model itself says of them at the focus."""
+        logits = self._said[ids]
+        probabilities = (logits - self._said.logsumexp(-1)).exp()
         texts = token_texts(self.trace.tokenizer, ids)
-        logits, probabilities = (
-            self._final.top_logits[0].tolist(),
-            self._final.top_probabilities[0].tolist(),
-        )
-        return [
-            {"id": i, "text": t, "logit": x, "probability": p}
-            for i, t, x, p in zip(ids, texts, logits, probabilities, strict=True)
-        ]
+        columns = zip(ids, texts, logits.tolist(), probabilities.tolist(), strict=True)
+        return [{"id": i, "text": t, "logit": x, "probability": p} for i, t, x, p in columns]

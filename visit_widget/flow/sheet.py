@@ -17,7 +17,7 @@ from ..lens import LogitLens, Projection
 from ..model.tokens import token_texts
 from ..trace import Trace
 from ..trace.logit import LogitDirection
-from .graph import Edge, Node
+from .graph import MEASURES, Edge, Node
 from .keep import Keep
 
 N_TOP, N_BOTTOM = 5, 3
@@ -92,8 +92,7 @@ class Sheet:
 
     def rank(self, parts: Tensor, whole: Tensor) -> Tensor:
         """(n,) the chosen measure of parts of shape (n, d_model), for pruning."""
-        at = ("share", "logit", "norm", "proximity").index(self.measure)
-        return measures(parts, whole, self.read.direction)[at]
+        return measure(self.measure, parts, whole, self.read.direction)
 
     def finish(self) -> tuple[list[Node], list[Edge]]:
         """Label every node, in one projection; returns the nodes and edges."""
@@ -161,12 +160,24 @@ class Sheet:
 def measures(
     parts: Tensor, whole: Tensor, direction: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """share, logit, norm and proximity, each (n,), of parts (n, d_model) of a whole (d_model,).
+    """share, logit, norm and proximity, each (n,), of parts (n, d_model) of a whole (d_model,)."""
+    share, logit, norm, proximity = (measure(name, parts, whole, direction) for name in MEASURES)
+    return share, logit, norm, proximity
+
+
+def measure(name: str, parts: Tensor, whole: Tensor, direction: Tensor) -> Tensor:
+    """(n,) one measure of parts (n, d_model) of a whole (d_model,).
 
     Proximity is Ferrando & Voita's (2024): max(‖w‖₁ − ‖w − p‖₁, 0), normalised to sum to 1 over
     these parts.
     """
-    square = (whole @ whole).clamp_min(torch.finfo(whole.dtype).tiny)
-    near = (whole.abs().sum() - (whole - parts).abs().sum(-1)).clamp_min(0)
-    total = near.sum().clamp_min(torch.finfo(whole.dtype).tiny)
-    return parts @ whole / square, parts @ direction, parts.norm(dim=-1), near / total
+    tiny = torch.finfo(whole.dtype).tiny
+    if name == "share":
+        return parts @ whole / (whole @ whole).clamp_min(tiny)
+    if name == "logit":
+        return parts @ direction
+    if name == "norm":
+        return parts.norm(dim=-1)
+    near: Tensor = (whole.abs().sum() - (whole - parts).abs().sum(-1)).clamp_min(0)
+    proximity: Tensor = near / near.sum().clamp_min(tiny)
+    return proximity

@@ -127,31 +127,45 @@ def _configs(model: PreTrainedModel) -> list[Any]:
 
 
 @contextmanager
-def listening(model: PreTrainedModel, listener: Listener) -> Iterator[None]:
-    """Within the block, `listener` hears every attention call of the model, which runs in eval
-    mode.
+def listening(
+    model: PreTrainedModel, listener: Listener, within: nn.Module | None = None
+) -> Iterator[None]:
+    """Within the block, `listener` hears every attention call of the model, which is in eval mode.
+
+    Args:
+        model: the model to listen to.
+        listener: called after each attention call.
+        within: one attention module, when only that is going to be run.
 
     Raises:
         UnsupportedModelError: the model does not go through the attention interface.
     """
+    config = getattr(within, "config", None)
+    if config is None or not hasattr(config, "_attn_implementation_internal"):
+        within, config = None, model.config
     with MODEL_LOCK:
-        before = [(c, getattr(c, "_attn_implementation_internal", None)) for c in _configs(model)]
-        training = [(m, m.training) for m in model.modules() if m.training]
-        name = _register(model.config._attn_implementation or "eager")
+        configs = [config] if within is not None else _configs(model)
+        before = [(c, getattr(c, "_attn_implementation_internal", None)) for c in configs]
+        training = [m for m in (within or model).modules() if m.training]
+        name = _register(config._attn_implementation or "eager")
         _listeners.append(listener)
         try:
-            model.eval()
-            model.set_attn_implementation(name)
-            if model.config._attn_implementation != name:
+            for module in training:
+                module.training = False
+            if within is not None:
+                config._attn_implementation_internal = name
+            else:
+                model.set_attn_implementation(name)
+            if config._attn_implementation != name:
                 raise UnsupportedModelError(
-                    f"{type(model).__name__} does not use the attention interface of "
-                    "transformers, so its attention "
-                    "cannot be heard. Families with their own attention code are not supported yet."
+                    f"{type(model).__name__} does not use the attention interface of transformers, "
+                    "so its attention cannot be heard. Families with their own attention code are "
+                    "not supported yet."
                 )
             yield
         finally:
             _listeners.pop()
-            for config, implementation in before:
-                config._attn_implementation_internal = implementation
-            for module, mode in training:
-                module.training = mode
+            for changed, implementation in before:
+                changed._attn_implementation_internal = implementation
+            for module in training:
+                module.training = True

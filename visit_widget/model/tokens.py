@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+import weakref
 from functools import lru_cache
 from typing import Any
 
@@ -60,10 +61,20 @@ def visible(raw: bytes) -> str:
     return "".join(shown)
 
 
+_kinds: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
+
+
 def _piece_kind(tokenizer: Any) -> str:
     """How the tokenizer writes its pieces: 'bytes' (GPT-2's alphabet), 'sentencepiece',
     'wordpiece' or 'plain'.
     """
+    kind = _kinds.get(tokenizer)
+    if kind is None:
+        kind = _kinds[tokenizer] = _guess_kind(tokenizer)
+    return kind
+
+
+def _guess_kind(tokenizer: Any) -> str:
     vocabulary = _vocabulary_sample(tokenizer)
     if any("Ġ" in piece for piece in vocabulary):
         return "bytes"

@@ -113,8 +113,8 @@ def attention_row(trace: Trace, layer: int, position: int) -> AttentionRow:
     key, value = trace.work(kept.key), trace.work(kept.value)
     attend = own_function(part.attention, "eager_attention_forward")
     mask = kept.mask.row(position, key.shape[1], trace.dtype, trace.device)
-    precise = nullcontext() if trace.record.implementation == "eager" else _PreciseSoftmax()
-    with torch.no_grad(), precise:
+    precise = trace.dtype == torch.float64 and trace.record.implementation != "eager"
+    with torch.no_grad(), _PreciseSoftmax() if precise else nullcontext():
         weights = attend(
             part.attention, query[None], key[None], value[None], mask,
             scaling=kept.scaling, dropout=0.0, **kept.options,

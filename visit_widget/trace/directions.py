@@ -100,7 +100,7 @@ class Projection:
             for norm in self.part.inner_norms:
                 handle = norm.register_forward_hook(self._freeze)
                 stack.callback(handle.remove)
-            stack.enter_context(listening(self.trace.model, hear))
+            stack.enter_context(listening(self.trace.model, hear, within=attention))
             try:
                 attention(*args, **kwargs)
             except _HeardError:
@@ -131,7 +131,7 @@ def query_directions(
     kept = trace.record.layers[layer]
     scale = _scale(kept.scaling, kept.query)
     shared = kept.query.shape[0] // kept.key.shape[0]
-    x = projection.input.requires_grad_()
+    x = projection.input.clone().requires_grad_()
     with torch.enable_grad():
         key = projection(x)[1]
         directions = [
@@ -158,7 +158,7 @@ def key_directions(
     kept = trace.record.layers[layer]
     scale = _scale(kept.scaling, kept.query)
     shared = kept.query.shape[0] // kept.key.shape[0]
-    x = projection.input.requires_grad_()
+    x = projection.input.clone().requires_grad_()
     with torch.enable_grad():
         query = projection(x)[0][:, 0]
         # The query is linear in x: one derivative per coordinate of the query, or one per source,

@@ -114,7 +114,7 @@ def neuron_directions(trace: Trace, layer: int, row: MlpRow, neurons: Tensor) ->
     """
     part = trace.anatomy.blocks[layer]
     like = next(part.mlp.parameters())
-    x = row.input.to(like).requires_grad_()
+    x = row.input.to(like).clone().requires_grad_()
     with torch.enable_grad(), MODEL_LOCK:
         before = _run_until(part.mlp, part.activation or part.down_projection, x[None, None])[0][
             0

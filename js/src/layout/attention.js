@@ -6,7 +6,7 @@ import { BAR, WEIGHT_ROOM } from "./grid.js";
 import { BANK, ribbon } from "./parts.js";
 import { levelLine, ribbonPath, stack, trunkPath } from "./ribbons.js";
 import { rowNode } from "./rows.js";
-import { percent, ribbonWidth, signOf } from "./scales.js";
+import { probability, ribbonWidth, signOf } from "./scales.js";
 import { fitText } from "./text.js";
 
 /** @typedef {import("./blockContent.js").BlockContent} BlockContent */
@@ -15,8 +15,10 @@ import { fitText } from "./text.js";
 /** @typedef {import("./block.js").Outflow} Outflow */
 /** @typedef {import("./parts.js").SceneText} SceneText */
 
-const MEMORY_ROW = 15;
+const MEMORY_ROW = 14;
 const BAND_GAP = 9;
+/** Slots that a head's own ribbon takes where rows of W_O stand under it. */
+const OWN_LANE = 2;
 const OTHER_ROW = 18;
 const WIDEST_WEIGHT = 11;
 /** Room between the lowest row and the river, where the whole stands. */
@@ -24,7 +26,7 @@ export const WHOLE_ROOM = 74;
 
 /** @param {HeadBand} band */
 const bandSlots = ({ query, memories, rest, rows }) =>
-  Math.max(2, memories.length + (query || rest ? 1 : 0), rows.length ? rows.length + 1 : 0);
+  Math.max(2, memories.length + (query || rest ? 1 : 0), rows.length ? rows.length + OWN_LANE : 0);
 
 /** @param {BlockContent} content */
 export function attentionHeight({ bands, attentionOthers }) {
@@ -114,7 +116,7 @@ function placeOther(frame, node, y) {
  * @param {Outflow[]} outflows
  */
 function placeBand(band, top, frame, arrivals, outflows) {
-  const { x, grid, index, measure, scale, nodes, ribbons } = frame;
+  const { x, grid, index, measure, scale, memoryScale, nodes, ribbons } = frame;
   const slotY = (/** @type {number} */ slot) => top + (slot + 0.5) * MEMORY_ROW;
   const hasTopRow = band.query !== null || band.rest !== null;
   const headY = top + (bandSlots(band) * MEMORY_ROW) / 2;
@@ -164,7 +166,7 @@ function placeBand(band, top, frame, arrivals, outflows) {
           rowHeight: MEMORY_ROW,
           labelRoom: grid.keyLabel,
           face: "small",
-          number: percent(weight),
+          number: probability(weight),
           tone: "memory",
         }),
       );
@@ -199,7 +201,7 @@ function placeBand(band, top, frame, arrivals, outflows) {
       );
     }
     const part = edgeBetween(index, value.id, band.head.id)?.[measure] ?? null;
-    const width = ribbonWidth(part, scale, MEMORY_ROW - 2);
+    const width = ribbonWidth(part, memoryScale, MEMORY_ROW - 3);
     inflows.push({ id: value.id, y: valueY, width, value: part, rest: false });
     nodes.push(
       rowNode({
@@ -223,7 +225,7 @@ function placeBand(band, top, frame, arrivals, outflows) {
   if (band.rest) {
     const part = edgeBetween(index, band.rest.id, band.head.id)?.[measure] ?? null;
     const y = slotY(band.memories.length);
-    const width = ribbonWidth(part, scale, MEMORY_ROW - 2);
+    const width = ribbonWidth(part, memoryScale, MEMORY_ROW - 3);
     inflows.push({ id: band.rest.id, y, width, value: part, rest: true });
     nodes.push(
       rowNode({
@@ -298,12 +300,12 @@ function placeHeadOutflow(band, top, headY, frame, outflows) {
   const { x, grid, index, measure, scale, nodes, ribbons } = frame;
   const whole = `L${frame.layer}.attn`;
   const left = edgeBetween(index, band.head.id, whole)?.[measure] ?? null;
-  const laneY = band.rows.length ? top + MEMORY_ROW / 2 : headY;
+  const laneY = band.rows.length ? top + (OWN_LANE * MEMORY_ROW) / 2 : headY;
   const leftWidth = ribbonWidth(left, scale);
   const splits = band.rows.map(
     (row) => edgeBetween(index, band.head.id, row.id)?.[measure] ?? null,
   );
-  const widths = [leftWidth, ...splits.map((value) => ribbonWidth(value, scale, MEMORY_ROW - 2))];
+  const widths = [leftWidth, ...splits.map((value) => ribbonWidth(value, scale, MEMORY_ROW - 3))];
   const starts = stack(widths, headY);
   const rowX = grid.rowX;
   outflows.push({
@@ -318,7 +320,7 @@ function placeHeadOutflow(band, top, headY, frame, outflows) {
   });
   if (rowX === null) return;
   band.rows.forEach((row, at) => {
-    const y = top + (at + 1.5) * MEMORY_ROW;
+    const y = top + (at + OWN_LANE + 0.5) * MEMORY_ROW;
     const value = splits[at];
     const width = widths[at + 1];
     ribbons.push(

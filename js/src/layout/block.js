@@ -4,12 +4,13 @@ import { attentionHeight, placeAttention } from "./attention.js";
 import { showsRows } from "./blockContent.js";
 import { nodeValue } from "./graph.js";
 import { BAR, gridForWidth } from "./grid.js";
+import { scaleUnit, unitText } from "./legend.js";
 import { mlpHeight, placeMlp } from "./mlp.js";
 import { nodeName } from "./names.js";
 import { BANK, MOUTH_DEPTH, normRing, ribbon } from "./parts.js";
 import { levelLine, ribbonPath, stack, tributaryLine, turningLine } from "./ribbons.js";
 import { commonScale, count, formatValue, ribbonWidth, shadeOf, signOf } from "./scales.js";
-import { fitText } from "./text.js";
+import { fitText, textWidth } from "./text.js";
 
 /** @typedef {import("../types.js").Measure} Measure */
 /** @typedef {import("../types.js").Node} Node */
@@ -30,6 +31,7 @@ import { fitText } from "./text.js";
  * @property {import("./grid.js").Grid} grid
  * @property {number} x
  * @property {number} scale
+ * @property {number} memoryScale
  * @property {number} ln2X
  * @property {SceneNode[]} nodes
  * @property {SceneRibbon[]} ribbons
@@ -52,6 +54,7 @@ import { fitText } from "./text.js";
  * @property {number} height
  * @property {SceneText[]} headings
  * @property {boolean} pending
+ * @property {{x: number, y: number, height: number, text: string} | null} scale
  * @property {{x: number, y: number, width: number}[]} skeleton
  *
  * @typedef {object} PlacedBlock
@@ -68,9 +71,10 @@ import { fitText } from "./text.js";
  */
 
 const PILL_HEIGHT = 8;
+const WIDEST_MEMORY = 11;
 const PILL_DISTANCE = BANK + 38;
 const LEAD = 16;
-export const PANEL_HEAD = 46;
+export const PANEL_HEAD = 54;
 export const PANEL_FOOT = 14;
 
 /** @param {BlockContent} content */
@@ -80,6 +84,10 @@ export function blockReach(content) {
     below: BANK + mlpHeight(content) + PANEL_FOOT,
   };
 }
+
+/** Whether a measure says how much of its own whole a part is, and so differs from head to head. */
+const isRelative = (/** @type {Measure} */ measure) =>
+  measure === "share" || measure === "proximity";
 
 /**
  * One scale within a block, so that a head and a neuron can be compared by eye.
@@ -95,8 +103,8 @@ function blockScale(index, content, measure, stackRoom) {
   const heads = [...content.bands.map(({ head }) => head), ...content.attentionOthers].map(value);
   const neurons = [...content.neurons.map(({ neuron }) => neuron), ...content.mlpOthers].map(value);
   return commonScale([
-    { values: heads, room: 24 },
-    { values: neurons, room: 15 },
+    { values: heads, room: 18 },
+    { values: neurons, room: 14 },
     { values: [total(heads), total(neurons)], room: stackRoom },
   ]);
 }
@@ -111,6 +119,7 @@ function blockScale(index, content, measure, stackRoom) {
  */
 export function placeBlock(index, content, column, measure, tail) {
   const grid = gridForWidth(showsRows(content), column.width);
+  const scale = blockScale(index, content, measure, grid.stackRoom);
   /** @type {BlockFrame} */
   const frame = {
     index,
@@ -118,7 +127,8 @@ export function placeBlock(index, content, column, measure, tail) {
     measure,
     grid,
     x: column.x,
-    scale: blockScale(index, content, measure, grid.stackRoom),
+    scale,
+    memoryScale: isRelative(measure) ? WIDEST_MEMORY : scale,
     ln2X: column.x + grid.midX + LEAD + 12,
     nodes: [],
     ribbons: [],
@@ -141,6 +151,7 @@ export function placeBlock(index, content, column, measure, tail) {
       height: above + below,
       headings: headings(content, frame, upper.top, lower.top),
       pending: false,
+      scale: scaleMark(frame, below),
       skeleton: [],
     },
     nodes: frame.nodes,
@@ -150,6 +161,17 @@ export function placeBlock(index, content, column, measure, tail) {
     postX,
     ...riverThrough(index, content, column, { midX, postX, tail }),
   };
+}
+
+/**
+ * How wide a ribbon of a round value is in this block, whose scale is its own.
+ * @param {BlockFrame} frame
+ * @param {number} below
+ */
+function scaleMark({ x, scale, measure }, below) {
+  const unit = scaleUnit(scale);
+  if (!unit) return null;
+  return { x: x + 14, y: below - 18, height: unit * scale, text: unitText(unit, measure) };
 }
 
 /**
@@ -320,13 +342,11 @@ export function riverThrough(index, { parts }, column, { midX, postX, tail }) {
       round: isLast && at === joints.length - 1 ? "right" : "none",
     });
     const indent = at === 0 ? 14 : 12;
-    const rank = node.target_rank === null ? "" : `rank ${count(node.target_rank)}`;
-    const long = rank ? `${word} · ${rank}` : word;
     texts.push({
       key: node.id,
       x: x + indent,
       text: fitText(node.label ?? "", width - indent - 6, 12),
-      caption: long.length * 5.9 < width - indent - 6 ? long : rank,
+      caption: captionThatFits(node.target_rank, word, width - indent - 4),
       shade,
       anchor: "start",
       size: 12,
@@ -337,4 +357,16 @@ export function riverThrough(index, { parts }, column, { midX, postX, tail }) {
     }
   });
   return { cells, texts, ranks, breaks: joints.map(({ x }) => x) };
+}
+
+/**
+ * @param {number | null} rank
+ * @param {string} word
+ * @param {number} room
+ */
+function captionThatFits(rank, word, room) {
+  if (rank === null) return fitText(word, room, 9.5, "sans");
+  const number = count(rank);
+  const wordings = [`${word} · rank ${number}`, `rank ${number}`, number];
+  return wordings.find((text) => textWidth(text, 9.5, "sans") * 0.97 <= room) ?? "";
 }

@@ -21,17 +21,21 @@
  */
 
 const NARROWEST = 6;
-const COMFORTABLE = 13;
-const WIDEST = 150;
+const NARROWEST_BESIDE_OPEN = 5.4;
+const COMFORTABLE = 8;
+/** Of what is left when all is comfortable: the share that opened layers get. */
+const FOR_OPEN = 0.72;
+const WIDEST = 190;
 const RIGHT_PAD = 14;
 
 /** @param {number} width */
 function frame(width, anyOpen = false) {
-  const roomy = width >= 1180 || (width >= 860 && !anyOpen);
+  const roomy = width >= (anyOpen ? 1400 : 860);
+  const tight = anyOpen && width < 1180;
   return {
-    left: width >= 640 ? 66 : 50,
-    fan: roomy ? 50 : 28,
-    prediction: roomy ? Math.min(210, width * 0.16 + 20) : width >= 560 ? 122 : 112,
+    left: width >= 640 && !tight ? 66 : 46,
+    fan: roomy ? 50 : tight ? 18 : 28,
+    prediction: roomy ? Math.min(210, width * 0.16 + 20) : tight ? 94 : 120,
   };
 }
 
@@ -79,17 +83,17 @@ export function placeColumns({ layers, open, width, startWidth, tailWidth }) {
 function shareOut(closed, open, available) {
   const least = sum([...open.values()].map((elastic) => elastic.least));
   const growth = sum([...open.values()].map((elastic) => elastic.ideal - elastic.least));
-  let spare = available - least - closed * NARROWEST;
-  let closedWidth = NARROWEST;
   if (open.size === 0) {
-    closedWidth = closed ? Math.min(WIDEST, Math.max(NARROWEST, available / closed)) : 0;
+    const closedWidth = Math.min(WIDEST, Math.max(NARROWEST, available / Math.max(1, closed)));
     return { closedWidth, stretch: 0 };
   }
+  let closedWidth = NARROWEST_BESIDE_OPEN;
+  let spare = available - least - closed * closedWidth;
   if (spare <= 0) return { closedWidth, stretch: 0 };
-  const comfort = Math.min(spare, closed * (COMFORTABLE - NARROWEST));
+  const comfort = Math.min(spare, closed * (COMFORTABLE - closedWidth));
   closedWidth += closed ? comfort / closed : 0;
   spare -= comfort;
-  const stretch = growth > 0 ? Math.min(1, spare / growth) : 0;
+  const stretch = growth > 0 ? Math.min(1, (FOR_OPEN * spare) / growth) : 0;
   spare -= stretch * growth;
   closedWidth += closed ? Math.min(WIDEST - closedWidth, spare / closed) : 0;
   return { closedWidth, stretch };

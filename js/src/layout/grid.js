@@ -26,9 +26,9 @@
 
 export const BAR = { token: 5, memory: 4, head: 6, neuron: 5 };
 export const LABEL_GAP = 6;
-export const NUMBER_ROOM = 44;
+export const NUMBER_ROOM = 42;
 export const TAG_ROOM = 30;
-export const WEIGHT_ROOM = 32;
+export const WEIGHT_ROOM = 34;
 const PAD = 14;
 
 /**
@@ -40,25 +40,25 @@ export function blockGrid(hasRows, stretch) {
   const between = (/** @type {number} */ least, /** @type {number} */ ideal) =>
     least + stretch * (ideal - least);
 
-  const tokenRight = PAD + between(50, 76);
-  const keyX = tokenRight + BAR.token + between(36, 84);
+  const tokenRight = PAD + between(48, 76);
+  const keyX = tokenRight + BAR.token + between(30, 84);
   const keyLabel = between(56, 84);
   const keyRight = keyX + BAR.memory + LABEL_GAP + keyLabel + WEIGHT_ROOM;
-  const valueX = keyRight + between(16, 40);
+  const valueX = keyRight + between(13, 40);
   const valueLabel = between(56, 84);
   const valueNumbers = stretch > 0.3;
   const valueRight =
     valueX + BAR.memory + LABEL_GAP + valueLabel + (valueNumbers ? NUMBER_ROOM - 2 : 4);
-  const headX = valueRight + between(28, 64);
-  const headLabel = between(72, 96);
+  const headX = valueRight + between(24, 64);
+  const headLabel = between(82, 106);
   const headRight = headX + BAR.head + LABEL_GAP + headLabel + TAG_ROOM + NUMBER_ROOM;
   const rowX = hasRows ? headRight + between(26, 48) : null;
   const rowLabel = between(60, 84);
   const rowRight =
     rowX === null ? headRight : rowX + BAR.memory + LABEL_GAP + rowLabel + NUMBER_ROOM;
-  const stackRoom = between(42, 80);
-  const midX = rowRight + between(24, 52) + stackRoom / 2;
-  const postX = midX + between(88, 124);
+  const stackRoom = between(36, 80);
+  const midX = rowRight + between(20, 52) + stackRoom / 2;
+  const postX = midX + between(66, 128);
   const neuronKeyLabel = between(88, 128);
   return {
     tokenRight,
@@ -80,7 +80,7 @@ export function blockGrid(hasRows, stretch) {
     stackRoom,
     midX,
     postX,
-    width: postX + between(78, 112),
+    width: postX + between(56, 124),
   };
 }
 

@@ -19,41 +19,53 @@
 
 const GAP = 8;
 const LEADER_INSET = 5;
+const BEAM = 80;
+
+/** @typedef {{lanes: number, from: number, to: number, blocked?: Span[]}} Room */
 
 /**
  * @param {LabelRequest[]} requests
- * @param {{lanes: number, from: number, to: number, blocked?: Span[]}} room
+ * @param {Room} room
  * @returns {PlacedLabel[]}
  */
-export function placeLabels(requests, { lanes, from, to, blocked = [] }) {
-  /** @type {PlacedLabel[]} */
-  const placed = [];
+export function placeLabels(requests, room) {
   const byPriority = [...requests].sort((a, b) => b.priority - a.priority || a.anchor - b.anchor);
+  const most = byPriority[0]?.priority || 1;
+  /** @type {{labels: PlacedLabel[], score: number}[]} */
+  let beam = [{ labels: [], score: 0 }];
   for (const request of byPriority) {
-    const spot = findSpot(request, placed, { lanes, from, to, blocked });
-    if (spot) placed.push(spot);
+    const spots = freeSpots(request, room);
+    const grown = beam.flatMap((state) => [
+      state,
+      ...spots
+        .filter(({ label }) => state.labels.every((other) => compatible(label, other)))
+        .map(({ label, cost }) => ({
+          labels: [...state.labels, label],
+          score: state.score + 1 + request.priority / most - cost,
+        })),
+    ]);
+    beam = grown.sort((a, b) => b.score - a.score).slice(0, BEAM);
   }
-  return placed.sort((a, b) => a.anchor - b.anchor);
+  return [...beam[0].labels].sort((a, b) => a.anchor - b.anchor);
 }
 
 /**
+ * Where one label may stand by itself; far lanes and sideways steps cost a little.
  * @param {LabelRequest} request
- * @param {PlacedLabel[]} placed
- * @param {{lanes: number, from: number, to: number, blocked: Span[]}} room
+ * @param {Room} room
  */
-function findSpot(request, placed, { lanes, from, to, blocked }) {
-  const { id, anchor, width } = request;
+function freeSpots({ id, anchor, width }, { lanes, from, to, blocked = [] }) {
+  /** @type {{label: PlacedLabel, cost: number}[]} */
+  const spots = [];
   for (let lane = 0; lane < lanes; lane++) {
-    for (const shift of shifts(width)) {
-      const centred = anchor - width / 2 + shift;
-      const x = Math.max(from, Math.min(to - width, centred));
-      const candidate = { id, anchor, x, width, lane };
-      if (anchor < x + LEADER_INSET || anchor > x + width - LEADER_INSET) continue;
-      if (blocked.some(([start, end]) => x < end + GAP && x + width > start - GAP)) continue;
-      if (placed.every((other) => compatible(candidate, other))) return candidate;
-    }
+    shifts(width).forEach((shift, step) => {
+      const x = Math.max(from, Math.min(to - width, anchor - width / 2 + shift));
+      if (anchor < x + LEADER_INSET || anchor > x + width - LEADER_INSET) return;
+      if (blocked.some(([start, end]) => x < end + GAP && x + width > start - GAP)) return;
+      spots.push({ label: { id, anchor, x, width, lane }, cost: 0.06 * lane + 0.012 * step });
+    });
   }
-  return null;
+  return spots;
 }
 
 /** Sideways steps to try, the smallest first, as far as the leader still ends under the label. */

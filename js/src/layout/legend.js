@@ -58,7 +58,7 @@ export function placeLegend({ measure, target, foil, scale, open, left, right, y
     wanted.push({ key: "read", mark: "read", text: "reads the stream" });
     wanted.push({ key: "rest", mark: "rest", text: "not shown apart" });
   }
-  wanted.push({ key: "shades", mark: "shades", text: `rank of ${target}` });
+  wanted.push({ key: "shades", mark: "shades", text: `rank of ${target}: 10,000+ to 1` });
 
   let x = left;
   let line = 0;
@@ -87,7 +87,7 @@ export function placeLegend({ measure, target, foil, scale, open, left, right, y
  * A round number whose ribbon is between 3 and 16 pixels wide.
  * @param {number} scale
  */
-function scaleUnit(scale) {
+export function scaleUnit(scale) {
   if (!(scale > 0)) return 0;
   for (let power = -4; power <= 5; power++) {
     for (const step of [1, 2, 5]) {
@@ -102,7 +102,7 @@ function scaleUnit(scale) {
  * @param {number} unit
  * @param {Measure} measure
  */
-function unitText(unit, measure) {
+export function unitText(unit, measure) {
   if (measure === "share" || measure === "proximity") return `${+(unit * 100).toPrecision(3)}%`;
   const number = +unit.toPrecision(3);
   return measure === "logit" ? `${number} logit` : `length ${number}`;

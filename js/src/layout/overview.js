@@ -123,7 +123,7 @@ function placeWriter(index, column, write, side, scale, measure, nodes, ribbons)
   const x = column.x + column.width * 0.5;
   const y = outward * WRITER_DISTANCE;
   const width = ribbonWidth(value, scale);
-  const pill = Math.max(Math.min(4.5, column.width - 2), width);
+  const pill = Math.max(Math.min(4.5, Math.max(2.5, column.width - 3)), width);
   const tone = signOf(value, measure);
   nodes.push({
     id: node.id,
@@ -176,8 +176,9 @@ export function labelWriters(index, columns, side, measure) {
   const span = closed.length * columns.closedWidth;
   const most = Math.max(1, Math.min(6, Math.round(span / 130)));
   const largest = Math.max(0, ...writes.map(({ value }) => Math.abs(value)));
+  const overall = largestWrite(index, measure);
   const strongest = writes
-    .filter(({ value }) => Math.abs(value) >= 0.14 * largest)
+    .filter(({ value }) => Math.abs(value) >= Math.min(0.14 * overall, 0.6 * largest))
     .sort((a, b) => Math.abs(b.value) - Math.abs(a.value))
     .slice(0, most);
 
@@ -232,6 +233,15 @@ export function labelWriters(index, columns, side, measure) {
     ];
   });
   return { labels, lanes: Math.max(0, ...placed.map(({ lane }) => lane + 1)) };
+}
+
+/**
+ * @param {GraphIndex} index
+ * @param {Measure} measure
+ */
+function largestWrite(index, measure) {
+  const values = index.layers.flatMap((parts) => Object.values(layerWrites(index, parts, measure)));
+  return Math.max(0, ...values.map((write) => Math.abs(write?.value ?? 0)));
 }
 
 /** @param {number} lanes */

@@ -14,7 +14,7 @@ export function pendingReach({ graph }) {
   const neurons = Math.min(graph.keep.neurons ?? 12, 24);
   const slots = Math.min(graph.keep.memories ?? 2, graph.tokens.length) + 1;
   return {
-    above: BANK + 120 + heads * (slots * 15 + 9),
+    above: BANK + 128 + heads * (slots * 14 + 9),
     below: BANK + 106 + (neurons + 1) * 19,
   };
 }
@@ -52,6 +52,7 @@ export function placePending(index, column, tail) {
       height: above + below,
       headings: [],
       pending: true,
+      scale: null,
       skeleton: [...bars(-above + 56, -BANK - 80), ...bars(BANK + 98, below - 20)],
     },
     nodes: [],

@@ -35,6 +35,7 @@ const ROW = 26;
 const BAR = 21;
 const SHOWN = 7;
 const SIZE = 12;
+const NUMBER_ROOM = 38;
 
 /**
  * @param {GraphIndex} index
@@ -62,7 +63,7 @@ export function placePrediction(index, columns) {
   ) => {
     const number =
       apart && "rank" in token ? `#${count(token.rank)}` : probability(token.probability);
-    const room = width - 16 - textWidth(number, 11, "sans") - 6;
+    const room = width - 20 - textWidth(number, 11, "sans") - 4;
     const role = /** @type {PredictionRow["role"]} */ (roleOf(token.id));
     const chance = `${token.text}, probability ${probability(token.probability)}`;
     rows.push({
@@ -71,7 +72,7 @@ export function placePrediction(index, columns) {
       y,
       width,
       height: BAR,
-      bar: Math.max(2, token.probability * width),
+      bar: Math.max(2, token.probability * (width - NUMBER_ROOM)),
       text: fitText(token.text, room, SIZE * (role === "target" ? 1.02 : 1)),
       number,
       title: token.text,

@@ -64,7 +64,7 @@ export function placeRank(index, columns, points, y) {
     ticks: rankTicks(last).map((rank) => ({ y: height(rank), text: count(rank) })),
     axis: axisTicks(columns),
     summary: final
-      ? `Rank of ${target.text} by depth: ${count(ordered[0].rank)} after the first layer, ${count(final.rank)} after the last`
+      ? `Rank of ${target.text} by depth: ${count(ordered[0].rank)} at the start, ${count(final.rank)} after the last`
       : "No ranks",
   };
 }

@@ -24,13 +24,14 @@ export function placeRiver(index, columns) {
   const texts = [];
   const embed = index.nodes.get("embed");
   const word = graph.tokens[graph.position]?.text ?? embed?.label ?? "";
+  const startShade = shadeOf(index.layers[0]?.pre?.target_rank ?? null);
   if (embed) {
     cells.push({
       id: embed.id,
       kind: embed.kind,
       layer: null,
       ...columns.start,
-      shade: 0,
+      shade: startShade,
       name: nodeName(index, embed, null, "logit"),
       round: "left",
     });
@@ -39,7 +40,7 @@ export function placeRiver(index, columns) {
       x: columns.start.x + columns.start.width / 2,
       text: fitText(word, columns.start.width - 8, RIVER_SIZE),
       caption: null,
-      shade: 0,
+      shade: startShade,
       anchor: "middle",
       size: RIVER_SIZE,
       muted: true,

@@ -1,9 +1,9 @@
 /** A row of a block: a bar, a word, and what it adds; ribbons arrive at its left, leave at its right. */
 
-import { LABEL_GAP } from "./grid.js";
+import { LABEL_GAP, TAG_ROOM } from "./grid.js";
 import { nodeName, restUnit } from "./names.js";
 import { count, formatValue, signOf } from "./scales.js";
-import { fitText } from "./text.js";
+import { fitText, textWidth } from "./text.js";
 
 /** @typedef {import("../types.js").Node} Node */
 /** @typedef {import("../types.js").Measure} Measure */
@@ -42,6 +42,7 @@ export function rowNode(spec) {
   const isRest = node.kind === "rest";
   const tone = spec.tone ?? (isRest ? "rest" : signOf(value, measure));
   const number = spec.number ?? formatValue(value, measure);
+  const isNothing = /^0(\.0+)?%?$/.test(number);
   const face = isRest || (node.kind === "bias" && !node.label) ? "rest" : spec.face;
   const textX = barWidth + LABEL_GAP;
   /** @type {SceneText[]} */
@@ -55,7 +56,7 @@ export function rowNode(spec) {
     },
   ];
   if (spec.tag) {
-    texts.push({ x: right - x - 48, y: 3.5, text: spec.tag, face: "tag", anchor: "end" });
+    texts.push({ x: right - x - 51, y: 3.5, text: spec.tag, face: "tag", anchor: "end" });
   }
   if (number) {
     texts.push({
@@ -64,7 +65,7 @@ export function rowNode(spec) {
       text: number,
       face: "number",
       anchor: "end",
-      tone: tone === "neutral" || tone === "rest" ? signOf(value, measure) : toneOfText(tone),
+      tone: isNothing ? undefined : numberTone(tone, value, measure),
     });
   }
   return {
@@ -87,22 +88,28 @@ export function rowNode(spec) {
   };
 }
 
-/** @param {SceneNode["tone"]} tone */
-function toneOfText(tone) {
-  return tone === "query" || tone === "neutral" || tone === "rest" ? undefined : tone;
+/**
+ * @param {SceneNode["tone"]} tone
+ * @param {number | null} value
+ * @param {Measure} measure
+ */
+function numberTone(tone, value, measure) {
+  if (tone === "query") return undefined;
+  return tone === "neutral" || tone === "rest" ? signOf(value, measure) : tone;
 }
 
 /**
  * @param {RowSpec} spec
  * @param {string} face
  */
-function rowWord({ node, labelRoom, face: wanted, terse, tag }, face) {
+function rowWord({ node, labelRoom, face: wanted, terse }, face) {
   if (node.kind === "rest" && node.rest) {
     const more = `+ ${count(node.rest.count)} more`;
-    return terse ? more : `${more} ${restUnit(node.rest)}`;
+    const whole = `${more} ${restUnit(node.rest)}`;
+    const fits = textWidth(whole, FACE_SIZE.rest, "sans") * 0.85 <= labelRoom + TAG_ROOM;
+    return terse || !fits ? more : whole;
   }
   if (node.kind === "rest") return "the rest";
   if (face === "rest") return "bias";
-  const room = labelRoom + (tag ? 0 : 4);
-  return fitText(node.label ?? "", room, FACE_SIZE[wanted]);
+  return fitText(node.label ?? "", labelRoom, FACE_SIZE[wanted]);
 }

@@ -155,7 +155,7 @@ function riverEnds(graph, squeezed) {
     Math.min(most, Math.max(30, value));
   return {
     startWidth: clamp(textWidth(word, 12) + 16, 84),
-    tailWidth: squeezed ? 26 : clamp(textWidth(answer, 12) + 18, 96),
+    tailWidth: squeezed ? 10 : clamp(textWidth(answer, 12) + 18, 96),
   };
 }
 
@@ -165,12 +165,17 @@ function riverEnds(graph, squeezed) {
  * @param {import("./block.js").PlacedBlock[]} blocks
  */
 function rankPoints(index, columns, blocks) {
+  const first = index.layers[0]?.pre;
+  const start =
+    first && first.target_rank !== null
+      ? [{ x: columns.start.x + columns.start.width / 2, rank: first.target_rank, id: first.id }]
+      : [];
   const closed = columns.columns.flatMap((column) => {
     const post = index.layers[column.layer].post;
     if (column.open || !post || post.target_rank === null) return [];
     return [{ x: column.x + column.width / 2, rank: post.target_rank, id: post.id }];
   });
-  return [...closed, ...blocks.flatMap(({ ranks }) => ranks)];
+  return [...start, ...closed, ...blocks.flatMap(({ ranks }) => ranks)];
 }
 
 /** @param {import("./columns.js").Columns} columns */

@@ -64,6 +64,29 @@ export function textWidth(text, size, face = "mono") {
  * @param {Face} [face]
  */
 export function fitText(text, width, size, face = "mono") {
+  return cut(visible(text), width, size, face);
+}
+
+const BLANK = /[\u0085\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff]/gu;
+
+/**
+ * Blanks that no one could see, spelled out.
+ * @param {string} text
+ */
+export function visible(text) {
+  return text.replace(BLANK, (blank) => {
+    const code = (blank.codePointAt(0) ?? 0).toString(16);
+    return code.length > 2 ? `\\u${code.padStart(4, "0")}` : `\\x${code}`;
+  });
+}
+
+/**
+ * @param {string} text
+ * @param {number} width
+ * @param {number} size
+ * @param {Face} face
+ */
+function cut(text, width, size, face) {
   if (textWidth(text, size, face) <= width) return text;
   const advance = face === "mono" ? monoAdvance : sansAdvance;
   let room = width - advance("…") * size;

@@ -21,7 +21,8 @@ export function plain(value) {
   const size = Math.abs(value);
   const sign = value < 0 ? MINUS : "";
   if (size < 1e-9) return "0";
-  if (size < 0.005) return sign + scientific(size);
+  if (size < 0.0005) return sign + scientific(size);
+  if (size < 0.00995) return sign + size.toFixed(3);
   if (size < 100) return sign + size.toFixed(2);
   if (size < 1000) return sign + size.toFixed(1);
   return sign + whole(size);

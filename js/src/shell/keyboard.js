@@ -13,13 +13,13 @@ export function listenToKeys(root, controller, popovers) {
   /** @param {KeyboardEvent} event */
   function onKey(event) {
     if (event.defaultPrevented || event.isComposing) return;
-    const handled = event.key === "Escape" ? escape() : isTyping(event) ? false : step(event);
+    const handled = event.key === "Escape" ? stepOut() : isTyping(event) ? false : step(event);
     if (!handled) return;
     event.preventDefault();
     event.stopPropagation();
   }
 
-  function escape() {
+  function stepOut() {
     if (popovers.close({ focus: true })) return true;
     if (controller.getState().selection.length === 0) return false;
     controller.dispatch({ type: "select", nodes: [] });

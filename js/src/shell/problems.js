@@ -17,8 +17,10 @@ export function createProblems(dispatch) {
   const el = h("div", { class: "vw-problems", "data-role": "problems" });
 
   /** @param {State} state */
-  function update({ problems, silent }) {
-    if (!changed(problems, silent)) return;
+  function update({ problems: all, silent }) {
+    if (!changed(all, silent)) return;
+    // What the panel lacks is said in the panel.
+    const problems = all.filter(({ key }) => key !== "details");
     fill(
       el,
       silent && h("div", { class: "vw-problem quiet", role: "status" }, h("p", {}, SILENCE)),

@@ -13,10 +13,11 @@ export function writeToken(element, text) {
   if (element.getAttribute("data-text") === text) return;
   element.setAttribute("data-text", text);
   element.textContent = "";
-  for (const piece of text.split(/([␣⏎⇥]+)/u)) {
+  const onlySpace = /^[␣⏎⇥]+$/u.test(text);
+  for (const piece of onlySpace ? [text] : text.split(/([␣⏎⇥]+)/u)) {
     if (!piece) continue;
     const span = element.ownerDocument.createElementNS("http://www.w3.org/2000/svg", "tspan");
-    if (/[␣⏎⇥]/u.test(piece)) span.setAttribute("class", "vw-space");
+    if (!onlySpace && /[␣⏎⇥]/u.test(piece)) span.setAttribute("class", "vw-space");
     span.textContent = piece;
     element.append(span);
   }

@@ -5,7 +5,7 @@ import { createFrame } from "./frame.js";
 import { drawWriterLabels } from "./labels.js";
 import { drawLegend } from "./legend.js";
 import { settle } from "./motion.js";
-import { drawNodes, drawSources, markNodes } from "./nodes.js";
+import { drawNodes, drawSources, markNodes, markSources } from "./nodes.js";
 import { drawAreas, drawCloseButtons, drawPanels } from "./panels.js";
 import { listen } from "./pointer.js";
 import { drawPrediction } from "./prediction.js";
@@ -82,6 +82,7 @@ export function createStage(el, { dispatch }) {
     const selected = new Set(view.selection);
     ribbons.light({ ribbons: lit.ribbons, chosen: chosen.ribbons });
     markNodes(frame.nodes, selected, lit.nodes);
+    markSources(frame.sources, lit.nodes);
     markCells(frame.cells, selected);
     frame.svg.classed("has-lit", lit.ribbons.size > 0);
     frame.svg.classed("has-chosen", chosen.ribbons.size > 0);

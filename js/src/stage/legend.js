@@ -58,7 +58,7 @@ function drawMark(key, { mark, markWidth, markHeight }, hatch) {
   if (mark === "read") {
     key
       .append("path")
-      .attr("class", "vw-ribbon kind-read line neutral")
+      .attr("class", "vw-ribbon key kind-read line neutral")
       .attr("d", `M0,5.5H${markWidth}`);
     return;
   }

@@ -72,6 +72,16 @@ export function markNodes(group, selected, lit) {
 }
 
 /**
+ * @param {Group} group
+ * @param {Set<string>} lit
+ */
+export function markSources(group, lit) {
+  /** @type {import("d3-selection").Selection<SVGGElement, import("../layout/attention.js").SourceChip, any, any>} */ (
+    group.selectAll("g.vw-source")
+  ).classed("lit", (d) => lit.has(`from.${d.position}`));
+}
+
+/**
  * The prompt's tokens that an open layer reads from.
  * @param {Group} group
  * @param {import("../layout/attention.js").SourceChip[]} sources

@@ -38,6 +38,7 @@ export function drawPanels(group, panels, motion) {
   settle(entered.select("rect.vw-panel-ground"), { animated: false }, ground);
   settle(joined.select("rect.vw-panel-ground"), motion, ground);
   drawTexts(merged.select("g.vw-headings"), (d) => d.headings);
+  drawScales(merged);
   merged.select("g.vw-skeleton").each(function bones(d) {
     this.replaceChildren(
       ...d.skeleton.map(({ x, y, width }, at) => {
@@ -50,6 +51,27 @@ export function drawPanels(group, panels, motion) {
       }),
     );
   });
+}
+
+/** @param {import("d3-selection").Selection<SVGGElement, Panel, any, any>} panels */
+function drawScales(panels) {
+  const marks =
+    /** @type {import("d3-selection").Selection<SVGGElement, NonNullable<Panel["scale"]>, any, any>} */ (
+      panels.selectAll("g.vw-scale")
+    )
+      .data((d) => (d.scale ? [d.scale] : []))
+      .join((enter) => {
+        const mark = enter.append("g").attr("class", "vw-scale");
+        mark.append("rect").attr("class", "vw-ribbon key rest").attr("width", 20);
+        mark.append("text").attr("x", 27).attr("y", 3.8);
+        return mark;
+      })
+      .attr("transform", (d) => `translate(${d.x},${d.y})`);
+  marks
+    .select("rect")
+    .attr("y", (d) => -d.height / 2)
+    .attr("height", (d) => d.height);
+  marks.select("text").text((d) => d.text);
 }
 
 /**

@@ -66,7 +66,7 @@ function drawRows(group, rows, motion) {
   settle(merged.select("rect.vw-bar"), motion, { width: (d) => d.bar });
   merged
     .select("text.token")
-    .attr("x", 8)
+    .attr("x", 12)
     .attr("y", (d) => d.height / 2 + 4)
     .each(function write(d) {
       writeToken(/** @type {SVGTextElement} */ (this), d.text);
