@@ -43,7 +43,7 @@ def draw(browser: Browser, page_file: Path, theme: str, image: Path) -> None:
     """Takes one picture of the widget in a saved page."""
     page = browser.new_page(
         viewport={"width": WIDTH, "height": 1000},
-        device_scale_factor=2,
+        device_scale_factor=1.5,
         color_scheme="dark" if theme == "dark" else "light",
         reduced_motion="reduce",
     )

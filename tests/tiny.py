@@ -53,7 +53,9 @@ _CONFIGS: dict[str, dict[str, Any]] = {
     "gemma2": {**_SIZES, "head_dim": 8, "sliding_window": 3, "query_pre_attn_scalar": 5, "attention_bias": True},
     "olmo2": {**_SIZES},
     "qwen3": {**_SIZES, "head_dim": 8, "attention_bias": True},
-    "phi": {**_SIZES, "partial_rotary_factor": 0.5, "num_key_value_heads": 4},
+    "phi": {
+        **_SIZES, "partial_rotary_factor": 0.5, "num_attention_heads": 3, "num_key_value_heads": 3,
+    },
 }  # fmt: skip
 _CLASSES = {
     "gpt2": "GPT2",
@@ -73,7 +75,7 @@ def make_model(
     **changes: Any,
 ) -> PreTrainedModel:
     """A random model in eval mode; `changes` are changes of its config."""
-    name = _CLASSES[family.split("-")[0]]
+    name = _CLASSES[family.split("-", maxsplit=1)[0]]
     options = {"bos_token_id": None, "eos_token_id": None, **_CONFIGS[family], **changes}
     config = getattr(transformers, f"{name}Config")(**options)
     model: PreTrainedModel = transformers.AutoModelForCausalLM.from_config(

@@ -4,7 +4,7 @@
  */
 
 import { isVoid } from "./requests.js";
-import { knownNode, missingDetails, pendingLayers } from "./selectors.js";
+import { awaitsGraph, knownNode, missingDetails, pendingLayers } from "./selectors.js";
 import { initialState, reduce, STEP_NAMES, sameValue, TRAIT_NAMES } from "./state.js";
 
 /** @import { Host, Measure, Token, Traits } from "./types.js" */
@@ -13,7 +13,7 @@ import { initialState, reduce, STEP_NAMES, sameValue, TRAIT_NAMES } from "./stat
 /**
  * @typedef {{type: "select", nodes: string[], additive?: boolean} |
  *   {type: "toggle-layer", layer: number} |
- *   {type: "open-layer", layer: number} |
+ *   {type: "open-layers", layers: number[]} |
  *   {type: "close-layer", layer: number} |
  *   {type: "ask-details"} |
  *   {type: "set-focus", position: number} |
@@ -36,6 +36,7 @@ const UNREACHABLE =
   "What is shown here keeps working.";
 
 const AWAIT_GRAPH_MS = 20_000;
+const ASK_LATER_MS = 500;
 
 /**
  * @param {Host} host
@@ -88,9 +89,10 @@ export function createController(host) {
       case "select":
         return changeSteps({ selection: select(state.selection, action) });
       case "toggle-layer":
+        apply({ type: "dismiss", key: "expand" });
         return changeSteps({ expanded: toggle(state.expanded, action.layer) });
-      case "open-layer":
-        return changeSteps({ expanded: [...new Set([...state.expanded, action.layer])] });
+      case "open-layers":
+        return changeSteps({ expanded: [...new Set([...state.expanded, ...action.layers])] });
       case "ask-details":
         apply({ type: "details-failed", ids: state.detailsAsked });
         return fillIn();
@@ -171,9 +173,12 @@ export function createController(host) {
       apply({ type: "block", block });
     } catch (error) {
       if (isVoid(error) || revision !== revisionNow()) return;
+      if (awaitsGraph(state)) return askLater(revision, { type: "block-deferred", layer });
       apply({ type: "block-failed", layer });
       shareSteps();
-      report(`expand ${layer}`, error, { type: "open-layer", layer });
+      // One sentence for however many layers fail of one cause; one try again for all of them.
+      const before = state.problems.find(({ key }) => key === "expand")?.retry?.layers ?? [];
+      report("expand", error, { type: "open-layers", layers: [...before, layer] });
     } finally {
       if (revision === revisionNow()) apply({ type: "progress-end", of });
     }
@@ -189,11 +194,27 @@ export function createController(host) {
       apply({ type: "dismiss", key: "details" });
     } catch (error) {
       if (isVoid(error) || revision !== revisionNow()) return;
+      if (awaitsGraph(state)) return askLater(revision, { type: "details-failed", ids });
       // Still counted as asked, or the next change of anything would ask again.
       report("details", error, { type: "ask-details" });
     } finally {
       if (revision === revisionNow()) apply({ type: "progress-end", of: "details" });
     }
+  }
+
+  /**
+   * The kernel refuses questions about a graph that it is just replacing: the new one is on its way,
+   * and if it does not come the question stands.
+   *
+   * @param {number | undefined} revision
+   * @param {StateAction} unasked
+   */
+  function askLater(revision, unasked) {
+    setTimeout(() => {
+      if (destroyed || revision !== revisionNow()) return;
+      apply(unasked);
+      fillIn();
+    }, ASK_LATER_MS);
   }
 
   /** @param {string} prompt */

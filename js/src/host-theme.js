@@ -60,7 +60,8 @@ function preferredTheme(element) {
  *
  * @param {Element} element
  * @param {(dark: boolean) => void} listener
- * @returns {() => void}
+ * @returns {{check: () => void, stop: () => void}} `check` is for what nobody tells: that the element
+ *   has been attached somewhere.
  */
 export function watchTheme(element, listener) {
   const document = element.ownerDocument;
@@ -80,9 +81,12 @@ export function watchTheme(element, listener) {
   const preference = window?.matchMedia?.("(prefers-color-scheme: dark)");
   preference?.addEventListener?.("change", check);
   check();
-  return () => {
-    observer.disconnect();
-    preference?.removeEventListener?.("change", check);
+  return {
+    check,
+    stop() {
+      observer.disconnect();
+      preference?.removeEventListener?.("change", check);
+    },
   };
 }
 

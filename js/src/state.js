@@ -43,6 +43,7 @@
  *   {type: "block-asked", layer: number} |
  *   {type: "block", block: Block} |
  *   {type: "block-failed", layer: number} |
+ *   {type: "block-deferred", layer: number} |
  *   {type: "details-asked", ids: string[]} |
  *   {type: "details", revision: number, details: Record<string, Detail>} |
  *   {type: "details-failed", ids: string[]} |
@@ -104,6 +105,8 @@ export function reduce(state, action) {
       return { ...state, asked: withOne(state.asked, action.layer) };
     case "block":
       return takeBlock(state, action.block);
+    case "block-deferred":
+      return { ...state, asked: without(state.asked, action.layer) };
     case "block-failed":
       return {
         ...state,
@@ -141,6 +144,7 @@ export function reduce(state, action) {
         problems: [...withoutProblem(state.problems, action.problem.key), action.problem],
       };
     case "dismiss":
+      if (state.problems.every(({ key }) => key !== action.key)) return state;
       return { ...state, problems: withoutProblem(state.problems, action.key) };
     case "announce":
       return {

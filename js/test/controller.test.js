@@ -87,12 +87,32 @@ describe("opening a layer", () => {
     await settled();
     expect(state().expanded).toEqual([]);
     expect(set.at(-1)).toEqual(["expanded", []]);
-    expect(state().problems).toMatchObject([{ key: "expand 1", message: "The GPU is full." }]);
+    expect(state().problems).toMatchObject([{ key: "expand", message: "The GPU is full." }]);
     broken = false;
-    controller.dispatch({ type: "retry", key: "expand 1" });
+    controller.dispatch({ type: "retry", key: "expand" });
     await settled();
     expect(state().problems).toEqual([]);
     expect(state().blocks[1]).toBeDefined();
+  });
+
+  test("of many that fail is one sentence, and one try again", async () => {
+    let broken = true;
+    const { controller, state } = setUp({
+      handlers: {
+        async expand({ layer, revision }) {
+          if (broken) throw new Error("The kernel is gone.");
+          return block(layer, revision);
+        },
+      },
+    });
+    for (const layer of [1, 2, 3]) controller.dispatch({ type: "toggle-layer", layer });
+    await settled();
+    expect(state().problems).toHaveLength(1);
+    broken = false;
+    controller.dispatch({ type: "retry", key: "expand" });
+    await settled();
+    expect(state().expanded).toEqual([1, 2, 3]);
+    expect(state().problems).toEqual([]);
   });
 
   test("shows how far the kernel is", async () => {
@@ -144,6 +164,32 @@ describe("a new graph", () => {
     expect(state().expanded).toEqual([1]);
     expect(state().blocks[1].revision).toBe(2);
   });
+});
+
+test("a question that crosses with a new graph is not a failure", async () => {
+  vi.useFakeTimers();
+  let drawing = true;
+  const { controller, host, state, asked } = setUp({
+    handlers: {
+      async expand({ layer, revision }) {
+        if (drawing) throw new Error("The graph has changed since this was asked.");
+        return block(layer, revision);
+      },
+    },
+  });
+  controller.dispatch({ type: "set-focus", position: 1 });
+  controller.dispatch({ type: "toggle-layer", layer: 1 });
+  await vi.advanceTimersByTimeAsync(1200);
+  expect(state()).toMatchObject({ problems: [], expanded: [1] });
+  expect(asked.length).toBeGreaterThan(1);
+  drawing = false;
+  host.set("graph", graph({ revision: 2, position: 1 }));
+  await vi.advanceTimersByTimeAsync(0);
+  expect(state().blocks[1].revision).toBe(2);
+  const times = asked.length;
+  await vi.advanceTimersByTimeAsync(2000);
+  expect(asked).toHaveLength(times);
+  vi.useRealTimers();
 });
 
 describe("selecting", () => {

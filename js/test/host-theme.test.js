@@ -53,7 +53,7 @@ describe("the page's theme is read from", () => {
 
 test("a change of theme is noticed, and no more once nobody watches", async () => {
   const seen = [];
-  const stop = watchTheme(place(), (dark) => seen.push(dark));
+  const { stop } = watchTheme(place(), (dark) => seen.push(dark));
   document.body.setAttribute("data-jp-theme-light", "false");
   await settled();
   document.body.setAttribute("data-jp-theme-light", "true");
@@ -62,6 +62,17 @@ test("a change of theme is noticed, and no more once nobody watches", async () =
   document.body.setAttribute("data-jp-theme-light", "false");
   await settled();
   expect(seen).toEqual([false, true, false]);
+});
+
+test("an element that is attached later is looked at then", () => {
+  const element = document.createElement("div");
+  const seen = [];
+  const { check, stop } = watchTheme(element, (dark) => seen.push(dark));
+  document.body.style.backgroundColor = "rgb(17, 20, 24)";
+  document.body.append(element);
+  check();
+  stop();
+  expect(seen).toEqual([false, true]);
 });
 
 test("colours are read as computed styles write them", () => {

@@ -58,7 +58,7 @@ describe("a host over a model", () => {
     await settled();
     expect(controller.getState().problems[0].message).toMatch(/cannot be reached/);
     expect(controller.getState().expanded).toEqual([]);
-    controller.dispatch({ type: "dismiss", key: "expand 1" });
+    controller.dispatch({ type: "dismiss", key: "expand" });
     controller.dispatch({ type: "set-focus", position: 0 });
     expect(controller.getState().problems[0].message).toMatch(/cannot be reached/);
     release();

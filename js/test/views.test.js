@@ -9,10 +9,13 @@ import { block, detail, fakeModel, graph, settled, traits } from "./helpers/grap
 const stages = vi.hoisted(() => /** @type {any[]} */ ([]));
 vi.mock("../src/stage/index.js", () => ({
   createStage(el, { dispatch }) {
-    const stage = { el, dispatch, views: [], destroyed: false };
+    const stage = { el, dispatch, views: [], destroyed: false, fails: false };
     stages.push(stage);
     return {
-      update: (view) => stage.views.push(view),
+      update(view) {
+        if (stage.fails) throw new Error("no ink");
+        stage.views.push(view);
+      },
       destroy: () => {
         stage.destroyed = true;
       },
@@ -158,7 +161,7 @@ describe("the panel", () => {
     });
     stage.dispatch({ type: "select", nodes: ["L1.attn"] });
     stage.dispatch({ type: "select", nodes: ["L1.H0"], additive: true });
-    expect(texts(panel, ".vw-selected-name")).toEqual(["layer 1 · attention", "layer 1 · head 0"]);
+    expect(texts(panel, ".vw-selected-name")).toEqual(["L1.attn", "L1.H0"]);
     expect(panel.querySelector(".vw-side-facts")).toBeNull();
     stage.dispatch({ type: "select", nodes: ["L1.attn", "L2.attn"] });
     panel.querySelector(".vw-selected-part").click();
@@ -343,6 +346,16 @@ test("a failing layer is a sentence above the graph, and can be tried again", as
   await settled();
   expect(root.querySelector("[role='alert']")).toBeNull();
   expect(stage.views.at(-1)).toMatchObject({ expanded: [1], pending: [] });
+});
+
+test("a stage that cannot draw is a sentence; the rest goes on", () => {
+  const { root, stage, host } = mount();
+  vi.spyOn(console, "error").mockImplementation(() => {});
+  stage.fails = true;
+  host.set("measure", "norm");
+  expect(root.querySelector("[role='alert']").textContent).toMatch(/could not be drawn: no ink/);
+  stage.dispatch({ type: "select", nodes: ["L1.attn"] });
+  expect(root.querySelector("h2").textContent).toBe("Layer 1 · attention");
 });
 
 test("before the first trace there is a sentence, and no stage", () => {

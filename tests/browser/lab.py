@@ -24,6 +24,7 @@ SETTINGS = {
         "checkForUpdates": False,
         "doNotDisturbMode": True,
     },
+    "@jupyterlab/apputils-extension/themes": {"theme": "JupyterLab Light"},
     "@jupyterlab/notebook-extension/tracker": {
         "recordTiming": False,
         "autoStartDefaultKernel": True,
@@ -32,13 +33,12 @@ SETTINGS = {
 
 
 @contextmanager
-def jupyter_lab(folder: Path, workplace: Path, dark: bool = False) -> Iterator[str]:
+def jupyter_lab(folder: Path, workplace: Path) -> Iterator[str]:
     """Serves `folder`; gives the address to open, with its token.
 
     Args:
         folder: Where the notebooks are.
         workplace: An empty folder for the server's settings, log and run time files.
-        dark: Whether the Lab is in its dark theme.
     """
     token = secrets.token_hex(16)
     port = free_port()
@@ -56,7 +56,7 @@ def jupyter_lab(folder: Path, workplace: Path, dark: bool = False) -> Iterator[s
                 "--LabApp.news_url=None",
                 "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
             ],
-            env=environment(workplace, dark),
+            env=environment(workplace),
             stdout=log,
             stderr=subprocess.STDOUT,
         )
@@ -67,11 +67,9 @@ def jupyter_lab(folder: Path, workplace: Path, dark: bool = False) -> Iterator[s
         stop(server)
 
 
-def environment(workplace: Path, dark: bool) -> dict[str, str]:
+def environment(workplace: Path) -> dict[str, str]:
     """This process's environment, with Jupyter's folders moved into `workplace`."""
-    theme = "JupyterLab Dark" if dark else "JupyterLab Light"
-    settings = SETTINGS | {"@jupyterlab/apputils-extension/themes": {"theme": theme}}
-    for plugin, values in settings.items():
+    for plugin, values in SETTINGS.items():
         file = workplace / "settings" / f"{plugin}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(values), encoding="utf-8")

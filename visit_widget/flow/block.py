@@ -135,7 +135,7 @@ def _draw_mlp(sheet: Sheet, layer: int) -> None:
     anatomy = trace.anatomy.blocks[layer]
     ln2 = sheet.node(f"{name}.ln2", "norm", row.input, writes=False, layer=layer)
     sheet.edge(f"{name}.pre" if anatomy.parallel else f"{name}.mid", ln2, "read")
-    every = row.to_stream(row.activations[:, None] * row.matrix)
+    every = row.parts()
     kept = sheet.keep.select(sheet.rank(every, row.total), sheet.keep.neurons)
     norm = trace.norm(anatomy.mlp_norm, f"the MLP norm of layer {layer}")
     keys = _in_stream(norm, trace.neuron_directions(layer, kept, at))

@@ -14,13 +14,17 @@ import torch
 from torch import Tensor
 
 from ..lens import LogitLens, Projection
+from ..model import UnsupportedModelError
 from ..model.tokens import token_texts
 from ..trace import Trace
+from ..trace.audit import TOLERANCE
 from ..trace.logit import LogitDirection
 from .graph import MEASURES, Edge, Node
 from .keep import Keep
 
 N_TOP, N_BOTTOM = 5, 3
+# An error this many times what rounding may cause is no rounding.
+NOT_ROUNDING = 10
 
 
 class Sheet:
@@ -37,6 +41,7 @@ class Sheet:
 
     Attributes:
         vectors: {node id: (d_model,)} what each node's label is read from.
+        max_error: the largest relative error between a whole and the sum of its parts.
     """
 
     def __init__(
@@ -54,6 +59,7 @@ class Sheet:
         self.target, self.foil, self.read = target, foil, read
         self.keep, self.measure = keep, measure
         self.vectors: dict[str, Tensor] = {}
+        self.max_error = 0.0
         self._nodes: dict[str, Node] = {}
         self._edges: list[Edge] = []
 
@@ -81,8 +87,20 @@ class Sheet:
         self._edges.append(Edge(source, target, kind, value=value))
 
     def flow(self, target: str, whole: Tensor, parts: Sequence[tuple[str, Tensor, str]]) -> None:
-        """Add the edges of a whole's parts, which sum to it: (source id, part, edge kind) each."""
+        """Add the edges of a whole's parts: (source id, part, edge kind) each.
+
+        Raises:
+            UnsupportedModelError: the parts do not sum to the whole.
+        """
         vectors = torch.stack([p for _, p, _ in parts])
+        off = float((vectors.sum(0) - whole).norm() / whole.norm().clamp_min(1e-30))
+        self.max_error = max(self.max_error, off)
+        if off > NOT_ROUNDING * TOLERANCE.get(self.trace.record.final.dtype, 1e-4):
+            raise UnsupportedModelError(
+                f"What flows into {target} does not sum to it (off by {off:.1e}), so no graph is "
+                "drawn: the model does something in this layer that was not understood. "
+                "trace.audit() says more; an Anatomy can be passed by hand."
+            )
         measured = measures(vectors, whole, self.read.direction)
         for row, (source, _, kind) in zip(
             zip(*(m.tolist() for m in measured), strict=True), parts, strict=False
@@ -172,12 +190,14 @@ def measure(name: str, parts: Tensor, whole: Tensor, direction: Tensor) -> Tenso
     these parts.
     """
     tiny = torch.finfo(whole.dtype).tiny
+    values: Tensor
     if name == "share":
-        return parts @ whole / (whole @ whole).clamp_min(tiny)
-    if name == "logit":
-        return parts @ direction
-    if name == "norm":
-        return parts.norm(dim=-1)
-    near: Tensor = (whole.abs().sum() - (whole - parts).abs().sum(-1)).clamp_min(0)
-    proximity: Tensor = near / near.sum().clamp_min(tiny)
-    return proximity
+        values = parts @ whole / (whole @ whole).clamp_min(tiny)
+    elif name == "logit":
+        values = parts @ direction
+    elif name == "norm":
+        values = parts.norm(dim=-1)
+    else:
+        near = (whole.abs().sum() - (whole - parts).abs().sum(-1)).clamp_min(0)
+        values = near / near.sum().clamp_min(tiny)
+    return values

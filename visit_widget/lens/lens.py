@@ -124,6 +124,17 @@ class LogitLens:
             norm: "own" or "stream".
             stream: (d_model,), whose scale is frozen; needed for "stream".
         """
+        if vectors.ndim != 2:
+            raise VisitError(
+                f"Vectors to project have shape (n, {self.d_model}), not {tuple(vectors.shape)}."
+            )
+        if k < 0 or bottom < 0:
+            raise VisitError(f"k={k} and bottom={bottom} say how many tokens: neither is negative.")
+        wrong = [t for t in targets if not 0 <= t < self.n_vocab]
+        if wrong:
+            raise VisitError(
+                f"Token id {wrong[0]} is outside the model's vocabulary of {self.n_vocab}."
+            )
         normed = self._normed(vectors, norm, stream)
         chosen = torch.as_tensor(list(targets), dtype=torch.long, device=self.device)
         k, bottom = min(k, self.n_vocab), min(bottom, self.n_vocab)
@@ -152,6 +163,8 @@ class LogitLens:
             raise VisitError(
                 "norm='stream' freezes the norm at a stream: pass that stream, of shape (d_model,)."
             )
+        if stream.shape[-1] != self.d_model:
+            raise VisitError(f"A stream has {self.d_model} numbers, not {stream.shape[-1]}.")
         if self.norm is None:
             return x
         return self.norm.linear(x, self.norm.scale(stream.detach().to(x)))
@@ -165,9 +178,10 @@ class LogitLens:
         head = self.anatomy.unembedding
         with torch.no_grad():
             if type(head) is not nn.Linear:
-                logits = head(normed.to(next(head.parameters()).dtype)).to(self.dtype)
+                theirs = normed.to(next(head.parameters()).dtype)
+                logits = head(theirs).to(self.dtype)
                 if norm == "stream":
-                    logits = logits - head(torch.zeros_like(normed[:1])).to(self.dtype)
+                    logits = logits - head(torch.zeros_like(theirs[:1])).to(self.dtype)
             elif head.weight.dtype == self.dtype:
                 logits = normed @ head.weight.T
             else:

@@ -54,6 +54,8 @@ def visible(raw: bytes) -> str:
             "Zp",
         ):
             shown.append("".join(f"\\x{b:02x}" for b in char.encode("utf-8", "surrogatepass")))
+        elif unicodedata.category(char) == "Zs":
+            shown.append(f"\\u{ord(char):04x}")
         elif unicodedata.combining(char) and at == 0:
             shown.append("◌" + char)
         else:

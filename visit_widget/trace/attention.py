@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from ..model import UnsupportedModelError
 from ..model.attention import own_function
 from ..model.linear import linear_map
-from ..model.norms import Norm
+from .outlet import Outlet
 
 if TYPE_CHECKING:
     from .trace import Trace
@@ -34,76 +35,52 @@ class AttentionRow:
         weights: (n_heads, T) α, zero where the query does not look.
         scores: (n_heads, T) scaled products of query and keys, before mask, softcap and softmax;
             −inf where hidden.
-        values: (n_heads, T, d_value) with heads that share a value repeated; a view.
+        gain: (n_heads, 1) what the attention function multiplies a head's mix of values with after
+            the softmax: 1, or less where a model lets some attention drain away.
+        values: (n_heads, T, d_value), heads that share a value repeated.
         matrix: (n_heads, d_value, d_model) W_O by head.
-        bias: (d_model,) b_O as added to the stream, a post-norm's bias included; None where there
-            is none.
-        post_norm: the norm after the sublayer, if any, and its scale frozen here.
+        mixed: (n_heads, d_value) Σ_j gain · α[h, j] v[h, j], the input of W_O.
+        outlet: the way from W_O to the stream.
     """
 
     weights: Tensor
     scores: Tensor
+    gain: Tensor
     values: Tensor
     matrix: Tensor
-    raw_bias: Tensor | None
-    norm: Norm | None
+    mixed: Tensor
+    outlet: Outlet
 
-    @cached_property
-    def mixed(self) -> Tensor:
-        """Σ_j α[h, j] v[h, j]: (n_heads, d_value), the input of W_O."""
-        return torch.einsum("ht,htv->hv", self.weights, self.values)
-
-    @cached_property
-    def norm_scale(self) -> Tensor | None:
-        """The post-norm's scale at what attention wrote here."""
-        if self.norm is None:
-            return None
-        written = torch.einsum("hv,hvd->d", self.mixed, self.matrix)
-        return self.norm.scale(written if self.raw_bias is None else written + self.raw_bias)
-
-    def to_stream(self, written: Tensor) -> Tensor:
-        """What a summand of W_O's output becomes when added to the stream: (…, d_model) → (…,
-        d_model).
-        """
-        if self.norm is None or self.norm_scale is None:
-            return written
-        return self.norm.linear(written, self.norm_scale)
-
-    def from_stream(self, direction: Tensor) -> Tensor:
-        """The direction at W_O's output that a direction in the stream reads: (…, d_model) → (…,
-        d_model).
-        """
-        if self.norm is None or self.norm_scale is None:
-            return direction
-        return self.norm.pull_back(direction, self.norm_scale)
-
-    @cached_property
+    @property
     def bias(self) -> Tensor | None:
         """(d_model,) what is added whatever is attended to; None where there is nothing."""
-        bias = None if self.raw_bias is None else self.to_stream(self.raw_bias)
-        if self.norm is not None and bool(self.norm.bias.any()):
-            bias = self.norm.bias if bias is None else bias + self.norm.bias
-        return bias
+        return self.outlet.bias
 
     @cached_property
     def heads(self) -> Tensor:
         """(n_heads, d_model) what each head adds to the stream."""
-        return self.to_stream(torch.einsum("hv,hvd->hd", self.mixed, self.matrix))
+        return self.outlet.to_stream(torch.einsum("hv,hvd->hd", self.mixed, self.matrix))
 
     def sources(self, head: int) -> Tensor:
         """(T, d_model) what each source adds to the stream through one head."""
-        return self.to_stream((self.weights[head, :, None] * self.values[head]) @ self.matrix[head])
+        weighted = (self.gain * self.weights)[head, :, None] * self.values[head]
+        return self.outlet.to_stream(weighted @ self.matrix[head])
 
     def rows(self, head: int) -> Tensor:
         """(d_value, d_model) what each W_O row of one head adds to the stream."""
-        return self.to_stream(self.mixed[head, :, None] * self.matrix[head])
+        return self.outlet.to_stream(self.mixed[head, :, None] * self.matrix[head])
 
     def along(self, direction: Tensor) -> Tensor:
-        """⟨part, direction⟩ of every (head, source) part without making the parts: (d_model,) →
-        (n_heads, T).
+        """⟨part, direction⟩ of every (head, source) part, without making the parts.
+
+        Args:
+            direction: (d_model,).
+
+        Returns:
+            (n_heads, T).
         """
-        reading = torch.einsum("hvd,d->hv", self.matrix, self.from_stream(direction))
-        return self.weights * torch.einsum("htv,hv->ht", self.values, reading)
+        reading = torch.einsum("hvd,d->hv", self.matrix, self.outlet.from_stream(direction))
+        return self.gain * self.weights * torch.einsum("htv,hv->ht", self.values, reading)
 
 
 def attention_row(trace: Trace, layer: int, position: int) -> AttentionRow:
@@ -115,26 +92,50 @@ def attention_row(trace: Trace, layer: int, position: int) -> AttentionRow:
     mask = kept.mask.row(position, key.shape[1], trace.dtype, trace.device)
     precise = trace.dtype == torch.float64 and trace.record.implementation != "eager"
     with torch.no_grad(), _PreciseSoftmax() if precise else nullcontext():
-        weights = attend(
+        mixed, weights = attend(
             part.attention, query[None], key[None], value[None], mask,
             scaling=kept.scaling, dropout=0.0, **kept.options,
-        )[1]  # fmt: skip
+        )  # fmt: skip
         assert weights is not None
-        weights = trace.work(weights[0, :, 0, : key.shape[1]])
-        shared = query.shape[0] // key.shape[0]
-        scale = query.shape[-1] ** -0.5 if kept.scaling is None else kept.scaling
-        scores = torch.einsum("hd,htd->ht", query[:, 0], key.repeat_interleave(shared, 0)) * scale
-        hidden = (mask[0, :, 0] <= torch.finfo(trace.dtype).min / 2).expand_as(scores)
-        n_in = query.shape[0] * value.shape[-1]
-        matrix, bias = linear_map(part.output_projection, n_in, trace.dtype)
+        weights, mixed = trace.work(weights[0, :, 0, : key.shape[1]]), trace.work(mixed[0, 0])
+        values = value.repeat_interleave(query.shape[0] // value.shape[0], 0)
+        gain = _gain(torch.einsum("ht,htv->hv", weights, values), mixed, layer)
+        matrix, bias = linear_map(part.output_projection, mixed.numel(), trace.dtype)
+        matrix = trace.work(matrix).view(*mixed.shape, -1)
+        written = torch.einsum("hv,hvd->d", mixed, matrix)
+        norm = trace.norm(part.attention_post_norm, f"the attention post-norm of layer {layer}")
         return AttentionRow(
             weights=weights,
-            scores=scores.masked_fill(hidden, float("-inf")),
-            values=value.repeat_interleave(query.shape[0] // value.shape[0], 0),
-            matrix=trace.work(matrix).view(query.shape[0], value.shape[-1], -1),
-            raw_bias=None if bias is None else trace.work(bias),
-            norm=trace.norm(part.attention_post_norm, f"the attention post-norm of layer {layer}"),
+            scores=_scores(query[:, 0], key, kept.scaling, mask),
+            gain=gain,
+            values=values,
+            matrix=matrix,
+            mixed=mixed,
+            outlet=Outlet.at(norm, written, None if bias is None else trace.work(bias)),
         )
+
+
+def _scores(query: Tensor, key: Tensor, scaling: float | None, mask: Tensor) -> Tensor:
+    shared = query.shape[0] // key.shape[0]
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    scores = torch.einsum("hd,htd->ht", query, key.repeat_interleave(shared, 0)) * scale
+    hidden = mask[0, :, 0] <= torch.finfo(mask.dtype).min / 2
+    return scores.masked_fill(hidden.expand_as(scores), float("-inf"))
+
+
+def _gain(weighted: Tensor, mixed: Tensor, layer: int) -> Tensor:
+    """The factor per head between the weighted values and what the attention function gave."""
+    tiny = torch.finfo(mixed.dtype).tiny
+    square = weighted.square().sum(-1, keepdim=True).clamp_min(tiny)
+    gain = (weighted * mixed).sum(-1, keepdim=True) / square
+    off = (gain * weighted - mixed).norm() / mixed.norm().clamp_min(tiny)
+    if off > 1e-3:
+        raise UnsupportedModelError(
+            f"The attention of layer {layer} gives something else than its weights times its "
+            f"values (off by {float(off):.1e}), so its heads cannot be split by source token."
+        )
+    same = (gain - 1).abs() < 1e-3
+    return torch.where(same, torch.ones_like(gain), gain)
 
 
 class _PreciseSoftmax(TorchFunctionMode):

@@ -82,16 +82,9 @@ def audit(trace: Trace, position: int) -> Audit:
     return Audit(errors, TOLERANCE.get(trace.record.final.dtype, 1e-4))
 
 
-def quick_check(trace: Trace, position: int) -> float:
-    """The largest error of the identities that need no further pass: the last stream's logits and
-    the logit's parts.
-    """
-    worst = _stream(trace, position)
-    if position == len(trace) - 1:
-        worst = max(
-            worst, _error(trace.logits(position), trace.work(_uncap(trace, trace.record.logits)))
-        )
-    return worst
+def last_logits_error(trace: Trace) -> float:
+    """How far the lens of the last stream is off the logits that the traced pass itself gave."""
+    return _error(trace.logits(-1), trace.work(_uncap(trace, trace.record.logits)))
 
 
 @dataclass

@@ -109,7 +109,7 @@ class Projection:
 
     def _freeze(self, module: nn.Module, args: tuple[Tensor, ...], _output: Tensor) -> Tensor:
         """A norm of queries or keys: its scale is the one at the first call."""
-        x = args[0]
+        x = args[0].to(self.trace.dtype)
         norm = self._norms.get(module)
         if norm is None:
             norm = self._norms[module] = Norm(
@@ -117,9 +117,10 @@ class Projection:
             )
         if module not in self._scales:
             self._scales[module] = norm.scale(x.detach())
-        return norm.forward_frozen(x, self._scales[module])
+        return norm.forward_frozen(x, self._scales[module]).to(args[0].dtype)
 
 
+@torch.inference_mode(False)
 def query_directions(
     trace: Trace, layer: int, position: int, heads: Sequence[int], sources: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
@@ -146,6 +147,7 @@ def query_directions(
     return trace.work(torch.stack(directions)), trace.work(torch.stack(constants))
 
 
+@torch.inference_mode(False)
 def key_directions(
     trace: Trace, layer: int, position: int, heads: Sequence[int], sources: Sequence[int]
 ) -> tuple[Tensor, Tensor]:

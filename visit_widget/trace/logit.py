@@ -94,7 +94,7 @@ def logit_parts(
 def _unembedding_row(trace: Trace, token: int) -> tuple[Tensor, float]:
     head = trace.anatomy.unembedding
     if isinstance(head, nn.Linear) and type(head) is nn.Linear:
-        bias = 0.0 if head.bias is None else float(head.bias[token])
+        bias = 0.0 if head.bias is None else float(head.bias[token].detach())
         return trace.work(head.weight[token]), bias
     with torch.no_grad():
         matrix, vector = linear_map(head, trace.d_model, trace.dtype)

@@ -9,7 +9,6 @@ special.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor, nn
 from ..model import VisitError
 from ..model.attention import MODEL_LOCK
 from ..model.linear import linear_map
-from ..model.norms import Norm
+from .outlet import Outlet
 
 if TYPE_CHECKING:
     from .trace import Trace
@@ -32,57 +31,28 @@ class MlpRow:
         input: (d_model,) the normed stream that it reads.
         activations: (d_mlp,) a_n.
         matrix: (d_mlp, d_model) W_out.
-        raw_bias: (d_model,) b_out, or None.
-        norm: the norm after the sublayer, if any.
+        outlet: the way from W_out to the stream.
+        total: (d_model,) what the MLP adds to the stream.
     """
 
     input: Tensor
     activations: Tensor
     matrix: Tensor
-    raw_bias: Tensor | None
-    norm: Norm | None
+    outlet: Outlet
+    total: Tensor
 
-    @cached_property
-    def norm_scale(self) -> Tensor | None:
-        """The post-norm's scale at what the MLP wrote here."""
-        if self.norm is None:
-            return None
-        written = self.activations @ self.matrix
-        return self.norm.scale(written if self.raw_bias is None else written + self.raw_bias)
-
-    def to_stream(self, written: Tensor) -> Tensor:
-        """What a summand of W_out's output becomes when added to the stream: (…, d_model) → (…,
-        d_model).
-        """
-        if self.norm is None or self.norm_scale is None:
-            return written
-        return self.norm.linear(written, self.norm_scale)
-
-    def along(self, direction: Tensor) -> Tensor:
-        """⟨part, direction⟩ of every neuron's part without making the parts: (d_model,) →
-        (d_mlp,).
-        """
-        if self.norm is not None and self.norm_scale is not None:
-            direction = self.norm.pull_back(direction, self.norm_scale)
-        return self.activations * (self.matrix @ direction)
-
-    def parts(self, neurons: Tensor) -> Tensor:
-        """(len(neurons), d_model) what these neurons add to the stream."""
-        return self.to_stream(self.activations[neurons, None] * self.matrix[neurons])
-
-    @cached_property
+    @property
     def bias(self) -> Tensor | None:
         """(d_model,) what is added whatever fires; None where there is nothing."""
-        bias = None if self.raw_bias is None else self.to_stream(self.raw_bias)
-        if self.norm is not None and bool(self.norm.bias.any()):
-            bias = self.norm.bias if bias is None else bias + self.norm.bias
-        return bias
+        return self.outlet.bias
 
-    @cached_property
-    def total(self) -> Tensor:
-        """(d_model,) what the MLP adds to the stream."""
-        written = self.to_stream(self.activations @ self.matrix)
-        return written if self.bias is None else written + self.bias
+    def along(self, direction: Tensor) -> Tensor:
+        """⟨part, direction⟩ of every neuron's part, without making the parts: (d_mlp,)."""
+        return self.activations * (self.matrix @ self.outlet.from_stream(direction))
+
+    def parts(self) -> Tensor:
+        """(d_mlp, d_model) what each neuron adds to the stream."""
+        return self.outlet.to_stream(self.activations[:, None] * self.matrix)
 
 
 def mlp_row(trace: Trace, layer: int, position: int) -> MlpRow:
@@ -95,12 +65,17 @@ def mlp_row(trace: Trace, layer: int, position: int) -> MlpRow:
             -1
         )
     matrix, bias = linear_map(part.down_projection, activations.numel(), trace.dtype)
+    activations, matrix = trace.work(activations), trace.work(matrix)
+    written = activations @ matrix
+    norm = trace.norm(part.mlp_post_norm, f"the MLP post-norm of layer {layer}")
+    outlet = Outlet.at(norm, written, None if bias is None else trace.work(bias))
+    total = outlet.to_stream(written)
     return MlpRow(
         input=trace.work(normed),
-        activations=trace.work(activations),
-        matrix=trace.work(matrix),
-        raw_bias=None if bias is None else trace.work(bias),
-        norm=trace.norm(part.mlp_post_norm, f"the MLP post-norm of layer {layer}"),
+        activations=activations,
+        matrix=matrix,
+        outlet=outlet,
+        total=total if outlet.bias is None else total + outlet.bias,
     )
 
 
@@ -119,7 +94,7 @@ def neuron_directions(trace: Trace, layer: int, row: MlpRow, neurons: Tensor) ->
         before = _run_until(part.mlp, part.activation or part.down_projection, x[None, None])[0][
             0
         ].reshape(-1)
-        chosen = before[neurons]
+        chosen = before[neurons.clone()]
         grads = [torch.autograd.grad(value, x, retain_graph=True)[0] for value in chosen]
     return trace.work(torch.stack(grads)) if grads else row.input.new_zeros(0, row.input.numel())
 

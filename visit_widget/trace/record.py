@@ -87,7 +87,8 @@ def record(model: PreTrainedModel, anatomy: Anatomy, input_ids: Tensor) -> Recor
         call.output = call.output[:0]  # not kept: it is derived again, row by row
         notes.calls[call.module] = call
 
-    with torch.no_grad(), ExitStack() as stack:
+    # What is kept takes part in derivatives later, which tensors made in inference mode cannot.
+    with torch.inference_mode(False), torch.no_grad(), ExitStack() as stack:
         stack.enter_context(listening(model, hear))
         _hook(stack, anatomy, notes)
         output = model(input_ids=input_ids[None].to(device), **options)

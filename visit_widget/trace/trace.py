@@ -196,7 +196,7 @@ class Trace:
         The position matters only for models with a norm after the MLP, whose scale is frozen there.
         """
         row = self.mlp_row(layer, position)
-        return row.to_stream(row.matrix)
+        return row.outlet.to_stream(row.matrix)
 
     def mlp_bias(self, layer: int, position: int = -1) -> Tensor:
         """What the MLP adds whatever fires: (d_model,), zeros where it has no bias."""
@@ -215,10 +215,14 @@ class Trace:
         """What neurons look for, as directions in the MLP's normed input: (len(neurons),
         d_model).
         """
-        chosen = torch.as_tensor(list(neurons), dtype=torch.long, device=self.device)
-        return _mlp.neuron_directions(
-            self, self.layer(layer), self.mlp_row(layer, position), chosen
-        )
+        row, neurons = self.mlp_row(layer, position), list(neurons)
+        missing = [n for n in neurons if not 0 <= n < row.activations.numel()]
+        if missing:
+            raise VisitError(
+                f"Layer {layer} has no neuron {missing[0]}: it has 0 to {row.activations.numel() - 1}."
+            )
+        chosen = torch.as_tensor(neurons, dtype=torch.long, device=self.device)
+        return _mlp.neuron_directions(self, self.layer(layer), row, chosen)
 
     def query_directions(
         self, layer: int, position: int = -1,
@@ -340,6 +344,14 @@ class Trace:
             )
         return layer
 
+    def head(self, head: int) -> int:
+        """A head from 0, checked."""
+        if not 0 <= head < self.n_heads:
+            raise VisitError(
+                f"There is no head {head}: a layer of the model has heads 0 to {self.n_heads - 1}."
+            )
+        return head
+
     def token(self, token: int | str) -> int:
         """A token id, from an id or from a text that is one token."""
         if isinstance(token, str):
@@ -373,7 +385,12 @@ class Trace:
         heads: Sequence[int] | None,
         sources: Sequence[int] | None,
     ) -> Tensor:
-        heads = range(self.n_heads) if heads is None else heads
-        sources = range(len(self)) if sources is None else sources
-        result: Tensor = derive(self, self.layer(layer), self.position(position), heads, sources)[0]
+        layer, position = self.layer(layer), self.position(position)
+        heads = range(self.n_heads) if heads is None else [self.head(head) for head in heads]
+        every = range(len(self)) if sources is None else sources
+        sources = [self.position(source) for source in every]
+        if not heads or not sources:
+            shape = len(heads), len(sources), self.d_model
+            return torch.zeros(shape, dtype=self.dtype, device=self.device)
+        result: Tensor = derive(self, layer, position, heads, sources)[0]
         return result

@@ -10,7 +10,7 @@ from ..lens import LogitLens
 from ..model import Anatomy, VisitError
 from ..model.attention import MODEL_LOCK
 from ..model.tokens import token_texts
-from ..trace.audit import TOLERANCE, quick_check
+from ..trace.audit import TOLERANCE, last_logits_error
 from ..trace.inputs import Prompt
 from ..trace.trace import Trace, trace
 
@@ -60,7 +60,8 @@ class Session:
     def exactness(self) -> dict[str, Any]:
         """How far off the identities are that can be checked without another pass."""
         with MODEL_LOCK:
-            error = quick_check(self.trace, self.painter.position)
+            drawn = max(sheet.max_error for sheet in self.painter.sheets.values())
+            error = max(drawn, last_logits_error(self.trace))
         tolerance = TOLERANCE.get(self.trace.record.final.dtype, 1e-4)
         return {"max_error": compact(error), "exact": error <= tolerance}
 

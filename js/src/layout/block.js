@@ -7,10 +7,11 @@ import { BAR, gridForWidth } from "./grid.js";
 import { scaleUnit, unitText } from "./legend.js";
 import { mlpHeight, placeMlp } from "./mlp.js";
 import { nodeName } from "./names.js";
-import { BANK, MOUTH_DEPTH, normRing, ribbon } from "./parts.js";
+import { BANK, LEAD, MOUTH_DEPTH, normRing, ribbon } from "./parts.js";
 import { levelLine, ribbonPath, stack, tributaryLine, turningLine } from "./ribbons.js";
-import { commonScale, count, formatValue, ribbonWidth, shadeOf, signOf } from "./scales.js";
-import { fitText, textWidth } from "./text.js";
+import { commonScale, formatValue, ribbonWidth, signOf } from "./scales.js";
+import { fitText } from "./text.js";
+import { riverThrough } from "./through.js";
 
 /** @typedef {import("../types.js").Measure} Measure */
 /** @typedef {import("../types.js").Node} Node */
@@ -41,6 +42,7 @@ import { fitText, textWidth } from "./text.js";
  * @property {number} x Where it begins to turn.
  * @property {number} [fromX] Where it leaves its row, if it goes level for a while.
  * @property {number} [fromY]
+ * @property {number} [levelX] Where it is level again, before it passes other rows.
  * @property {number} y
  * @property {number} width
  * @property {number | null} value
@@ -73,9 +75,8 @@ import { fitText, textWidth } from "./text.js";
 const PILL_HEIGHT = 8;
 const WIDEST_MEMORY = 11;
 const PILL_DISTANCE = BANK + 38;
-const LEAD = 16;
-export const PANEL_HEAD = 54;
-export const PANEL_FOOT = 14;
+const PANEL_HEAD = 54;
+const PANEL_FOOT = 14;
 
 /** @param {BlockContent} content */
 export function blockReach(content) {
@@ -175,13 +176,13 @@ function scaleMark({ x, scale, measure }, below) {
 }
 
 /**
- * @param {BlockFrame} frame
+ * @param {Pick<BlockFrame, "index" | "measure" | "scale" | "layer" | "grid" | "nodes" | "ribbons">} frame
  * @param {Node | undefined} node
  * @param {Outflow[]} outflows
  * @param {number} x
  * @param {"above" | "below"} bank
  */
-function placeWhole(frame, node, outflows, x, bank) {
+export function placeWhole(frame, node, outflows, x, bank) {
   if (!node) return;
   const { index, measure, scale, layer } = frame;
   const outward = bank === "above" ? -1 : 1;
@@ -257,10 +258,11 @@ function placeWhole(frame, node, outflows, x, bank) {
  * @param {number} endX
  * @param {number} endY
  */
-function outflowRibbon({ id, x, fromX = x, fromY, y, width, tone }, target, endX, endY) {
+function outflowRibbon(outflow, target, endX, endY) {
+  const { id, x, fromX = x, y, width, tone } = outflow;
+  const { fromY = y, levelX = x } = outflow;
   const turn = turningLine([x, y], [endX, endY]);
-  const startY = fromY ?? y;
-  const line = fromX < x ? [...levelLine([fromX, startY], [x, y]), ...turn.slice(1)] : turn;
+  const line = fromX < x ? [...levelLine([fromX, fromY], [levelX, y]), ...turn] : turn;
   return ribbon({ source: id, target, kind: "part", tone, path: ribbonPath(line, width) });
 }
 
@@ -305,68 +307,4 @@ function headings({ bands, neurons }, { x, grid }, top, lowerTop) {
   }
   if (neurons.length) texts.push(heading("and writes", grid.headX, lowerTop - 9));
   return texts;
-}
-
-/**
- * @param {GraphIndex} index
- * @param {{parts: import("./graph.js").LayerParts}} content
- * @param {Column} column
- * @param {{midX: number, postX: number, tail: number}} stops
- */
-export function riverThrough(index, { parts }, column, { midX, postX, tail }) {
-  const end = column.x + column.width + tail;
-  const isLast = parts.layer === index.layers.length - 1;
-  const joints = [
-    { node: parts.pre, word: "before", x: column.x },
-    { node: parts.mid, word: "after attention", x: midX + LEAD },
-    { node: parts.post, word: "after MLP", x: postX + LEAD },
-  ].filter((joint) => joint.node !== undefined);
-  /** @type {SceneCell[]} */
-  const cells = [];
-  /** @type {RiverText[]} */
-  const texts = [];
-  /** @type {import("./parts.js").RankPoint[]} */
-  const ranks = [];
-  joints.forEach(({ node, word, x }, at) => {
-    if (!node) return;
-    const width = (joints[at + 1]?.x ?? end) - x;
-    const shade = shadeOf(node.target_rank);
-    cells.push({
-      id: node.id,
-      kind: node.kind,
-      layer: node.layer,
-      x,
-      width,
-      shade,
-      name: nodeName(index, node, null, "logit"),
-      round: isLast && at === joints.length - 1 ? "right" : "none",
-    });
-    const indent = at === 0 ? 14 : 12;
-    texts.push({
-      key: node.id,
-      x: x + indent,
-      text: fitText(node.label ?? "", width - indent - 6, 12),
-      caption: captionThatFits(node.target_rank, word, width - indent - 4),
-      shade,
-      anchor: "start",
-      size: 12,
-      muted: false,
-    });
-    if (at > 0 && node.target_rank !== null) {
-      ranks.push({ x: x + Math.min(40, width / 2), rank: node.target_rank, id: node.id });
-    }
-  });
-  return { cells, texts, ranks, breaks: joints.map(({ x }) => x) };
-}
-
-/**
- * @param {number | null} rank
- * @param {string} word
- * @param {number} room
- */
-function captionThatFits(rank, word, room) {
-  if (rank === null) return fitText(word, room, 9.5, "sans");
-  const number = count(rank);
-  const wordings = [`${word} · rank ${number}`, `rank ${number}`, number];
-  return wordings.find((text) => textWidth(text, 9.5, "sans") * 0.97 <= room) ?? "";
 }

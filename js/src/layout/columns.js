@@ -26,7 +26,7 @@ const COMFORTABLE = 8;
 /** Of what is left when all is comfortable: the share that opened layers get. */
 const FOR_OPEN = 0.72;
 const WIDEST = 190;
-const RIGHT_PAD = 14;
+const RIGHT_PAD = 10;
 
 /** @param {number} width */
 function frame(width, anyOpen = false) {
@@ -34,8 +34,8 @@ function frame(width, anyOpen = false) {
   const tight = anyOpen && width < 1180;
   return {
     left: width >= 640 && !tight ? 66 : 46,
-    fan: roomy ? 50 : tight ? 18 : 28,
-    prediction: roomy ? Math.min(210, width * 0.16 + 20) : tight ? 94 : 120,
+    fan: roomy ? 50 : tight ? 16 : 28,
+    prediction: roomy ? Math.min(210, width * 0.16 + 20) : tight ? 94 : width >= 560 ? 120 : 110,
   };
 }
 
@@ -71,7 +71,7 @@ export function placeColumns({ layers, open, width, startWidth, tailWidth }) {
     start: { x: left, width: startWidth },
     tail,
     prediction: bars,
-    width: Math.max(width, bars.x + bars.width + RIGHT_PAD),
+    width: Math.max(width, Math.ceil(bars.x + bars.width + RIGHT_PAD - 0.01)),
   };
 }
 

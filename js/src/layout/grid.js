@@ -27,9 +27,9 @@
 export const BAR = { token: 5, memory: 4, head: 6, neuron: 5 };
 export const LABEL_GAP = 6;
 export const NUMBER_ROOM = 42;
-export const TAG_ROOM = 30;
+export const TAG_ROOM = 28;
 export const WEIGHT_ROOM = 34;
-const PAD = 14;
+const PAD = 12;
 
 /**
  * @param {boolean} hasRows Whether rows of W_O are shown.
@@ -42,22 +42,22 @@ export function blockGrid(hasRows, stretch) {
 
   const tokenRight = PAD + between(48, 76);
   const keyX = tokenRight + BAR.token + between(30, 84);
-  const keyLabel = between(56, 84);
+  const keyLabel = between(54, 84);
   const keyRight = keyX + BAR.memory + LABEL_GAP + keyLabel + WEIGHT_ROOM;
   const valueX = keyRight + between(13, 40);
-  const valueLabel = between(56, 84);
+  const valueLabel = between(54, 84);
   const valueNumbers = stretch > 0.3;
   const valueRight =
     valueX + BAR.memory + LABEL_GAP + valueLabel + (valueNumbers ? NUMBER_ROOM - 2 : 4);
   const headX = valueRight + between(24, 64);
-  const headLabel = between(82, 106);
+  const headLabel = between(83, 106);
   const headRight = headX + BAR.head + LABEL_GAP + headLabel + TAG_ROOM + NUMBER_ROOM;
   const rowX = hasRows ? headRight + between(26, 48) : null;
   const rowLabel = between(60, 84);
   const rowRight =
     rowX === null ? headRight : rowX + BAR.memory + LABEL_GAP + rowLabel + NUMBER_ROOM;
   const stackRoom = between(36, 80);
-  const midX = rowRight + between(20, 52) + stackRoom / 2;
+  const midX = rowRight + between(18, 52) + stackRoom / 2;
   const postX = midX + between(66, 128);
   const neuronKeyLabel = between(88, 128);
   return {

@@ -72,6 +72,8 @@ export const RIVER_HEIGHT = 38;
 export const BANK = RIVER_HEIGHT / 2;
 /** How deep a tributary reaches into the river before it has faded. */
 export const MOUTH_DEPTH = 12;
+/** How far along the river an open layer's tributary has become part of it. */
+export const LEAD = 16;
 /** Distance of a closed layer's writers from the river's axis. */
 export const WRITER_DISTANCE = 112;
 

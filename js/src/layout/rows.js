@@ -11,7 +11,7 @@ import { fitText, textWidth } from "./text.js";
 /** @typedef {import("./parts.js").SceneNode} SceneNode */
 /** @typedef {import("./parts.js").SceneText} SceneText */
 
-export const FACE_SIZE = { token: 11.5, strong: 12, small: 10.5, rest: 11 };
+export const FACE_SIZE = { token: 11.5, strong: 12, small: 10.5, rest: 10 };
 
 /**
  * @typedef {object} RowSpec
@@ -106,7 +106,7 @@ function rowWord({ node, labelRoom, face: wanted, terse }, face) {
   if (node.kind === "rest" && node.rest) {
     const more = `+ ${count(node.rest.count)} more`;
     const whole = `${more} ${restUnit(node.rest)}`;
-    const fits = textWidth(whole, FACE_SIZE.rest, "sans") * 0.85 <= labelRoom + TAG_ROOM;
+    const fits = textWidth(whole, FACE_SIZE.rest, "sans") * 0.91 <= labelRoom + TAG_ROOM;
     return terse || !fits ? more : whole;
   }
   if (node.kind === "rest") return "the rest";

@@ -70,7 +70,7 @@ export function layoutScene({ graph, expanded, pending, measure, width }) {
       const content = open.get(column.layer)?.content;
       return content
         ? placeBlock(index, content, column, measure, tail)
-        : placePending(index, column, tail);
+        : placePending(index, column, measure, tail);
     });
   const overview = placeOverview(index, columns, measure);
   const river = placeRiver(index, columns);

@@ -23,6 +23,9 @@ const STYLE_PROPERTIES = [
   "visibility",
 ];
 
+/** What a picture has no use for. */
+const ONLY_FOR_HANDS = ".vw-close";
+
 const NAMESPACE = "http://www.w3.org/2000/svg";
 
 /**
@@ -66,7 +69,7 @@ function inlineStyles(original, copy) {
   const window = original.ownerDocument.defaultView;
   if (!window) return;
   const style = window.getComputedStyle(original);
-  if (style.display === "none") {
+  if (style.display === "none" || original.matches(ONLY_FOR_HANDS)) {
     copy.remove();
     return;
   }

@@ -2,6 +2,7 @@
 
 import { knownAttention, knownNode, outgoingPart } from "../selectors.js";
 import { createChangeGuard, fill, h, iconButton } from "./dom.js";
+import { followVisible } from "./follow.js";
 import { signed } from "./format.js";
 import {
   attentionSection,
@@ -10,7 +11,7 @@ import {
   targetSection,
   tokensSection,
 } from "./panel-sections.js";
-import { contribution, nodeFacts, nodeTitle, partName } from "./words.js";
+import { contribution, nodeFacts, nodeTitle } from "./words.js";
 
 /** @import { Controller } from "../controller.js" */
 /** @import { State } from "../state.js" */
@@ -43,6 +44,7 @@ export function createPanel(controller) {
   );
   /** @type {string | undefined} */
   let shown;
+  const stopFollowing = followVisible(el, content);
 
   /** @param {State} state */
   function update(state) {
@@ -59,7 +61,7 @@ export function createPanel(controller) {
     if (least && leastOpen) least.open = true;
     // Rebuilt under the reader's hands when the kernel's reply comes.
     if (role) /** @type {HTMLElement} */ (content.querySelector(`[data-role="${role}"]`))?.focus();
-    if (shown !== key) el.scrollTop = 0;
+    if (shown !== key) content.scrollTop = 0;
     shown = key;
   }
 
@@ -111,10 +113,11 @@ export function createPanel(controller) {
         graph,
         detail.attention ?? null,
         node.kind === "head" ? knownAttention(state, node) : new Map(),
-        node.source,
+        node.kind === "query" ? null : node.source,
       ),
       detail.sources && sourcesSection(graph, detail.sources),
-      node.kind === "rest" && restSection(node),
+      node.kind === "rest" &&
+        h("p", { class: "vw-side-note" }, "Left out of the picture, not out of the sum."),
       problemNote(state),
     ];
   }
@@ -161,15 +164,11 @@ export function createPanel(controller) {
               {
                 type: "button",
                 class: "vw-selected-part",
-                title: node ? (contribution(node, graph) ?? id) : id,
+                title: node ? titleOf(node, graph) : id,
                 click: () => controller.dispatch({ type: "select", nodes: [id] }),
               },
               h("span", { class: "vw-token" }, node?.label ?? "–"),
-              h(
-                "span",
-                { class: "vw-selected-name" },
-                node ? `${layerOf(node)}${partName(node, graph)}` : id,
-              ),
+              h("span", { class: "vw-selected-name" }, id),
               node?.logit != null &&
                 h("span", { class: node.logit < 0 ? "negative" : "positive" }, signed(node.logit)),
             ),
@@ -239,7 +238,7 @@ export function createPanel(controller) {
     return h("div", { class: "vw-side-foot" }, button);
   }
 
-  return { el, update };
+  return { el, update, destroy: stopFollowing };
 }
 
 /**
@@ -251,8 +250,13 @@ function isWaiting(state, id) {
   return state.detailsAsked.includes(id) && !failed;
 }
 
-/** @param {Node} node */
-const layerOf = (node) => (node.layer === null ? "" : `layer ${node.layer} · `);
+/**
+ * @param {Node} node
+ * @param {FlowGraph} graph
+ */
+function titleOf(node, graph) {
+  return [nodeTitle(node, graph), contribution(node, graph)].filter(Boolean).join(": ");
+}
 
 /**
  * The sum of contributions, where no part can lie within another.
@@ -264,17 +268,6 @@ function sumOf(nodes) {
   if (kinds.size !== 1 || kinds.has("residual") || kinds.has("norm")) return null;
   if (nodes.some((node) => node?.logit == null)) return null;
   return nodes.reduce((sum, node) => sum + (node?.logit ?? 0), 0);
-}
-
-/** @param {Node} node */
-function restSection(node) {
-  return h(
-    "p",
-    { class: "vw-side-note" },
-    node.logit === null
-      ? "They are left out of the picture, not out of the sum."
-      : `They are left out of the picture, not out of the sum: together they add ${signed(node.logit)}.`,
-  );
 }
 
 /**

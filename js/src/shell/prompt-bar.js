@@ -8,8 +8,9 @@ import { createTokenChooser } from "./token-chooser.js";
 /** @import { State } from "../state.js" */
 /** @import { Popovers } from "./popover.js" */
 
-/** Two rows of chips; what is more folds away. */
-const FOLDED_HEIGHT = 68;
+/** Two rows of chips, as shell.css sizes them; what is more folds away. */
+const FOLDED_HEIGHT = 66;
+const ROW_HEIGHT = 32;
 
 /**
  * @param {Controller} controller
@@ -95,7 +96,7 @@ export function createPromptBar(controller, popovers) {
       chip.classList.toggle("focus", chosen);
       chip.classList.toggle("waiting", chosen && shown !== focus);
       setAttribute(chip, "aria-current", chosen ? "true" : null);
-      if (live) chip.tabIndex = chosen ? 0 : -1;
+      if (live) setAttribute(chip, "tabindex", chosen ? null : -1);
     });
     showFold();
   }
@@ -192,8 +193,8 @@ export function createPromptBar(controller, popovers) {
     row.classList.toggle("folded", over && !unfolded);
     if (!over || unfolded) return;
     const chosen = chips.find((chip) => chip.classList.contains("focus"));
-    // Folded, the two rows on show are those of the focus.
-    if (chosen) row.scrollTop = Math.max(0, chosen.offsetTop + chosen.offsetHeight - FOLDED_HEIGHT);
+    // Folded, the two rows on show are the focus's own and the one before it.
+    if (chosen) row.scrollTop = Math.max(0, chosen.offsetTop - chips[0].offsetTop - ROW_HEIGHT);
   }
 
   /** @param {KeyboardEvent} event */
@@ -205,8 +206,8 @@ export function createPromptBar(controller, popovers) {
     if (!next || from < 0) return;
     event.preventDefault();
     event.stopPropagation();
-    chips[from].tabIndex = -1;
-    next.tabIndex = 0;
+    setAttribute(chips[from], "tabindex", -1);
+    setAttribute(next, "tabindex", null);
     next.focus();
   }
 

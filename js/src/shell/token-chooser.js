@@ -1,5 +1,6 @@
 /** Chooses a token: one that the model considers next, or any of its vocabulary. */
 
+import { isVoid } from "../requests.js";
 import { fill, h, icon } from "./dom.js";
 import { percent } from "./format.js";
 
@@ -117,7 +118,7 @@ export function createTokenChooser(options) {
       showChoices(tokens);
       if (tokens.length > 0) activate(0);
     } catch (error) {
-      if (signal.aborted) return;
+      if (signal.aborted || isVoid(error)) return;
       note.textContent = error instanceof Error ? error.message : String(error);
       showChoices([]);
     }

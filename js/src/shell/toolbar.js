@@ -60,7 +60,7 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
 
   const el = h(
     "div",
-    { class: "vw-toolbar", role: "toolbar", "aria-label": "View" },
+    { class: "vw-toolbar", role: "group", "aria-label": "View" },
     measure,
     foil,
     mark,

@@ -14,8 +14,9 @@ const TOKENS = 5;
 
 /**
  * @param {HTMLElement} root
+ * @param {HTMLElement} panel Not to be covered, where it stands beside the stage.
  */
-export function createTooltip(root) {
+export function createTooltip(root, panel) {
   const el = h("div", { class: "vw-tooltip", role: "tooltip", hidden: true });
   root.append(el);
 
@@ -49,7 +50,8 @@ export function createTooltip(root) {
     const { offsetWidth: width, offsetHeight: height } = el;
     const right = x - frame.left + OFFSET;
     const below = y - frame.top + OFFSET;
-    const left = right + width > frame.width - MARGIN ? right - width - 2 * OFFSET : right;
+    const edge = panel.offsetLeft > 0 ? panel.offsetLeft : frame.width;
+    const left = right + width > edge - MARGIN ? right - width - 2 * OFFSET : right;
     const top = below + height > frame.height - MARGIN ? below - height - 2 * OFFSET : below;
     el.style.left = `${clamp(left, MARGIN, frame.width - width - MARGIN)}px`;
     el.style.top = `${clamp(top, MARGIN, frame.height - height - MARGIN)}px`;

@@ -1,7 +1,13 @@
 /** One view of a widget: puts the shell together around the stage and keeps it up to date. */
 
 import { watchTheme } from "../host-theme.js";
-import { awaitsGraph, mergedGraph, overallProgress, pendingLayers } from "../selectors.js";
+import {
+  awaitsGraph,
+  knownNode,
+  mergedGraph,
+  overallProgress,
+  pendingLayers,
+} from "../selectors.js";
 import { createStage } from "../stage/index.js";
 import { createChangeGuard, fill, h } from "./dom.js";
 import { listenToKeys } from "./keyboard.js";
@@ -14,7 +20,7 @@ import { createTooltip } from "./tooltip.js";
 
 /** @import { Controller } from "../controller.js" */
 /** @import { State } from "../state.js" */
-/** @import { StageAction } from "../types.js" */
+/** @import { StageAction, StageView } from "../types.js" */
 
 /** Below this width the panel goes under the stage. */
 const NARROW = 760;
@@ -42,7 +48,7 @@ export function mountView(el, controller) {
   const toolbar = createToolbar(controller, popovers, {
     root,
     stage: stageEl,
-    onProblem: (message) => controller.dispatch({ type: "report", key: "view", message }),
+    onProblem: reportProblem,
   });
   const problems = createProblems(controller.dispatch);
   const panel = createPanel(controller);
@@ -54,7 +60,7 @@ export function mountView(el, controller) {
     h("div", { class: "vw-body" }, h("div", { class: "vw-main" }, placeholder, stageEl), panel.el),
     live,
   );
-  const tooltip = createTooltip(root);
+  const tooltip = createTooltip(root, panel.el);
   el.append(root);
 
   const stage = createStage(stageEl, { dispatch });
@@ -88,6 +94,7 @@ export function mountView(el, controller) {
     problems.update(state);
     panel.update(state);
     root.classList.toggle("with-panel", !panel.el.hidden);
+    if (hovered !== null && !knownNode(state, hovered)) hover({ node: null, x: 0, y: 0 });
     showProgress(state);
     showPlaceholder(state);
     if (state.announcement.count !== announced) live.textContent = state.announcement.text;
@@ -118,7 +125,7 @@ export function mountView(el, controller) {
     ) {
       return;
     }
-    stage.update({
+    draw({
       graph,
       expanded,
       pending,
@@ -131,11 +138,27 @@ export function mountView(el, controller) {
     });
   }
 
+  /** @param {StageView} view */
+  function draw(view) {
+    try {
+      stage.update(view);
+    } catch (error) {
+      // The prompt and the panel go on working; so does the other view.
+      console.error(error);
+      const why = error instanceof Error ? error.message : String(error);
+      reportProblem(`The graph could not be drawn: ${why}`);
+    }
+  }
+
+  /** @param {string} message */
+  function reportProblem(message) {
+    controller.dispatch({ type: "report", key: "view", message });
+  }
+
   /** @param {State} state */
   function showProgress(state) {
     const part = overallProgress(state);
-    const asked = [...state.asked.map((layer) => `layer ${layer}`)];
-    const busy = awaitsGraph(state) || asked.length > 0 || part !== null;
+    const busy = awaitsGraph(state) || state.asked.length > 0 || part !== null;
     root.classList.toggle("busy", busy);
     root.setAttribute("aria-busy", String(busy));
     progress.classList.toggle("known", part !== null);
@@ -151,21 +174,24 @@ export function mountView(el, controller) {
     else placeholder.textContent = "Nothing has been traced yet.";
   }
 
+  const theme = watchTheme(root, (isDark) => {
+    dark = isDark;
+    root.classList.toggle("dark", dark);
+    updateStage(controller.getState());
+  });
   const sizing = new ResizeObserver(() => {
+    theme.check();
     root.classList.toggle("narrow", root.clientWidth > 0 && root.clientWidth < NARROW);
     const now = Math.floor(stageEl.clientWidth);
     if (now === 0 || now === width) return;
     width = now;
+    // What the pointer was over has moved from under it.
+    tooltip.hide();
     updateStage(controller.getState());
   });
   sizing.observe(root);
   sizing.observe(stageEl);
 
-  const stopTheme = watchTheme(root, (isDark) => {
-    dark = isDark;
-    root.classList.toggle("dark", dark);
-    updateStage(controller.getState());
-  });
   const stopKeys = listenToKeys(root, controller, popovers);
   const hideTooltip = () => hover({ node: null, x: 0, y: 0 });
   stageEl.addEventListener("pointerleave", hideTooltip);
@@ -175,9 +201,10 @@ export function mountView(el, controller) {
   return () => {
     unsubscribe();
     stopKeys();
-    stopTheme();
+    theme.stop();
     sizing.disconnect();
     promptBar.destroy();
+    panel.destroy();
     popovers.destroy();
     stage.destroy();
     root.remove();

@@ -39,7 +39,7 @@ export function createFrame(el) {
     sources: group(stream, "vw-sources"),
     nodes: group(stream, "vw-nodes"),
     labels: group(stream, "vw-labels"),
-    closes: group(stream, "vw-closes"),
+    closes: group(stream, "vw-shuts"),
     rank: group(svg, "vw-rank"),
     legend: group(svg, "vw-legend"),
   };

@@ -18,6 +18,8 @@ import { revealNewest } from "./scroll.js";
 /** @typedef {import("../types.js").StageAction} StageAction */
 /** @typedef {import("../layout/scene.js").Scene} Scene */
 
+const DRAG_PAUSE = 400;
+
 /**
  * @param {HTMLElement} el
  * @param {{dispatch: (action: StageAction) => void}} host
@@ -88,6 +90,20 @@ export function createStage(el, { dispatch }) {
     frame.svg.classed("has-chosen", chosen.ribbons.size > 0);
   }
 
+  let resizedAt = Number.NEGATIVE_INFINITY;
+  /**
+   * A panel that opens is one change of width; a window being dragged is many in a row.
+   * @param {StageView | null} before
+   * @param {StageView} after
+   */
+  function isDragged(before, after) {
+    if (before === null || before.width === after.width) return false;
+    const now = performance.now();
+    const dragged = now - resizedAt < DRAG_PAUSE;
+    resizedAt = now;
+    return dragged;
+  }
+
   return {
     update(next) {
       const before = view;
@@ -95,17 +111,17 @@ export function createStage(el, { dispatch }) {
       view = next;
       if (!before || !drawn || needsLayout(before, next)) {
         scene = layoutScene(next);
-        const resized = before !== null && before.width !== next.width;
-        const animated = drawn !== null && !next.reducedMotion && !resized;
+        const animated = drawn !== null && !next.reducedMotion && !isDragged(before, next);
         draw(scene, { animated });
-        revealNewest(/** @type {HTMLElement} */ (frame.root.node()), drawn, scene, { animated });
+        const scroller = /** @type {HTMLElement} */ (frame.root.node());
+        revealNewest(scroller, drawn, scene, { room: next.width, animated });
         announceOpened(drawn, scene, dispatch);
       }
       mark();
     },
     destroy() {
       input.stop();
-      frame.root.selectAll("*").interrupt("settle").interrupt("leave");
+      frame.root.selectAll("*").interrupt("settle");
       frame.root.remove();
       view = null;
       scene = null;

@@ -1,7 +1,7 @@
 /** The strongest writers' words, with leaders to who wrote them. */
 
 import { writeToken } from "./glyphs.js";
-import { appear, leave, settle } from "./motion.js";
+import { appear, leave, settle, staying } from "./motion.js";
 
 /** @typedef {import("../layout/overview.js").WriterLabel} WriterLabel */
 /** @typedef {import("d3-selection").Selection<SVGGElement, unknown, any, any>} Group */
@@ -14,7 +14,7 @@ import { appear, leave, settle } from "./motion.js";
 export function drawWriterLabels(group, labels, motion) {
   const items =
     /** @type {import("d3-selection").Selection<SVGGElement, WriterLabel, any, any>} */ (
-      group.selectAll("g.vw-writer")
+      group.selectAll(staying("g.vw-writer"))
     );
   const place = (/** @type {WriterLabel} */ { x, y }) => `translate(${x},${y})`;
   const joined = items.data(labels, (d) => d.id);

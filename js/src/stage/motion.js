@@ -5,6 +5,8 @@ import { interpolateString } from "d3-interpolate";
 import "d3-transition";
 
 const DURATION = 260;
+const LEAVING = 130;
+const HOOKS = ["node", "role", "nav", "kind", "layer", "source", "target", "label-of"];
 
 /** @typedef {{animated: boolean}} Motion */
 
@@ -32,6 +34,12 @@ export function settle(selection, { animated }, attributes) {
 }
 
 /**
+ * Selects what is in the picture: an element that still fades must not be joined again.
+ * @param {string} selector
+ */
+export const staying = (selector) => `${selector}:not(.vw-leave)`;
+
+/**
  * Lets elements that are no longer in the picture fade, unfindable from the moment they leave.
  * @param {import("d3-selection").Selection<any, any, any, any>} selection
  * @param {Motion} motion
@@ -40,17 +48,20 @@ export function leave(selection, { animated }) {
   selection
     .interrupt("settle")
     .attr("aria-hidden", "true")
-    .attr("data-node", null)
-    .attr("data-role", null)
-    .attr("data-nav", null)
     .attr("tabindex", null)
     .style("pointer-events", "none");
+  for (const hook of HOOKS) selection.attr(`data-${hook}`, null);
   if (!animated) {
     selection.remove();
     return;
   }
-  selection.transition("leave").duration(120).style("opacity", "0").remove();
+  // One class and one timer: a transition for each of hundreds of leaving elements is slow.
+  selection.classed("vw-leave", true);
+  const leaving = selection.nodes();
+  if (leaving.length) setTimeout(() => leaving.forEach(removeElement), LEAVING);
 }
+
+const removeElement = (/** @type {Element} */ element) => element.remove();
 
 /**
  * @param {import("d3-selection").Selection<any, any, any, any>} entered

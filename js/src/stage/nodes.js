@@ -1,7 +1,7 @@
 /** Nodes with a bar, a pill or a ring, and their words. */
 
 import { drawTexts } from "./glyphs.js";
-import { appear, leave, settle } from "./motion.js";
+import { appear, leave, settle, staying } from "./motion.js";
 
 /** @typedef {import("../layout/parts.js").SceneNode} SceneNode */
 /** @typedef {import("d3-selection").Selection<SVGGElement, unknown, any, any>} Group */
@@ -9,7 +9,7 @@ import { appear, leave, settle } from "./motion.js";
 /** @param {Group} group */
 const nodesIn = (group) =>
   /** @type {import("d3-selection").Selection<SVGGElement, SceneNode, any, any>} */ (
-    group.selectAll("g.vw-node")
+    group.selectAll(staying("g.vw-node"))
   );
 
 /** @param {{x: number, y: number}} place */
@@ -77,7 +77,7 @@ export function markNodes(group, selected, lit) {
  */
 export function markSources(group, lit) {
   /** @type {import("d3-selection").Selection<SVGGElement, import("../layout/attention.js").SourceChip, any, any>} */ (
-    group.selectAll("g.vw-source")
+    group.selectAll(staying("g.vw-source"))
   ).classed("lit", (d) => lit.has(`from.${d.position}`));
 }
 
@@ -90,7 +90,7 @@ export function markSources(group, lit) {
 export function drawSources(group, sources, motion) {
   const chips =
     /** @type {import("d3-selection").Selection<SVGGElement, import("../layout/attention.js").SourceChip, any, any>} */ (
-      group.selectAll("g.vw-source")
+      group.selectAll(staying("g.vw-source"))
     );
   const joined = chips.data(sources, (d) => d.id);
   leave(joined.exit(), motion);

@@ -1,7 +1,7 @@
 /** Open layers' grounds, their headings and close buttons, and the calm wait for what is fetched. */
 
 import { drawTexts } from "./glyphs.js";
-import { appear, leave, settle } from "./motion.js";
+import { appear, leave, settle, staying } from "./motion.js";
 
 /** @typedef {import("../layout/block.js").Panel} Panel */
 /** @typedef {import("d3-selection").Selection<SVGGElement, unknown, any, any>} Group */
@@ -13,7 +13,7 @@ import { appear, leave, settle } from "./motion.js";
  */
 export function drawPanels(group, panels, motion) {
   const items = /** @type {import("d3-selection").Selection<SVGGElement, Panel, any, any>} */ (
-    group.selectAll("g.vw-panel")
+    group.selectAll(staying("g.vw-panel"))
   );
   const joined = items.data(panels, (d) => d.layer);
   leave(joined.exit(), motion);
@@ -40,17 +40,31 @@ export function drawPanels(group, panels, motion) {
   drawTexts(merged.select("g.vw-headings"), (d) => d.headings);
   drawScales(merged);
   merged.select("g.vw-skeleton").each(function bones(d) {
-    this.replaceChildren(
-      ...d.skeleton.map(({ x, y, width }, at) => {
-        const bone = this.ownerDocument.createElementNS("http://www.w3.org/2000/svg", "rect");
-        const attributes = { x, y: y - 4, width: width * (0.55 + 0.45 * ((at * 7) % 5) * 0.25) };
-        for (const [name, value] of Object.entries({ ...attributes, height: 8, rx: 4 })) {
-          bone.setAttribute(name, String(value));
-        }
-        return bone;
-      }),
-    );
+    drawBones(/** @type {SVGGElement} */ (this), d.skeleton);
   });
+}
+
+/**
+ * @param {SVGGElement} group
+ * @param {Panel["skeleton"]} skeleton
+ */
+function drawBones(group, skeleton) {
+  group.replaceChildren(
+    ...skeleton.map(({ x, y, width }, at) => {
+      const bone = group.ownerDocument.createElementNS("http://www.w3.org/2000/svg", "rect");
+      const uneven = width * (0.55 + 0.11 * ((at * 7) % 5));
+      for (const [name, value] of Object.entries({
+        x,
+        y: y - 4,
+        width: uneven,
+        height: 8,
+        rx: 4,
+      })) {
+        bone.setAttribute(name, String(value));
+      }
+      return bone;
+    }),
+  );
 }
 
 /** @param {import("d3-selection").Selection<SVGGElement, Panel, any, any>} panels */
@@ -81,7 +95,7 @@ function drawScales(panels) {
  */
 export function drawCloseButtons(group, panels, motion) {
   const items = /** @type {import("d3-selection").Selection<SVGGElement, Panel, any, any>} */ (
-    group.selectAll("g.vw-close")
+    group.selectAll(staying("g.vw-shut"))
   );
   const place = (/** @type {Panel} */ { x, y, width }) => `translate(${x + width - 20},${y + 18})`;
   const joined = items.data(panels, (d) => d.layer);
@@ -89,7 +103,7 @@ export function drawCloseButtons(group, panels, motion) {
   const entered = joined
     .enter()
     .append("g")
-    .attr("class", "vw-close")
+    .attr("class", "vw-shut")
     .attr("role", "button")
     .attr("data-role", "close-layer")
     .call(appear, motion)

@@ -63,11 +63,20 @@ export function listen(svg, { scene, dispatch, pointAt }) {
     const layer = Number(element.getAttribute("data-layer"));
     const role = element.getAttribute("data-role");
     const node = element.getAttribute("data-node");
+    if (role === "layer" || role === "close-layer") forget();
     if (role === "layer") dispatch({ type: "toggle-layer", layer });
     else if (role === "close-layer") close(layer);
     else if (role === "prediction") {
       dispatch({ type: "set-target", id: Number(element.getAttribute("data-token")) });
     } else if (node) dispatch({ type: "select", nodes: [node], additive });
+  }
+
+  /** What was pointed at moves away when a layer opens or closes. */
+  function forget() {
+    if (pointed === null) return;
+    pointed = null;
+    pointAt(null);
+    dispatch({ type: "hover", node: null, x: 0, y: 0 });
   }
 
   /** @param {number} layer */

@@ -1,7 +1,7 @@
 /** The prediction's bars, each a button that makes its token the target. */
 
 import { writeToken } from "./glyphs.js";
-import { appear, leave, settle } from "./motion.js";
+import { appear, leave, settle, staying } from "./motion.js";
 
 /** @typedef {import("../layout/prediction.js").PredictionRow} PredictionRow */
 /** @typedef {import("d3-selection").Selection<SVGGElement, unknown, any, any>} Group */
@@ -39,7 +39,7 @@ export function drawPrediction(group, prediction, motion) {
 function drawRows(group, rows, motion) {
   const items =
     /** @type {import("d3-selection").Selection<SVGGElement, PredictionRow, any, any>} */ (
-      group.selectAll("g.vw-token-row")
+      group.selectAll(staying("g.vw-token-row"))
     );
   const place = (/** @type {PredictionRow} */ { x, y }) => `translate(${x},${y})`;
   const joined = items.data(rows, (d) => d.id);

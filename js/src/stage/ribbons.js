@@ -3,7 +3,7 @@
  * this one's place for graphs of thousands of ribbons.
  */
 
-import { appear, leave, settle } from "./motion.js";
+import { appear, leave, settle, staying } from "./motion.js";
 
 /** @typedef {import("../layout/parts.js").SceneRibbon} SceneRibbon */
 /** @typedef {import("d3-selection").Selection<SVGGElement, unknown, any, any>} Group */
@@ -27,7 +27,7 @@ export function createRibbonLayer(groups, hatch) {
   const all = [groups.above, groups.below, groups.inside, groups.reads];
   const paths = (/** @type {Group} */ group) =>
     /** @type {import("d3-selection").Selection<SVGPathElement, SceneRibbon, any, any>} */ (
-      group.selectAll("path.vw-ribbon")
+      group.selectAll(staying("path.vw-ribbon"))
     );
 
   /**

@@ -2,7 +2,7 @@
 
 import { BANK, RIVER_HEIGHT } from "../layout/parts.js";
 import { writeToken } from "./glyphs.js";
-import { appear, leave, settle } from "./motion.js";
+import { appear, leave, settle, staying } from "./motion.js";
 
 /** @typedef {import("../layout/parts.js").SceneCell} SceneCell */
 /** @typedef {import("../layout/parts.js").RiverText} RiverText */
@@ -31,7 +31,7 @@ function cellPath({ x, width, round }) {
 export function drawCells(group, cells, breaks, motion) {
   const paths =
     /** @type {import("d3-selection").Selection<SVGPathElement, SceneCell, any, any>} */ (
-      group.selectAll("path.vw-cell")
+      group.selectAll(staying("path.vw-cell"))
     );
   const joined = paths.data(cells, (d) => d.id);
   leave(joined.exit(), { animated: false });
@@ -69,7 +69,7 @@ export function drawCells(group, cells, breaks, motion) {
  */
 export function markCells(group, selected) {
   /** @type {import("d3-selection").Selection<SVGPathElement, SceneCell, any, any>} */ (
-    group.selectAll("path.vw-cell")
+    group.selectAll(staying("path.vw-cell"))
   )
     .classed("selected", (d) => selected.has(d.id))
     .attr("aria-pressed", (d) => String(selected.has(d.id)));
@@ -82,7 +82,7 @@ export function markCells(group, selected) {
  */
 export function drawRiverTexts(group, texts, motion) {
   const items = /** @type {import("d3-selection").Selection<SVGGElement, RiverText, any, any>} */ (
-    group.selectAll("g.vw-river-text")
+    group.selectAll(staying("g.vw-river-text"))
   );
   const place = (/** @type {RiverText} */ { x }) => `translate(${x},0)`;
   const joined = items.data(texts, (d) => d.key);

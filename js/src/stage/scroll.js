@@ -8,14 +8,14 @@ const MARGIN = 24;
  * @param {HTMLElement} scroller
  * @param {Scene | null} before
  * @param {Scene} after
- * @param {import("./motion.js").Motion} motion
+ * @param {{room: number, animated: boolean}} how `room` as told, for asking would force a layout.
  */
-export function revealNewest(scroller, before, after, { animated }) {
+export function revealNewest(scroller, before, after, { room, animated }) {
+  if (after.width <= room) return;
   const known = new Set(before?.panels.map(({ layer }) => layer));
   const fresh = after.panels.filter(({ layer }) => !known.has(layer));
   const panel = fresh[fresh.length - 1];
-  const room = scroller.clientWidth;
-  if (!panel || !room || after.width <= room) return;
+  if (!panel) return;
   const left = scrollFor(panel, scroller.scrollLeft, room);
   if (left === scroller.scrollLeft) return;
   if (scroller.scrollTo) scroller.scrollTo({ left, behavior: animated ? "smooth" : "auto" });
