@@ -453,7 +453,7 @@ def test_memories_carry_the_models_attention(case):
     cap = getattr(case.model.config, "attn_logit_softcapping", None)
     for (h, j), score in scores.items():
         first = min(source for head, source in scores if head == h)
-        a, b = torch.tensor([score, scores[h, first]]).double()
+        a, b = torch.tensor([score, scores[h, first]], dtype=torch.float64)
         a, b = (cap * torch.tanh(x / cap) for x in (a, b)) if cap else (a, b)
         expected = float(weights[h, j].log() - weights[h, first].log())
         assert float(a - b) == pytest.approx(expected, abs=1e-8)

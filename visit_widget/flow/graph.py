@@ -169,11 +169,20 @@ class FlowGraph:
                 f"This flow graph has no {missing[0]!r}: it was cut, or made by something else."
             )
         values = {k: v for k, v in data.items() if k in known}
-        values["nodes"] = [Node(**n) for n in data["nodes"]]
-        values["edges"] = [Edge(**e) for e in data["edges"]]
+        try:
+            values["nodes"] = [Node(**n) for n in data["nodes"]]
+            values["edges"] = [Edge(**e) for e in data["edges"]]
+        except TypeError as error:
+            raise VisitError(
+                f"The nodes and edges of this flow graph are others: {error}."
+            ) from None
         return cls(**values)
 
     @classmethod
     def from_json(cls, text: str) -> FlowGraph:
         """From JSON text that `to_json` wrote."""
-        return cls.from_dict(json.loads(text))
+        try:
+            data = json.loads(text)
+        except json.JSONDecodeError as error:
+            raise VisitError(f"This is no JSON: {error}.") from None
+        return cls.from_dict(data)

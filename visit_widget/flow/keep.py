@@ -30,8 +30,8 @@ class Keep:
             parts (0 … 1).
     """
 
-    heads: Count = 12
-    memories: Count = 3
+    heads: Count = 10
+    memories: Count = 2
     neurons: Count = 12
     rows: Count = 0
     mass: float | None = None
@@ -42,16 +42,15 @@ class Keep:
             if isinstance(value, list):
                 value = tuple(value)
                 object.__setattr__(self, name, value)
-            pair = value if isinstance(value, tuple) else (value,)
-            if (
-                not all(isinstance(v, int) and not isinstance(v, bool) and v >= 0 for v in pair)
-                or len(pair) > 2
-            ):
+            pair = value if isinstance(value, tuple) else (value, 0)
+            counts = [v for v in pair if isinstance(v, int) and not isinstance(v, bool) and v >= 0]
+            if len(pair) != 2 or len(counts) != 2:
                 raise VisitError(
                     f"Keep.{name} is a count, or a pair of counts (most positive, most negative), "
                     f"not {value!r}."
                 )
-        if self.mass is not None and not 0 < self.mass <= 1:
+        number = isinstance(self.mass, (int, float)) and not isinstance(self.mass, bool)
+        if self.mass is not None and not (number and 0 < self.mass <= 1):
             raise VisitError(f"Keep.mass is a fraction above 0 and at most 1, not {self.mass!r}.")
 
     @classmethod
@@ -69,6 +68,8 @@ class Keep:
         if isinstance(value, Keep):
             return value
         known = {f.name for f in fields(cls)}
+        if not isinstance(value, dict):
+            raise VisitError(f"keep is a Keep or a mapping of its fields, not {value!r}.")
         unknown = sorted(set(value) - known)
         if unknown:
             raise VisitError(f"Keep has no {unknown[0]!r}; it has {', '.join(sorted(known))}.")

@@ -27,7 +27,7 @@ from transformers import PreTrainedModel
 from ..model import Anatomy, VisitError, anatomy_of
 from ..model.attention import MODEL_LOCK
 from ..model.norms import Norm
-from ..model.tokens import token_texts
+from ..model.tokens import SPACE, token_texts
 from . import attention as _attention
 from . import directions as _directions
 from . import logit as _logit
@@ -219,7 +219,8 @@ class Trace:
         missing = [n for n in neurons if not 0 <= n < row.activations.numel()]
         if missing:
             raise VisitError(
-                f"Layer {layer} has no neuron {missing[0]}: it has 0 to {row.activations.numel() - 1}."
+                f"Layer {layer} has no neuron {missing[0]}: "
+                f"it has 0 to {row.activations.numel() - 1}."
             )
         chosen = torch.as_tensor(neurons, dtype=torch.long, device=self.device)
         return _mlp.neuron_directions(self, self.layer(layer), row, chosen)
@@ -359,14 +360,13 @@ class Trace:
                 raise VisitError(
                     f"Without a tokenizer a token is given by its id, not as {token!r}."
                 )
-            ids = self.tokenizer(token, add_special_tokens=False)["input_ids"]
+            # As typed, or as shown on screen.
+            text = token.replace(SPACE, " ")
+            ids = self._ids_of(text)
             if len(ids) != 1:
                 pieces = " ".join(token_texts(self.tokenizer, ids)) or "nothing"
-                hint = (
-                    ""
-                    if token.startswith(" ")
-                    else f" Did you mean {' ' + token!r}, with a space before it?"
-                )
+                spaced = not text.startswith(" ") and len(self._ids_of(" " + text)) == 1
+                hint = f" {' ' + text!r}, with a space before it, is one." if spaced else ""
                 raise VisitError(
                     f"{token!r} is not one token of this model but {len(ids)}: {pieces}.{hint}"
                 )
@@ -376,6 +376,9 @@ class Trace:
                 f"Token id {token} is outside the model's vocabulary of {self.n_vocab}."
             )
         return int(token)
+
+    def _ids_of(self, text: str) -> list[int]:
+        return [int(i) for i in self.tokenizer(text, add_special_tokens=False)["input_ids"]]
 
     def _directions(
         self,

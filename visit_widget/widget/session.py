@@ -45,6 +45,10 @@ class Session:
             self.trace = trace(self.model, self.tokenizer, prompt, anatomy=self.anatomy)
             self._lens = self._lens or LogitLens(self.model, self.trace.anatomy)
 
+    def keep_drawn(self) -> None:
+        """Go back to the trace of the last graph drawn, after another could not be."""
+        self.trace = self.painter.trace
+
     def frame(
         self, focus: int, target: int | str | None, foil: int | str | None,
         keep: Keep | dict[str, Any] | None, measure: str, layers: list[int],

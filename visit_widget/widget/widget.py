@@ -6,7 +6,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ class VisitWidget(anywidget.AnyWidget):
         keep = Keep.of(keep)
         graph = session.frame(position, target, foil, keep, measure, [])
         self._session = session
-        self._quiet = True
+        self._settled = False
         super().__init__(
             prompt=session.trace.prompt,
             focus=position,
@@ -136,7 +137,7 @@ class VisitWidget(anywidget.AnyWidget):
             keep=keep.to_dict(),
             status={"state": "ready", "message": "", **session.exactness()},
         )
-        self._quiet = False
+        self._settled = True
         self._desk = Desk(
             {
                 "expand": session.expand,
@@ -198,17 +199,26 @@ class VisitWidget(anywidget.AnyWidget):
         )
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
-        """From the browser: what cannot be used is put back, and `status` says why."""
+        """From the browser: what cannot be used is put back, and `status` says why.
+
+        Traits that arrive together are drawn together.
+        """
+        before = {name: getattr(self, name) for name in ("prompt", *_REDRAWS)}
         try:
-            super().set_state(sync_data)
+            with self._settling():
+                super().set_state(sync_data)
+            changed = {name: old for name, old in before.items() if getattr(self, name) != old}
+            if changed:
+                self._redraw(changed)
         except (VisitError, traitlets.TraitError) as error:
+            self._put_back(before)
             self._report(str(error))
             self.send_state(sorted(set(sync_data) & set(self.keys)))
 
     @traitlets.validate("prompt")
     def _valid_prompt(self, proposal: Any) -> str:
         value = str(proposal["value"])
-        if not self._quiet and value != self.prompt:
+        if value != self._session.trace.prompt:
             self._session.read(value)
         return value
 
@@ -249,40 +259,55 @@ class VisitWidget(anywidget.AnyWidget):
         return [self._session.trace.layer(layer) for layer in proposal["value"]]
 
     def _on_change(self, change: Any) -> None:
-        if self._quiet:
-            return
-        if change["name"] == "prompt":
-            # The token at the focus, and the model's choice, are another prompt's now.
-            self._publish(focus=len(self._session.trace) - 1, target=None, foil=None)
-        elif change["name"] == "focus":
-            self._publish(focus=self.focus, target=None, foil=self.foil)
-        else:
-            self._publish(focus=self.focus, target=self.target, foil=self.foil)
+        if self._settled:
+            self._redraw({change["name"]: change["old"]})
 
     def _retrace(self, prompt: str) -> dict[str, Any]:
         self.prompt = prompt
         return {"revision": self._session.revision}
 
-    def _publish(self, focus: int, target: Any, foil: Any) -> None:
-        """Draw a new first frame and set every trait that goes with it, at once."""
+    def _redraw(self, before: dict[str, Any]) -> None:
+        """Draw a new first frame and set every trait that goes with it, at once.
+
+        Args:
+            before: the old values of the traits that changed, put back if it cannot be drawn.
+        """
+        focus, target, foil = self.focus, self.target, self.foil
+        if "prompt" in before:
+            # The token at the focus, and the model's choice, are another prompt's now.
+            focus, target, foil = len(self._session.trace) - 1, None, None
+        elif "focus" in before and "target" not in before:
+            target = None
         self.status = {**self.status, "state": "busy", "message": "drawing"}
         try:
             graph = self._session.frame(
                 focus, _token_id(target), _token_id(foil), self.keep, self.measure, []
             )
-        except VisitError as error:
+        except Exception as error:
+            self._put_back(before)
             self._report(str(error))
             raise
-        self._quiet = True
+        with self._settling(), self.hold_sync():
+            self.focus = focus
+            self.target, self.foil = _named(graph["target"]), _named(graph["foil"])
+            self.selection = []
+            self.graph = graph
+            self.status = {"state": "ready", "message": "", **self._session.exactness()}
+
+    def _put_back(self, before: dict[str, Any]) -> None:
+        self._session.keep_drawn()
+        with self._settling():
+            for name, value in before.items():
+                self.set_trait(name, value)
+
+    @contextmanager
+    def _settling(self) -> Iterator[None]:
+        """Within the block, changes of traits draw nothing."""
+        settled, self._settled = self._settled, False
         try:
-            with self.hold_sync():
-                self.focus = focus
-                self.target, self.foil = _named(graph["target"]), _named(graph["foil"])
-                self.selection = []
-                self.graph = graph
-                self.status = {"state": "ready", "message": "", **self._session.exactness()}
+            yield
         finally:
-            self._quiet = False
+            self._settled = settled
 
     def _report(self, sentence: str) -> None:
         self.status = {**self.status, "state": "error", "message": sentence}

@@ -1,0 +1,155 @@
+"""Tokens as a person reads them: nothing invisible, nothing replaced."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
+
+from tests.tiny import tokenizer
+from visit_widget.model.tokens import token_texts, visible
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        (b"cat", "cat"),
+        (b" cat", "␣cat"),
+        (b"cat ", "cat␣"),
+        (b"New York", "New York"),
+        (b"a  b", "a␣␣b"),
+        (b"   ", "␣␣␣"),
+        (b"\n", "⏎"),
+        (b"\n\n", "⏎⏎"),
+        (b"\t", "⇥"),
+        (b"\r\n", "\\x0d⏎"),
+        (b"\x00", "\\x00"),
+        (b"\x7f", "\\x7f"),
+        (b"\x1b[0m", "\\x1b[0m"),
+        ("é".encode(), "é"),
+        ("東京".encode(), "東京"),
+        ("🗼".encode(), "🗼"),
+        ("東".encode()[:2], "\\xe6\\x9d"),
+        ("東".encode()[1:], "\\x9d\\xb1"),
+        (b" \xf0\x9f", "␣\\xf0\\x9f"),
+        (b"\xff", "\\xff"),
+        ("\ufffd".encode(), "\\xef\\xbf\\xbd"),
+        ("\u200b".encode(), "\\xe2\\x80\\x8b"),
+        ("\u200d".encode(), "\\xe2\\x80\\x8d"),
+        ("\ufeff".encode(), "\\xef\\xbb\\xbf"),
+        ("\u202e".encode(), "\\xe2\\x80\\xae"),
+        ("\u2028".encode(), "\\xe2\\x80\\xa8"),
+        ("\u0085".encode(), "\\xc2\\x85"),
+        ("\u00a0".encode(), "\\xc2\\xa0"),
+        ("\u3000".encode(), "\\xe3\\x80\\x80"),
+        ("a\u2009b".encode(), "a\\xe2\\x80\\x89b"),
+        ("\ue000".encode(), "\\xee\\x80\\x80"),
+        ("\u0301".encode(), "◌\u0301"),
+        ("e\u0301".encode(), "e\u0301"),
+        (b"<b>&amp;</b>", "<b>&amp;</b>"),
+        (b"\\x41", "\\x41"),
+        (b"", ""),
+    ],
+)
+def test_bytes_are_shown(raw, shown):
+    assert visible(raw) == shown
+
+
+@given(st.binary(max_size=8))
+def test_whatever_the_bytes_nothing_is_invisible_or_replaced(raw):
+    shown = visible(raw)
+    assert "\ufffd" not in shown
+    shown.encode()  # no lone surrogate: it can travel as JSON
+    assert not shown or (not shown[0].isspace() and not shown[-1].isspace())
+    assert all(c.isprintable() for c in shown)
+    assert bool(shown) == bool(raw)
+
+
+def test_byte_level_pieces_are_their_bytes():
+    ids = tokenizer()("the cat\n\té東\x00", add_special_tokens=False)["input_ids"]
+    shown = token_texts(tokenizer(), ids)
+    assert shown[:2] == ["the", "␣cat"]
+    assert shown[2:4] == ["⏎", "⇥"]
+    assert "".join(shown[4:]) == "\\xc3\\xa9\\xe6\\x9d\\xb1\\x00"
+
+
+def test_every_token_of_a_byte_level_tokenizer_is_readable():
+    texts = token_texts(tokenizer(), list(range(len(tokenizer()))))
+    assert len(set(texts)) == len(texts), "no two look alike"
+    assert not any("\ufffd" in t or "Ġ" in t or not t for t in texts)
+
+
+def test_special_tokens_are_shown_as_written():
+    assert token_texts(tokenizer(), [tokenizer().eos_token_id]) == ["<|end|>"]
+
+
+def test_added_tokens_are_text_and_not_byte_pieces():
+    from tests.conftest import word_tokenizer
+
+    fresh = word_tokenizer()
+    fresh.add_tokens(["é", AddedToken("  ", normalized=False), "<tool call>"])
+    ids = fresh.convert_tokens_to_ids(["é", "  ", "<tool call>"])
+    assert token_texts(fresh, ids) == ["é", "␣␣", "<tool call>"]
+
+
+def test_without_a_tokenizer_ids_are_shown():
+    assert token_texts(None, [0, 17]) == ["#0", "#17"]
+
+
+def test_ids_that_the_tokenizer_does_not_know_are_shown_as_ids():
+    """Models often pad their vocabulary beyond the tokenizer's."""
+    assert token_texts(tokenizer(), [10**6]) == ["#1000000"]
+
+
+@cache
+def sentencepiece() -> PreTrainedTokenizerBase:
+    """Pieces as Llama 2 has them."""
+    pieces = [
+        "<unk>",
+        "<s>",
+        "▁",
+        "▁the",
+        "▁cat",
+        "cat",
+        "s",
+        "▁▁",
+        "<0x0A>",
+        "<0xE6>",
+        "東",
+        "a▁b",
+    ]
+    inner = Tokenizer(models.WordLevel({p: i for i, p in enumerate(pieces)}, unk_token="<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.Metaspace()
+    return PreTrainedTokenizerFast(tokenizer_object=inner, unk_token="<unk>", bos_token="<s>")
+
+
+def test_sentencepiece_pieces():
+    texts = token_texts(sentencepiece(), list(range(12)))
+    assert texts == [
+        "<unk>", "<s>", "␣", "␣the", "␣cat", "cat", "s", "␣␣", "⏎", "\\xe6", "東", "a b",
+    ]  # fmt: skip
+
+
+def word_level(pieces: list[str]) -> PreTrainedTokenizerBase:
+    inner = Tokenizer(models.WordLevel({p: i for i, p in enumerate(pieces)}, unk_token=pieces[0]))
+    return PreTrainedTokenizerFast(tokenizer_object=inner, unk_token=pieces[0])
+
+
+def test_word_end_marks_are_spaces():
+    assert token_texts(word_level(["<unk>", "cat</w>", "ca"]), [1, 2]) == ["cat␣", "ca"]
+
+
+def test_plain_pieces_stay():
+    assert token_texts(word_level(["<unk>", "cat", "##s", "é"]), [1, 2, 3]) == ["cat", "##s", "é"]
+
+
+def test_two_tokenizers_are_not_confused():
+    """How pieces are written is remembered by tokenizer."""
+    assert token_texts(sentencepiece(), [3]) == ["␣the"]
+    assert token_texts(tokenizer(), tokenizer()(" the")["input_ids"]) != []
+    assert token_texts(word_level(["<unk>", "Ã©"]), [1]) == ["Ã©"]
+    assert token_texts(sentencepiece(), [3]) == ["␣the"]
