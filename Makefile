@@ -5,7 +5,7 @@ PORT   ?= 8888
 BIN    := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bundle lint screenshots constraints clean
+.PHONY: help setup demo test bundle lint screenshots fixtures constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ lint: setup ## formatting, lint and types of both languages
 screenshots: .venv/.ready ## redraw docs/images from the demo model
 	@scripts/chromium.sh
 	@$(BIN)/python scripts/screenshots.py
+
+fixtures: .venv/.ready ## rewrite tests/fixtures from the demo model
+	@$(BIN)/python scripts/fixtures.py
 
 constraints: .venv/.ready ## pin what .venv holds now
 	@$(BIN)/python scripts/freeze.py > constraints.txt

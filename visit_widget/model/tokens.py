@@ -23,12 +23,17 @@ def token_texts(tokenizer: Any, ids: list[int]) -> list[str]:
     pieces = tokenizer.convert_ids_to_tokens(ids)
     special = set(getattr(tokenizer, "all_special_ids", ()))
     kind = _piece_kind(tokenizer)
-    return [
-        f"#{i}"
-        if piece is None
-        else (str(piece) if i in special else visible(_piece_bytes(str(piece), kind)))
-        for i, piece in zip(ids, pieces, strict=True)
-    ]
+    # Added tokens are plain text in a vocabulary that spells the others in stand-ins for bytes.
+    added = set(getattr(tokenizer, "added_tokens_decoder", ())) if kind == "bytes" else set()
+
+    def text(token: int, piece: Any) -> str:
+        if piece is None:
+            return f"#{token}"
+        if token in special:
+            return str(piece)
+        return visible(_piece_bytes(str(piece), "plain" if token in added else kind))
+
+    return [text(token, piece) for token, piece in zip(ids, pieces, strict=True)]
 
 
 def visible(raw: bytes) -> str:
