@@ -92,6 +92,18 @@ describe("the stage", () => {
     await settled();
     expect(project).not.toHaveBeenCalled();
   });
+
+  test("has no tooltip over the node that the panel shows", () => {
+    const { stage, root } = mount();
+    const tooltip = root.querySelector(".vw-tooltip");
+    stage.dispatch({ type: "hover", node: "L1.attn", x: 10, y: 10 });
+    stage.dispatch({ type: "select", nodes: ["L1.attn"], additive: false });
+    expect(tooltip.hidden).toBe(true);
+    stage.dispatch({ type: "hover", node: "L1.attn", x: 12, y: 10 });
+    expect(tooltip.hidden).toBe(true);
+    stage.dispatch({ type: "hover", node: "L1.mlp", x: 12, y: 40 });
+    expect(tooltip.hidden).toBe(false);
+  });
 });
 
 describe("the panel", () => {

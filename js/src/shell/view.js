@@ -80,8 +80,10 @@ export function mountView(el, controller) {
 
   /** @param {{node: string | null, x: number, y: number}} action */
   function hover({ node, x, y }) {
-    if (node === null) tooltip.hide();
-    else tooltip.show(controller.getState(), node, x, y);
+    const state = controller.getState();
+    // The panel says more of the node it shows.
+    if (node === null || node === state.selection.at(-1)) tooltip.hide();
+    else tooltip.show(state, node, x, y);
     if (hovered === node) return;
     hovered = node;
     updateStage(controller.getState());
@@ -94,6 +96,7 @@ export function mountView(el, controller) {
     problems.update(state);
     panel.update(state);
     root.classList.toggle("with-panel", !panel.el.hidden);
+    if (hovered !== null && hovered === state.selection.at(-1)) tooltip.hide();
     if (hovered !== null && !knownNode(state, hovered)) hover({ node: null, x: 0, y: 0 });
     showProgress(state);
     showPlaceholder(state);
