@@ -9,13 +9,17 @@ if [ ! -f visit_widget/static/widget.js ]; then
 fi
 .venv/bin/python scripts/warm_demo.py
 
-flags=(--ServerApp.port="$port" --ServerApp.port_retries=20 --LabApp.news_url=None
-  --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate)
+flags=(
+  --ServerApp.port="$port" --ServerApp.port_retries=20 --ServerApp.root_dir="$PWD"
+  --LabApp.default_url=/lab/tree/notebooks/quickstart.ipynb
+  --LabApp.news_url=None --LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate
+  --log-level=WARN
+)
 if [ "$(id -u)" = 0 ]; then
   flags+=(--allow-root)
 fi
 if [ "$(uname)" = Linux ] && [ -z "${DISPLAY:-}${WAYLAND_DISPLAY:-}" ]; then
   flags+=(--no-browser)
-  echo "No display here: open the address below that contains the token in a browser. Ctrl-C stops JupyterLab."
+  echo "No display here: open one of the addresses below in a browser. Ctrl-C stops JupyterLab."
 fi
-exec .venv/bin/jupyter lab "${flags[@]}" notebooks/quickstart.ipynb
+exec .venv/bin/jupyter lab "${flags[@]}"

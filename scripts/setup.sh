@@ -21,6 +21,9 @@ if [ ! -x .venv/bin/pip ]; then
   }
 fi
 
+# The front end's package.json says "type": "module", which is not for the scripts that JupyterLab brings.
+echo '{"type": "commonjs"}' > .venv/package.json
+
 pip_install() { .venv/bin/pip install --quiet --disable-pip-version-check "$@"; }
 
 echo "Installing PyTorch"

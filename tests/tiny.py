@@ -1,8 +1,8 @@
 """Tiny random models and tokenizers for tests, made without a network.
 
-Every bias, norm gain and norm bias is random: a part that is forgotten, or used twice, shows in the numbers. Where a
-model keeps what is written down by name (`blocks_of`), for these families only, so that tests do not lean on the
-package's own way of finding it.
+Every bias, norm gain and norm bias is random: a part that is forgotten, or used twice, shows in the
+numbers. Where a model keeps what is written down by name (`blocks_of`), for these families only, so
+that tests do not lean on the package's own way of finding it.
 """
 
 from __future__ import annotations
@@ -40,9 +40,13 @@ _SIZES: dict[str, Any] = {
     "pad_token_id": None,
 }
 _BIASED = {"attention_bias": True, "mlp_bias": True}
-# Longer than a head is wide in llama (6 < 7 tokens), shorter in llama-wide (10): both ways of the q/k lens are taken.
+# The prompt is longer than a head is wide in llama (7 tokens, 6 numbers) and shorter in llama-wide
+# (10 numbers): the q/k lens takes another way in each.
 _CONFIGS: dict[str, dict[str, Any]] = {
-    "gpt2": {"vocab_size": N_VOCAB, "n_positions": 16, "n_embd": 24, "n_layer": 3, "n_head": 3, "n_inner": 20},
+    "gpt2": {
+        "vocab_size": N_VOCAB, "n_positions": 16, "n_embd": 24, "n_layer": 3, "n_head": 3,
+        "n_inner": 20,
+    },
     "gpt2-scaled": {
         "vocab_size": N_VOCAB, "n_positions": 16, "n_embd": 24, "n_layer": 2, "n_head": 2,
         "scale_attn_by_inverse_layer_idx": True, "tie_word_embeddings": False,
@@ -50,7 +54,10 @@ _CONFIGS: dict[str, dict[str, Any]] = {
     "llama": {**_SIZES, **_BIASED},
     "llama-wide": {**_SIZES, **_BIASED, "head_dim": 10},
     "llama-head-bias": {**_SIZES, "num_key_value_heads": 4},
-    "gemma2": {**_SIZES, "head_dim": 8, "sliding_window": 3, "query_pre_attn_scalar": 5, "attention_bias": True},
+    "gemma2": {
+        **_SIZES, "head_dim": 8, "sliding_window": 3, "query_pre_attn_scalar": 5,
+        "attention_bias": True,
+    },
     "olmo2": {**_SIZES},
     "qwen3": {**_SIZES, "head_dim": 8, "attention_bias": True},
     "phi": {
@@ -119,9 +126,9 @@ class _Widen(TorchFunctionMode):
                 func = Tensor.double
             elif func is Tensor.to:
                 args = tuple(torch.float64 if a is torch.float32 else a for a in args)
-            if func in (Tensor.to, Tensor.softmax, torch.softmax, nn.functional.softmax):
-                if kwargs.get("dtype") is torch.float32:
-                    kwargs["dtype"] = torch.float64
+            casts = func in (Tensor.to, Tensor.softmax, torch.softmax, nn.functional.softmax)
+            if casts and kwargs.get("dtype") is torch.float32:
+                kwargs["dtype"] = torch.float64
         return func(*args, **kwargs)
 
 
@@ -129,10 +136,11 @@ class _Widen(TorchFunctionMode):
 def float64_throughout() -> Iterator[None]:
     """Within the block nothing rounds a float64 tensor to float32.
 
-    `transformers` computes RMS norms, eager softmax and rotary tables in float32 whatever the model's dtype
-    (`.to(torch.float32)`, `.float()`, `softmax(dtype=torch.float32)`), so that even a float64 model's own numbers
-    agree with themselves to 1e-7 only. To check identities to 1e-9, the model *and* the trace run in this block, where
-    those three leave a float64 tensor as wide as it is. It changes no formula.
+    `transformers` computes RMS norms, eager softmax and rotary tables in float32 whatever the
+    model's dtype (`.to(torch.float32)`, `.float()`, `softmax(dtype=torch.float32)`), so that even a
+    float64 model's own numbers agree with themselves to 1e-7 only. To check identities to 1e-9, the
+    model *and* the trace run in this block, where those three leave a float64 tensor as wide as it
+    is. It changes no formula.
     """
     with _Widen():
         yield
@@ -191,7 +199,7 @@ def matrix_of(module: nn.Module) -> Tensor:
 
 
 def frozen(norm: nn.Module | None, whole: Tensor, part: Tensor) -> Tensor:
-    """What `part`, a summand of `whole`, becomes in the norm, with the scale that the norm has at `whole`."""
+    """What `part`, a summand of `whole`, becomes in the norm with its scale frozen at `whole`."""
     if norm is None:
         return part
     if isinstance(norm, nn.LayerNorm):
@@ -206,7 +214,7 @@ def frozen(norm: nn.Module | None, whole: Tensor, part: Tensor) -> Tensor:
 
 @dataclass
 class Seen:
-    """What a plain forward pass of the model showed to hooks that know the family's names; (T, …) each."""
+    """What a plain pass of the model showed to hooks that know the family's names; (T, …) each."""
 
     logits: Tensor
     attentions: tuple[Tensor, ...]

@@ -9,7 +9,7 @@ import pytest
 
 @pytest.fixture(autouse=True, scope="module")
 def _one_thread(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Tiny matrices on one thread: more only wait for one another, a hundredfold on a busy machine."""
+    """Tiny matrices on one thread: more only wait for one another, long on a busy machine."""
     if "demo" in request.module.__name__:
         yield
         return

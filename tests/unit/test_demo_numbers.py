@@ -1,4 +1,4 @@
-"""Numbers found by independent code on the demo model: the issue that asked for the package names them."""
+"""Numbers that independent code found on the demo model, before there was a package."""
 
 from __future__ import annotations
 

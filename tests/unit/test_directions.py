@@ -34,7 +34,7 @@ def model(request: pytest.FixtureRequest) -> Iterator[PreTrainedModel]:
 
 
 def own_queries_and_keys(model: PreTrainedModel, layer: int, x: Tensor) -> tuple[Tensor, Tensor]:
-    """(n_heads, T, d_head) each, from the weights; norms on them as they are at x, heads that share a key repeated."""
+    """(n_heads, T, d_head) each, from the weights, shared keys repeated; own norms as at x."""
     a, config = blocks_of(model)[layer].attention, model.config
     n_heads = config.num_attention_heads
     if config.model_type == "gpt2":
@@ -59,13 +59,12 @@ def own_queries_and_keys(model: PreTrainedModel, layer: int, x: Tensor) -> tuple
 
 
 def own_rotation(y: Tensor, config: object) -> Tensor:
-    """Rotary embedding, as complex numbers: the pair (n, n + half) turned by position × frequency."""
+    """Rotary embedding, as complex numbers: the pair (n, n + half) turned by position and step."""
     width = int(y.shape[-1] * config.rope_parameters.get("partial_rotary_factor", 1))
     half = width // 2
     # Frequencies are float32 in transformers, and so part of the model.
-    frequency = 1.0 / (
-        config.rope_parameters["rope_theta"] ** (torch.arange(0, width, 2).float() / width)
-    )
+    steps = torch.arange(0, width, 2).float() / width
+    frequency = 1.0 / (config.rope_parameters["rope_theta"] ** steps)
     angle = torch.arange(T).double()[:, None] * frequency.double()
     turned = torch.complex(y[..., :half], y[..., half:width]) * torch.polar(
         torch.ones_like(angle), angle
@@ -140,7 +139,7 @@ def test_another_input_moves_the_score_by_the_direction(family):
 
 @contextmanager
 def shifted(model: PreTrainedModel, layer: int, part: str, at: int, step: Tensor) -> Iterator[None]:
-    """Within the block the layer's query or key projection reads its input plus `step` at one position."""
+    """Within the block a query or key projection reads its input plus `step` at one position."""
     attention = blocks_of(model)[layer].attention
     if model.config.model_type == "gpt2":
         columns = slice(0, 24) if part == "query" else slice(24, 48)
@@ -167,7 +166,7 @@ def shifted(model: PreTrainedModel, layer: int, part: str, at: int, step: Tensor
 
 
 def log_attention(model: PreTrainedModel, layer: int, i: int) -> Tensor:
-    """(n_heads, i + 1): the scores up to one number a head, from what the model says it attended to."""
+    """(n_heads, i + 1): the scores up to one number a head, from the model's own attention."""
     return look(model, PROMPT_IDS).attentions[layer][:, i, : i + 1].log()
 
 
@@ -191,7 +190,7 @@ def test_the_models_own_attention_follows_query_directions(family, j):
 @pytest.mark.parametrize("family", SUPPORTED)
 @pytest.mark.parametrize("i", [3, T - 1])
 def test_the_models_own_attention_follows_key_directions(family, i):
-    """Moving what the query projection reads at i moves log α[j] − log α[0] by ⟨d[j] − d[0], step⟩."""
+    """Moving what the query projection reads moves log α[j] − log α[0] by ⟨d[j] − d[0], step⟩."""
     layer = 1
     with float64_throughout():
         model = make_model(family)

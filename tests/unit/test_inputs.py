@@ -188,7 +188,7 @@ def test_everything_asked_of_a_trace_leaves_the_model_as_found(family, implement
     assert_same(before, state_of(model))
 
 
-class Broken(Exception):
+class BrokenError(Exception):
     """What a test's hook raises."""
 
 
@@ -203,7 +203,7 @@ PLACES: dict[str, Callable[[PreTrainedModel], nn.Module]] = {
 }
 
 
-@pytest.mark.parametrize("error", [Broken, KeyboardInterrupt, SystemExit])
+@pytest.mark.parametrize("error", [BrokenError, KeyboardInterrupt, SystemExit])
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_pass_that_fails_leaves_the_model_as_found(family, place, error):
@@ -223,7 +223,7 @@ def test_a_pass_that_fails_leaves_the_model_as_found(family, place, error):
     assert vw.trace(model, None, PROMPT_IDS).audit().exact
 
 
-@pytest.mark.parametrize("error", [Broken, KeyboardInterrupt])
+@pytest.mark.parametrize("error", [BrokenError, KeyboardInterrupt])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_search_that_fails_leaves_the_model_as_found(family, error):
     model = make_model(family, torch.float32, "sdpa")
@@ -241,7 +241,7 @@ def test_a_search_that_fails_leaves_the_model_as_found(family, error):
     vw.trace(model, None, PROMPT_IDS)
 
 
-@pytest.mark.parametrize("error", [Broken, KeyboardInterrupt])
+@pytest.mark.parametrize("error", [BrokenError, KeyboardInterrupt])
 @pytest.mark.parametrize(
     "ask",
     [

@@ -82,10 +82,7 @@ def test_stream_logits_of_parts_add_up(model):
 @pytest.mark.parametrize("norm", ["own", "stream"])
 def test_project_reads_top_bottom_and_targets(model, norm):
     x, stream, targets = some_vectors(), some_vectors()[3], [0, 60, 17, 17]
-    if norm == "own":
-        logits = own_logits(model, x)
-    else:
-        logits = own_stream_logits(model, x, stream)
+    logits = own_logits(model, x) if norm == "own" else own_stream_logits(model, x, stream)
     said = vw.LogitLens(model).project(x, 7, 4, targets, norm, stream)
     probabilities = logits.softmax(-1)
     for row in range(len(x)):

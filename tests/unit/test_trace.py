@@ -1,4 +1,4 @@
-"""What a trace says of a forward pass, against hooks on the model's modules and the model's own outputs."""
+"""What a trace says of a forward pass, against hooks on the modules and the model's outputs."""
 
 from __future__ import annotations
 

@@ -93,12 +93,12 @@ def _detail(
     node = sheet.nodes[node_id]
     detail = asdict(node)
     reading = seen.get(node_id)
-    edge = sheet.edge_out_of(node_id)
+    share = sheet.share(node_id)
     detail.update(
         share=None, whole=None, target=None, foil=None, attention=None, sources=None, reads=None
     )
-    if edge is not None:
-        detail.update(share=edge.share, whole=edge.target)
+    if share is not None:
+        detail.update(share=share[0], whole=share[1])
     if reading is not None:
         followed = reading["followed"]
         detail.update(top=reading["top"], bottom=reading["bottom"], target=followed[0])

@@ -139,7 +139,23 @@ class Sheet:
 
     def edge_out_of(self, node_id: str) -> Edge | None:
         """The edge by which a node flows into its whole, if it has one."""
-        return next((e for e in self._edges if e.source == node_id and e.share is not None), None)
+        return next(
+            (
+                e
+                for e in self._edges
+                if e.source == node_id and e.share is not None and e.kind != "split"
+            ),
+            None,
+        )
+
+    def share(self, node_id: str) -> tuple[float, str] | None:
+        """A node's share of the whole it flows into, what was split off included; and the whole."""
+        edge = self.edge_out_of(node_id)
+        if edge is None or edge.share is None:
+            return None
+        split = [e.target for e in self._edges if e.source == node_id and e.kind == "split"]
+        rows = (self.edge_out_of(row) for row in split)
+        return edge.share + sum(row.share or 0.0 for row in rows if row is not None), edge.target
 
     def project(self, node_ids: Sequence[str], k: int, bottom: int) -> Projection:
         """The lens's reading of nodes; vectors that are the same tensor are projected once."""

@@ -79,6 +79,7 @@ def mlp_row(trace: Trace, layer: int, position: int) -> MlpRow:
     )
 
 
+@torch.inference_mode(False)
 def neuron_directions(trace: Trace, layer: int, row: MlpRow, neurons: Tensor) -> Tensor:
     """What neurons look for: (len(neurons), d_model) directions d_n in the MLP's normed input.
 

@@ -57,9 +57,11 @@ def page(title: str, data: dict[str, Any]) -> str:
 
 def iframe(page_html: str, height: int) -> str:
     """The page inside an iframe tag, as a notebook's HTML export keeps it."""
+    # In a div, or IPython recommends its own IFrame, which has no srcdoc.
     return (
-        f'<iframe srcdoc="{html.escape(page_html)}" style="width:100%;height:{height}px;border:0" '
-        'sandbox="allow-scripts allow-downloads" title="visit_widget flow graph"></iframe>'
+        f'<div><iframe srcdoc="{html.escape(page_html)}" '
+        f'style="width:100%;height:{height}px;border:0" '
+        'sandbox="allow-scripts allow-downloads" title="visit_widget flow graph"></iframe></div>'
     )
 
 

@@ -38,6 +38,8 @@ class Desk:
         """Handle one message from the browser; what is no request of this protocol is ignored."""
         if not isinstance(message, dict) or not isinstance(message.get("id"), str):
             return
+        if not message["id"]:
+            return
         if message.get("kind") == CANCEL:
             self._cancelled.add(message["id"])
         elif message.get("kind") == REQUEST:

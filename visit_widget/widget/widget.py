@@ -20,10 +20,11 @@ from ..model import Anatomy, VisitError
 from ..trace.inputs import Prompt
 from ..trace.trace import Trace
 from .page import STATIC, iframe, page
-from .requests import Desk
+from .requests import Desk, logger
 from .session import Session
 
 _REDRAWS = ("focus", "target", "foil", "keep")
+_SETTABLE = ("prompt", *_REDRAWS, "expanded", "selection", "measure")
 Progress = Callable[[int, int], None]
 
 
@@ -203,17 +204,22 @@ class VisitWidget(anywidget.AnyWidget):
 
         Traits that arrive together are drawn together.
         """
-        before = {name: getattr(self, name) for name in ("prompt", *_REDRAWS)}
+        before = {name: getattr(self, name) for name in _SETTABLE}
         try:
             with self._settling():
                 super().set_state(sync_data)
-            changed = {name: old for name, old in before.items() if getattr(self, name) != old}
+            drawn = {name: before[name] for name in ("prompt", *_REDRAWS)}
+            changed = {name: old for name, old in drawn.items() if getattr(self, name) != old}
             if changed:
                 self._redraw(changed)
-        except (VisitError, traitlets.TraitError) as error:
+        except BaseException as error:
             self._put_back(before)
-            self._report(str(error))
+            self._report(_sentence(error))
             self.send_state(sorted(set(sync_data) & set(self.keys)))
+            if not isinstance(error, Exception):
+                raise
+            if not isinstance(error, (VisitError, traitlets.TraitError)):
+                logger.exception("visit_widget could not draw what the browser asked for")
 
     @traitlets.validate("prompt")
     def _valid_prompt(self, proposal: Any) -> str:
@@ -283,9 +289,9 @@ class VisitWidget(anywidget.AnyWidget):
             graph = self._session.frame(
                 focus, _token_id(target), _token_id(foil), self.keep, self.measure, []
             )
-        except Exception as error:
+        except BaseException as error:
             self._put_back(before)
-            self._report(str(error))
+            self._report(_sentence(error))
             raise
         with self._settling(), self.hold_sync():
             self.focus = focus
@@ -352,6 +358,14 @@ class VisitWidget(anywidget.AnyWidget):
         else:
             traits["expanded"] = [layer for layer in self.expanded if str(layer) in blocks]
         return {"traits": traits, "expand": blocks, "project": session.project(ids)["nodes"]}
+
+
+def _sentence(error: BaseException) -> str:
+    """What `status` says of an error: the user's own as they are, others as what they are."""
+    if isinstance(error, (VisitError, traitlets.TraitError)):
+        return str(error)
+    reason = " ".join(str(error).split())[:200]
+    return f"The kernel could not draw this ({type(error).__name__}: {reason})."
 
 
 def _named(token: dict[str, Any] | None) -> dict[str, Any] | None:
