@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import threading
+import time
 from collections.abc import Iterator
 from html.parser import HTMLParser
 from pathlib import Path
@@ -16,6 +18,7 @@ import traitlets
 
 import visit_widget as vw
 from tests.tiny import blocks_of, look, make_model, make_speaker, matrix_of, tokenizer
+from visit_widget.model.attention import MODEL_LOCK
 
 PROMPT = "the cat sat on the mat"
 TRAITS = (
@@ -516,6 +519,22 @@ def test_an_answer_for_an_older_graph_is_refused(widget):
     answer = ask(widget, "expand", layer=0, revision=1)
     assert "changed" in answer["error"]["message"]
     assert ask(widget, "expand", layer=0, revision=2)["ok"]
+
+
+@pytest.mark.parametrize(("method", "params"), [
+    ("expand", {"layer": 0, "revision": 1}), ("project", {"nodes": ["L0.attn"], "revision": 1}),
+])  # fmt: skip
+def test_a_graph_that_changes_while_a_request_waits_is_noticed(widget, method, params):
+    """Requests may come on another thread while a cell is running."""
+    answers: list[dict[str, Any]] = []
+    other = threading.Thread(target=lambda: answers.append(ask(widget, method, **params)))
+    with MODEL_LOCK:
+        other.start()
+        time.sleep(0.1)
+        widget.focus = 0
+    other.join()
+    assert not answers[0]["ok"]
+    assert "changed" in answers[0]["error"]["message"]
 
 
 def test_a_cancelled_request_gets_no_reply(widget, sent):

@@ -87,10 +87,11 @@ class Keep:
             count: one of the counts above.
         """
         if isinstance(count, tuple):
-            order = values.argsort(descending=True).tolist()
-            positive = [i for i in order if values[i] > 0][: count[0]]
-            negative = [i for i in reversed(order) if values[i] < 0][: count[1]]
-            kept = sorted(positive + negative, key=lambda i: -abs(float(values[i])))
+            order = values.argsort(descending=True)
+            ranked = list(zip(order.tolist(), values[order].tolist(), strict=True))
+            chosen = [(i, v) for i, v in ranked if v > 0][: count[0]]
+            chosen += [(i, v) for i, v in reversed(ranked) if v < 0][: count[1]]
+            kept = [i for i, _ in sorted(chosen, key=lambda part: -abs(part[1]))]
         else:
             kept = values.abs().argsort(descending=True, stable=True)[:count].tolist()
         if self.mass is not None and kept:

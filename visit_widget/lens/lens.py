@@ -202,11 +202,11 @@ class LogitLens:
         total = torch.logsumexp(logits, -1, keepdim=True)
         top, low = logits.topk(k, -1), logits.topk(bottom, -1, largest=False)
         mine = logits[:, targets]
-        ranks = (
-            torch.stack([(logits > mine[:, n, None]).sum(-1) for n in range(len(targets))], -1) + 1
-            if len(targets)
-            else mine.long()
-        )
+        # Counted in floats: on a CPU several times faster than summing booleans, and exact up to
+        # sixteen million tokens.
+        above = torch.empty_like(logits, dtype=torch.float32)
+        counts = [torch.gt(logits, m[:, None], out=above).sum(-1) for m in mine.T]
+        ranks = torch.stack(counts, -1).long() + 1 if counts else mine.long()
         return (
             top.indices, top.values, (top.values - total).exp(),
             low.indices, low.values, (low.values - total).exp(),

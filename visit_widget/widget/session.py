@@ -71,16 +71,16 @@ class Session:
 
     def expand(self, layer: int, revision: int | None = None) -> dict[str, Any]:
         """The block graph of one layer."""
-        self._check_revision(revision)
         with MODEL_LOCK:
+            self._check_revision(revision)
             nodes, edges = self.painter.block(layer)
-        data = {"nodes": [vars(n) for n in nodes], "edges": [vars(e) for e in edges]}
-        return {"layer": layer, "revision": self.revision, **compact(data)}
+            data = {"nodes": [vars(n) for n in nodes], "edges": [vars(e) for e in edges]}
+            return {"layer": layer, "revision": self.revision, **compact(data)}
 
     def project(self, nodes: list[str], revision: int | None = None) -> dict[str, Any]:
         """Vocabulary projections and all else that a panel shows of nodes."""
-        self._check_revision(revision)
         with MODEL_LOCK:
+            self._check_revision(revision)
             return {"revision": self.revision, "nodes": compact(details(self.painter, nodes))}
 
     def tokens(self, ids: list[int]) -> list[dict[str, Any]]:
