@@ -20,6 +20,7 @@ from tests.tiny import (
     look,
     make_model,
 )
+from visit_widget.trace import directions
 from visit_widget.trace.directions import key_directions, query_directions
 
 T = len(PROMPT_IDS)
@@ -177,14 +178,14 @@ def test_the_models_own_attention_follows_query_directions(family, j):
     layer, i, other = 1, T - 1, 4
     with float64_throughout():
         model = make_model(family)
-        directions = vw.trace(model, None, PROMPT_IDS).query_directions(layer, i)
+        found = vw.trace(model, None, PROMPT_IDS).query_directions(layer, i)
         step = torch.linspace(-1, 1, 24, dtype=torch.float64).cos()
         before = log_attention(model, layer, i)
         with shifted(model, layer, "key", j, step):
             after = log_attention(model, layer, i)
         change = (after - before)[:, j] - (after - before)[:, other]
         assert float(change.abs().max()) > 1e-2
-        assert torch.allclose(change, directions[:, j] @ step, atol=1e-9)
+        assert torch.allclose(change, found[:, j] @ step, atol=1e-9)
 
 
 @pytest.mark.parametrize("family", SUPPORTED)
@@ -194,13 +195,13 @@ def test_the_models_own_attention_follows_key_directions(family, i):
     layer = 1
     with float64_throughout():
         model = make_model(family)
-        directions = vw.trace(model, None, PROMPT_IDS).key_directions(layer, i)[:, : i + 1]
+        found = vw.trace(model, None, PROMPT_IDS).key_directions(layer, i)[:, : i + 1]
         step = torch.linspace(-2, 1, 24, dtype=torch.float64).sin()
         before = log_attention(model, layer, i)
         with shifted(model, layer, "query", i, step):
             after = log_attention(model, layer, i)
         change = after - before
-        expected = (directions - directions[:, :1]) @ step
+        expected = (found - found[:, :1]) @ step
         assert float(expected.abs().max()) > 1e-2
         assert torch.allclose(change - change[:, :1], expected, atol=1e-9)
 
@@ -217,6 +218,21 @@ def test_chosen_heads_and_sources_are_rows_of_all(family):
             assert torch.equal(derive(1, 5, sources=[-1]), derive(1, 5, sources=[T - 1]))
             assert derive(1, 5, heads=[]).shape == (0, T, trace.d_model)
             assert derive(1, 5, sources=[]).shape == (trace.n_heads, 0, trace.d_model)
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen3"])
+def test_arguments_cut_to_the_wrong_rows_are_noticed(family, monkeypatch):
+    """Which dimension counts tokens is a guess; a wrong one must not become a wrong direction."""
+    with float64_throughout():
+        trace = vw.trace(make_model(family), None, PROMPT_IDS)
+        expected = trace.query_directions(1, 5, sources=[3, 1]), trace.key_directions(1, 5)
+        cut = directions._cut
+        monkeypatch.setattr(
+            directions, "_cut", lambda value, rows, n: cut(value, list(range(len(rows))), n)
+        )
+        ours = trace.query_directions(1, 5, sources=[3, 1]), trace.key_directions(1, 5)
+        for a, b in zip(ours, expected, strict=True):
+            assert torch.allclose(a, b, atol=1e-9)
 
 
 def test_directions_leave_no_gradients_behind():

@@ -15,25 +15,45 @@ def token_texts(tokenizer: Any, ids: list[int]) -> list[str]:
     r"""What each token stands for, shown so that nothing is invisible.
 
     A leading space is shown as ␣, a newline as ⏎, a tab as ⇥; other control characters and bytes
-    that are no whole
-    character as ``\xNN``; never a replacement mark. Without a tokenizer a token is ``#id``.
+    that are no whole character as ``\xNN``; never a replacement mark. Without a tokenizer a token
+    is ``#id``.
     """
     if tokenizer is None:
         return [f"#{i}" for i in ids]
-    pieces = tokenizer.convert_ids_to_tokens(ids)
-    special = set(getattr(tokenizer, "all_special_ids", ()))
-    kind = _piece_kind(tokenizer)
-    # Added tokens are plain text in a vocabulary that spells the others in stand-ins for bytes.
-    added = set(getattr(tokenizer, "added_tokens_decoder", ())) if kind == "bytes" else set()
+    reader = _readers.get(tokenizer)
+    if reader is None or reader.size != len(tokenizer):
+        reader = _readers[tokenizer] = _Reader(tokenizer)
+    return reader.read(tokenizer, ids)
 
-    def text(token: int, piece: Any) -> str:
+
+class _Reader:
+    """Reads one tokenizer's tokens, each once."""
+
+    def __init__(self, tokenizer: Any) -> None:
+        self.size = len(tokenizer)
+        self.kind = _guess_kind(tokenizer)
+        self.special = set(getattr(tokenizer, "all_special_ids", ()))
+        # Added tokens are plain text in a vocabulary that spells the others in stand-ins for bytes.
+        added = getattr(tokenizer, "added_tokens_decoder", ()) if self.kind == "bytes" else ()
+        self.added = set(added)
+        self.texts: dict[int, str] = {}
+
+    def read(self, tokenizer: Any, ids: list[int]) -> list[str]:
+        new = [i for i in ids if i not in self.texts]
+        pieces = tokenizer.convert_ids_to_tokens(new)
+        self.texts.update({i: self._text(i, p) for i, p in zip(new, pieces, strict=True)})
+        return [self.texts[i] for i in ids]
+
+    def _text(self, token: int, piece: Any) -> str:
         if piece is None:
             return f"#{token}"
-        if token in special:
+        if token in self.special:
             return str(piece)
-        return visible(_piece_bytes(str(piece), "plain" if token in added else kind))
+        return visible(_piece_bytes(str(piece), "plain" if token in self.added else self.kind))
 
-    return [text(token, piece) for token, piece in zip(ids, pieces, strict=True)]
+
+# Keyed by tokenizer, which its reader does not hold on to.
+_readers: weakref.WeakKeyDictionary[Any, _Reader] = weakref.WeakKeyDictionary()
 
 
 def visible(raw: bytes) -> str:
@@ -66,19 +86,6 @@ def visible(raw: bytes) -> str:
         else:
             shown.append(char)
     return "".join(shown)
-
-
-_kinds: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
-
-
-def _piece_kind(tokenizer: Any) -> str:
-    """How the tokenizer writes its pieces: 'bytes' (GPT-2's alphabet), 'sentencepiece',
-    'wordpiece' or 'plain'.
-    """
-    kind = _kinds.get(tokenizer)
-    if kind is None:
-        kind = _kinds[tokenizer] = _guess_kind(tokenizer)
-    return kind
 
 
 def _guess_kind(tokenizer: Any) -> str:

@@ -61,8 +61,7 @@ class Projection:
             if not (_near(query, kept.query[:, self.rows]) and _near(key, kept.key[:, self.rows])):
                 raise VisitError(
                     f"The queries and keys of layer {layer} could not be computed again from the "
-                    "stream, "
-                    "so what they look for is not shown."
+                    "stream, so what they look for is not shown."
                 )
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -72,9 +71,17 @@ class Projection:
         if self._sliced:
             query, key = self._run(x, self.rows)
             return query, key
-        whole = self._whole.index_put((torch.tensor(self.rows, device=x.device),), x)
-        query, key = self._run(whole, None)
-        return query[:, self.rows], key[:, self.rows]
+        if len(set(self.rows)) == len(self.rows):
+            query, key = self._run(self._with(x, self.rows), None)
+            return query[:, self.rows], key[:, self.rows]
+        # A row asked for several times is run as often, in its place among the others.
+        runs = [self._run(self._with(x[n, None], [r]), None) for n, r in enumerate(self.rows)]
+        picked = [(q[:, r], k[:, r]) for (q, k), r in zip(runs, self.rows, strict=True)]
+        return torch.stack([q for q, _ in picked], 1), torch.stack([k for _, k in picked], 1)
+
+    def _with(self, x: Tensor, rows: list[int]) -> Tensor:
+        """All positions' inputs, with x at the rows."""
+        return self._whole.index_put((torch.tensor(rows, device=x.device),), x)
 
     def _run(self, x: Tensor, rows: list[int] | None) -> tuple[Tensor, Tensor]:
         heard: list[AttentionCall] = []
@@ -156,27 +163,21 @@ def key_directions(
     ⟨d[h, j], x_i⟩ + c[h, j] is the score that head h gives source j, x_i the normed input at
     `position`.
     """
-    projection = Projection(trace, layer, [position])
+    # One copy of the row for each source, so that one derivative a head serves all sources.
+    projection = Projection(trace, layer, [position] * len(sources))
     kept = trace.record.layers[layer]
-    scale = _scale(kept.scaling, kept.query)
     shared = kept.query.shape[0] // kept.key.shape[0]
+    keys = kept.key[:, list(sources)] * _scale(kept.scaling, kept.query)
     x = projection.input.clone().requires_grad_()
     with torch.enable_grad():
-        query = projection(x)[0][:, 0]
-        # The query is linear in x: one derivative per coordinate of the query, or one per source,
-        # whichever is less.
-        few = len(sources) <= query.shape[-1]
-        directions = []
-        for h in heads:
-            keys = kept.key[h // shared][list(sources)] * scale
-            along = keys if few else torch.eye(query.shape[-1]).to(keys)
-            grads = torch.stack(
-                [torch.autograd.grad(query[h], x, a, retain_graph=True)[0][0] for a in along]
-            )
-            directions.append(grads if few else keys @ grads)
+        query = projection(x)[0]
+        directions = [
+            torch.autograd.grad((query[h] * keys[h // shared]).sum(), x, retain_graph=True)[0]
+            for h in heads
+        ]
     with torch.no_grad():
-        base = projection(torch.zeros_like(x))[0][:, 0]
-        constants = [kept.key[h // shared][list(sources)] @ base[h] * scale for h in heads]
+        base = projection(torch.zeros_like(x))[0]
+        constants = [(base[h] * keys[h // shared]).sum(-1) for h in heads]
     return trace.work(torch.stack(directions)), trace.work(torch.stack(constants))
 
 
