@@ -8,7 +8,7 @@ import { createTokenChooser } from "./token-chooser.js";
 /** @import { State } from "../state.js" */
 /** @import { Popovers } from "./popover.js" */
 
-/** Two rows of chips, as shell.css sizes them; what is more folds away. */
+/** Two rows of chips, as header.css sizes them; what is more folds away. */
 const FOLDED_HEIGHT = 66;
 const ROW_HEIGHT = 32;
 
