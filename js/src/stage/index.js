@@ -12,7 +12,7 @@ import { drawPrediction } from "./prediction.js";
 import { drawRank } from "./rank.js";
 import { connected, createRibbonLayer } from "./ribbons.js";
 import { drawCells, drawRiverTexts, markCells } from "./river.js";
-import { revealNewest } from "./scroll.js";
+import { layerToReveal, reveal } from "./scroll.js";
 
 /** @typedef {import("../types.js").StageView} StageView */
 /** @typedef {import("../types.js").StageAction} StageAction */
@@ -114,7 +114,11 @@ export function createStage(el, { dispatch }) {
         const animated = drawn !== null && !next.reducedMotion && !isDragged(before, next);
         draw(scene, { animated });
         const scroller = /** @type {HTMLElement} */ (frame.root.node());
-        revealNewest(scroller, drawn, scene, { room: next.width, animated });
+        const room = next.width;
+        const roomBefore = before?.width ?? room;
+        const at = layerOf(next.selection[next.selection.length - 1]);
+        const panel = layerToReveal(drawn, scene, { room, roomBefore, at });
+        if (panel) reveal(scroller, panel, { room, animated });
         announceOpened(drawn, scene, dispatch);
       }
       mark();
@@ -127,6 +131,15 @@ export function createStage(el, { dispatch }) {
       scene = null;
     },
   };
+}
+
+/**
+ * The layer that a node belongs to, if any.
+ * @param {string | undefined} id
+ */
+function layerOf(id) {
+  const match = /^L(\d+)\./.exec(id ?? "");
+  return match ? Number(match[1]) : null;
 }
 
 /**

@@ -1,21 +1,31 @@
-/** Brings a newly opened layer into sight when the picture is wider than its room. */
+/** Keeps the layer that the reader is at in sight when the picture is wider than its room. */
 
 /** @typedef {import("../layout/scene.js").Scene} Scene */
 
 const MARGIN = 24;
 
 /**
- * @param {HTMLElement} scroller
+ * Which open layer must be brought into sight: one that is new, else, where the room has shrunk (a
+ * panel opened beside it), the one that the reader is at.
  * @param {Scene | null} before
  * @param {Scene} after
- * @param {{room: number, animated: boolean}} how `room` as told, for asking would force a layout.
+ * @param {{room: number, roomBefore: number, at: number | null}} how `at`: the layer selected in.
  */
-export function revealNewest(scroller, before, after, { room, animated }) {
-  if (after.width <= room) return;
+export function layerToReveal(before, after, { room, roomBefore, at }) {
+  if (after.width <= room) return null;
   const known = new Set(before?.panels.map(({ layer }) => layer));
   const fresh = after.panels.filter(({ layer }) => !known.has(layer));
-  const panel = fresh[fresh.length - 1];
-  if (!panel) return;
+  if (fresh.length > 0) return fresh[fresh.length - 1];
+  if (room >= roomBefore) return null;
+  return after.panels.find(({ layer }) => layer === at) ?? after.panels[0] ?? null;
+}
+
+/**
+ * @param {HTMLElement} scroller
+ * @param {{x: number, width: number}} panel
+ * @param {{room: number, animated: boolean}} how `room` as told, for asking would force a layout.
+ */
+export function reveal(scroller, panel, { room, animated }) {
   const left = scrollFor(panel, scroller.scrollLeft, room);
   if (left === scroller.scrollLeft) return;
   if (scroller.scrollTo) scroller.scrollTo({ left, behavior: animated ? "smooth" : "auto" });
