@@ -45,6 +45,7 @@ class AttentionCall:
         scaling: factor on the scores; None where the module leaves it to the function (1/√d_head).
         options: everything else that was passed (softcap, sinks, sliding window, …).
         output: (1, T, n_heads, d_value), the mixed values before the output projection.
+        weights: (1, n_heads, T, T) where the implementation gives them (eager does), else None.
     """
 
     module: nn.Module
@@ -55,6 +56,7 @@ class AttentionCall:
     scaling: float | None
     options: dict[str, Any]
     output: Tensor
+    weights: Tensor | None
 
 
 Listener = Callable[[AttentionCall], None]
@@ -102,9 +104,8 @@ def _register(implementation: str) -> str:
         if _listeners:
             rest = {k: v for k, v in options.items() if k not in ("scaling", "dropout")}
             scaling = options.get("scaling")
-            _listeners[-1](
-                AttentionCall(module, query, key, value, attention_mask, scaling, rest, result[0])
-            )
+            given = (module, query, key, value, attention_mask, scaling, rest)
+            _listeners[-1](AttentionCall(*given, *result))
         return result
 
     AttentionInterface.register(name, listen_then_attend)
@@ -128,7 +129,10 @@ def _configs(model: PreTrainedModel) -> list[Any]:
 
 @contextmanager
 def listening(
-    model: PreTrainedModel, listener: Listener, within: nn.Module | None = None
+    model: PreTrainedModel,
+    listener: Listener,
+    within: nn.Module | None = None,
+    implementation: str | None = None,
 ) -> Iterator[None]:
     """Within the block, `listener` hears every attention call of the model, which is in eval mode.
 
@@ -136,6 +140,7 @@ def listening(
         model: the model to listen to.
         listener: called after each attention call.
         within: one attention module, when only that is going to be run.
+        implementation: the attention implementation to run; the model's current one by default.
 
     Raises:
         UnsupportedModelError: the model does not go through the attention interface.
@@ -147,7 +152,7 @@ def listening(
         configs = [config] if within is not None else _configs(model)
         before = [(c, getattr(c, "_attn_implementation_internal", None)) for c in configs]
         training = [m for m in (within or model).modules() if m.training]
-        name = _register(config._attn_implementation or "eager")
+        name = _register(implementation or config._attn_implementation or "eager")
         _listeners.append(listener)
         try:
             for module in training:
@@ -165,7 +170,7 @@ def listening(
             yield
         finally:
             _listeners.pop()
-            for changed, implementation in before:
-                changed._attn_implementation_internal = implementation
+            for changed, was in before:
+                changed._attn_implementation_internal = was
             for module in training:
                 module.training = True

@@ -134,7 +134,7 @@ def _gain(weighted: Tensor, mixed: Tensor, layer: int) -> Tensor:
             f"The attention of layer {layer} gives something else than its weights times its "
             f"values (off by {float(off):.1e}), so its heads cannot be split by source token."
         )
-    same = (gain - 1).abs() < 1e-3
+    same = (gain - 1).abs() < 128 * torch.finfo(gain.dtype).eps
     return torch.where(same, torch.ones_like(gain), gain)
 
 

@@ -84,7 +84,8 @@ def record(model: PreTrainedModel, anatomy: Anatomy, input_ids: Tensor) -> Recor
         options["logits_to_keep"] = 1
 
     def hear(call: AttentionCall) -> None:
-        call.output = call.output[:0]  # not kept: it is derived again, row by row
+        # Not kept: they are derived again, row by row.
+        call.output, call.weights = call.output[:0], None
         notes.calls[call.module] = call
 
     # What is kept takes part in derivatives later, which tensors made in inference mode cannot.

@@ -5,6 +5,7 @@ contract.
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable
 from typing import Any
 
@@ -32,7 +33,8 @@ class Desk:
 
     def __init__(self, methods: dict[str, Method], send: Send) -> None:
         self.methods, self.send = methods, send
-        self._cancelled: set[str] = set()
+        # Bounded: a cancel may come after its answer.
+        self._cancelled: deque[str] = deque(maxlen=256)
 
     def receive(self, message: Any) -> None:
         """Handle one message from the browser; what is no request of this protocol is ignored."""
@@ -41,13 +43,13 @@ class Desk:
         if not message["id"]:
             return
         if message.get("kind") == CANCEL:
-            self._cancelled.add(message["id"])
+            self._cancelled.append(message["id"])
         elif message.get("kind") == REQUEST:
             self._answer(message["id"], message.get("method"), message.get("params") or {})
 
     def _answer(self, request_id: str, method: Any, params: Any) -> None:
         if request_id in self._cancelled:
-            self._cancelled.discard(request_id)
+            self._cancelled.remove(request_id)
             return
         try:
             function = self.methods.get(method)
@@ -67,6 +69,6 @@ class Desk:
             message = f"The kernel could not do this ({kind}: {reason}). The log has the details."
             outcome = {"ok": False, "error": {"type": kind, "message": message}}
         if request_id in self._cancelled:
-            self._cancelled.discard(request_id)
+            self._cancelled.remove(request_id)
             return
         self.send({"kind": RESPONSE, "id": request_id, **outcome})
