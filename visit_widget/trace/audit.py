@@ -1,9 +1,8 @@
 """The audit: how far off each identity is that a flow graph rests on.
 
 Each line compares what the trace derives with what the model itself says in two fresh passes (one
-in its own attention
-implementation, one eager with `output_attentions`). An error is ‖ours − theirs‖ / ‖theirs‖, the
-largest over layers.
+in its own attention implementation, one eager). An error is ‖ours − theirs‖ / ‖theirs‖, the largest
+over layers.
 """
 
 from __future__ import annotations

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from ..model import VisitError
 from ..model.attention import AttentionCall, listening
 from ..model.norms import Norm
+from .record import HIDDEN
 
 if TYPE_CHECKING:
     from .trace import Trace
@@ -89,15 +90,12 @@ class Projection:
         args, kwargs = self.trace.record.layers[self.layer].arguments
         n_tokens = self._whole.shape[0]
 
-        def cut(value: Any) -> Any:
+        def put(value: Any) -> Any:
+            if value is HIDDEN:
+                return x[None]
             return value if rows is None else _cut(value, rows, n_tokens)
 
-        if "hidden_states" in kwargs:
-            args, kwargs = tuple(cut(a) for a in args), {k: cut(v) for k, v in kwargs.items()}
-            kwargs["hidden_states"] = x[None]
-        else:
-            args = (x[None], *(cut(a) for a in args[1:]))
-            kwargs = {k: cut(v) for k, v in kwargs.items()}
+        args, kwargs = tuple(put(a) for a in args), {k: put(v) for k, v in kwargs.items()}
 
         def hear(call: AttentionCall) -> None:
             heard.append(call)

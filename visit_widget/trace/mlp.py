@@ -84,9 +84,8 @@ def neuron_directions(trace: Trace, layer: int, row: MlpRow, neurons: Tensor) ->
     """What neurons look for: (len(neurons), d_model) directions d_n in the MLP's normed input.
 
     ⟨d_n, x⟩ (plus a constant) is what enters the activation function of neuron n: the input row of
-    W_in, or of the
-    gate where the MLP is gated. Where the activation function is no module of its own, it is the
-    gradient of a_n.
+    W_in, or of the gate where the MLP is gated. Where the activation function is no module of its
+    own, it is the gradient of a_n.
     """
     part = trace.anatomy.blocks[layer]
     like = next(part.mlp.parameters())

@@ -18,6 +18,9 @@ from ..model.attention import AttentionCall, listening
 from ..model.watch import first_tensor, input_embedding
 from .masks import RowMask
 
+# Stands for the hidden state among the kept arguments of an attention module.
+HIDDEN = object()
+
 
 @dataclass
 class LayerRecord:
@@ -133,14 +136,17 @@ def _hook(stack: ExitStack, anatomy: Anatomy, notes: _Notes) -> None:
 def _without_hidden(
     args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of an attention module with the hidden state taken out: it is derived again
-    when needed.
+    """The arguments of an attention module with HIDDEN wherever the hidden state stood: it is
+    derived again when needed, and some modules take it once each for query, key and value.
     """
+    hidden = args[0] if args and isinstance(args[0], Tensor) else kwargs.get("hidden_states")
     drop = ("attention_mask", "past_key_values", "past_key_value", "layer_past", "cache_position")
-    kept = {k: (None if k in drop else v) for k, v in kwargs.items()}
-    if args and isinstance(args[0], Tensor):
-        return (None, *args[1:]), kept
-    return args, {**kept, "hidden_states": None}
+
+    def mark(value: Any) -> Any:
+        return HIDDEN if value is hidden and hidden is not None else value
+
+    kept = {k: None if k in drop else mark(v) for k, v in kwargs.items()}
+    return tuple(mark(a) for a in args), kept
 
 
 def _collect(anatomy: Anatomy, notes: _Notes, n_tokens: int) -> list[LayerRecord]:
