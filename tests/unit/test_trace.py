@@ -239,7 +239,12 @@ def test_the_audit_finds_nothing(case):
     assert not any(e != e for e in audit.errors.values()), "every identity was asked"
     assert audit.max_error < case.tolerance, str(audit)
     assert audit.exact
-    assert len(str(audit).splitlines()) == len(audit.errors) + 2
+    table = str(audit).splitlines()
+    for name, error in audit.errors.items():
+        row = next(line for line in table if line.startswith(name))
+        assert f"{error:.1e}" in row
+    assert f"position 4 of {len(PROMPT_IDS)} tokens" in table[0]
+    assert audit.to_markdown().count("\n|") == len(audit.errors) + 2
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2"])
@@ -251,9 +256,10 @@ def test_without_help_float64_models_agree_to_float32s_rounding(family):
 
 def test_an_audit_sees_a_wrong_trace():
     trace = vw.trace(make_model("llama", torch.float32), None, PROMPT_IDS)
-    trace.record.layers[1].value[0, 2] += 0.5
+    trace.record.layers[1].attention.value[0, 2] += 0.5
     audit = trace.audit()
     assert not audit.exact
+    assert audit.worst["attention = Σ heads + bias"] == 1
     assert "NOT exact" in str(audit)
 
 

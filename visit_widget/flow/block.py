@@ -17,33 +17,38 @@ from .sheet import Sheet
 
 def draw_block(sheet: Sheet, layer: int) -> None:
     """Add one layer's block graph; its pre, attn, mid, mlp and post are the overview's nodes."""
-    _draw_attention(sheet, layer)
-    _draw_mlp(sheet, layer)
+    part = sheet.trace.anatomy.blocks[layer]
+    if part.attention is not None:
+        _draw_attention(sheet, layer)
+    if part.mlp is not None:
+        _draw_mlp(sheet, layer)
 
 
 def _draw_attention(sheet: Sheet, layer: int) -> None:
     trace, at, name = sheet.trace, sheet.position, f"L{layer}"
-    row = trace.attention_row(layer, at)
+    row, along = trace.attention_row(layer, at), sheet.read.layers[layer].mid
     whole = trace.attention_output(layer, at)
     part = trace.anatomy.blocks[layer]
     norm = trace.norm(part.attention_norm, f"the attention norm of layer {layer}")
     stream = trace.residual(layer, "pre")[at]
     ln1 = sheet.node(
-        f"{name}.ln1", "norm", stream if norm is None else norm(stream), writes=False, layer=layer
+        f"{name}.ln1", "norm", stream if norm is None else norm(stream), None, layer=layer
     )
     sheet.edge(f"{name}.pre", ln1, "read")
 
-    kept = sheet.keep.select(sheet.rank(row.heads, whole), sheet.keep.heads)
+    kept = sheet.keep.select(sheet.rank(row.heads, whole, along), sheet.keep.heads)
     if kept:
         _draw_heads(sheet, layer, row, kept, norm)
-    rows = _kept_rows(sheet, row, whole)
+    rows = _kept_rows(sheet, layer, row, whole)
     owners = {head: f"{name}.H{head}" for head in kept}
     left = {owners[head]: row.heads[head] for head in kept}
-    others = [h for h in range(trace.n_heads) if h not in owners]
+    others = [h for h in range(len(row.heads)) if h not in owners]
     if others:
         vector = row.heads[others].sum(0)
         rest = {"of": "head", "count": len(others)}
-        left[sheet.node(f"{name}.attn.rest", "rest", vector, layer=layer, rest=rest)] = vector
+        left[sheet.node(f"{name}.attn.rest", "rest", vector, along, layer=layer, rest=rest)] = (
+            vector
+        )
     parts: list[tuple[str, Tensor, str]] = []
     for index, vector in rows:
         head = index // row.mixed.shape[1]
@@ -53,46 +58,59 @@ def _draw_attention(sheet: Sheet, layer: int) -> None:
             f"{name}.O{index}",
             "row",
             vector,
+            along,
             layer=layer,
             head=head,
             neuron=index,
             activation=activation,
         )
         left[owner] = left[owner] - vector
-        sheet.flow(node, vector, [(owner, vector, "split")])
+        sheet.flow(node, vector, [(owner, vector, "split")], along)
         parts.append((node, vector, "part"))
     parts = [(owner, vector, "part") for owner, vector in left.items()] + parts
     if row.bias is not None:
         parts.append(
-            (sheet.node(f"{name}.attn.bias", "bias", row.bias, layer=layer), row.bias, "part")
+            (
+                sheet.node(f"{name}.attn.bias", "bias", row.bias, along, layer=layer),
+                row.bias,
+                "part",
+            )
         )
-    sheet.flow(f"{name}.attn", whole, parts)
+    sheet.flow(f"{name}.attn", whole, parts, along)
 
 
-def _kept_rows(sheet: Sheet, row: AttentionRow, whole: Tensor) -> list[tuple[int, Tensor]]:
+def _kept_rows(
+    sheet: Sheet, layer: int, row: AttentionRow, whole: Tensor
+) -> list[tuple[int, Tensor]]:
     """The W_O rows to show apart: their index over all heads, and what each adds to the stream."""
     if sheet.keep.rows in (0, (0, 0)):
         return []
+    along = sheet.read.layers[layer].mid
     every = torch.cat([row.rows(head) for head in range(row.mixed.shape[0])])
-    return [(i, every[i]) for i in sheet.keep.select(sheet.rank(every, whole), sheet.keep.rows)]
+    return [
+        (i, every[i]) for i in sheet.keep.select(sheet.rank(every, whole, along), sheet.keep.rows)
+    ]
 
 
 def _draw_heads(
     sheet: Sheet, layer: int, row: AttentionRow, heads: list[int], norm: Norm | None
 ) -> None:
     trace, at, name = sheet.trace, sheet.position, f"L{layer}"
+    along = sheet.read.layers[layer].mid
     memories: dict[int, list[int]] = {}
     for head in heads:
         seen = (row.weights[head] != 0).nonzero()[:, 0].tolist()
         parts = row.sources(head)
-        ranked = sheet.rank(parts[seen], row.heads[head])
+        ranked = sheet.rank(parts[seen], row.heads[head], along)
         memories[head] = [seen[i] for i in sheet.keep.select(ranked, sheet.keep.memories)]
-        output = sheet.node(f"{name}.H{head}", "head", row.heads[head], layer=layer, head=head)
+        output = sheet.node(
+            f"{name}.H{head}", "head", row.heads[head], along, layer=layer, head=head
+        )
         flows: list[tuple[str, Tensor, str]] = []
         for source in memories[head]:
             weight = float(row.weights[head, source])
             value = sheet.node(
-                f"{name}.H{head}.V{source}", "value", parts[source],
+                f"{name}.H{head}.V{source}", "value", parts[source], along,
                 layer=layer, head=head, source=source, weight=weight,
             )  # fmt: skip
             flows.append((value, parts[source], "part"))
@@ -101,11 +119,11 @@ def _draw_heads(
             vector = parts[hidden].sum(0)
             rest = {"of": "value", "count": len(hidden)}
             node = sheet.node(
-                f"{name}.H{head}.rest", "rest", vector, layer=layer, head=head, rest=rest
+                f"{name}.H{head}.rest", "rest", vector, along, layer=layer, head=head, rest=rest
             )
             flows.append((node, vector, "part"))
         if flows:
-            sheet.flow(output, row.heads[head], flows)
+            sheet.flow(output, row.heads[head], flows, along)
 
     # The query at its strongest source, and the keys of the memories, as directions in the stream.
     strongest = {head: int(row.scores[head].argmax()) for head in heads}
@@ -115,14 +133,14 @@ def _draw_heads(
     answered = _in_stream(norm, trace.key_directions(layer, at, heads, sources))
     for n, head in enumerate(heads):
         query = sheet.node(
-            f"{name}.H{head}.Q", "query", asked[n, column[strongest[head]]], writes=False,
+            f"{name}.H{head}.Q", "query", asked[n, column[strongest[head]]], None,
             layer=layer, head=head, source=strongest[head],
         )  # fmt: skip
         sheet.edge(f"{name}.ln1", query, "read")
         for source in memories[head]:
             weight, score = float(row.weights[head, source]), float(row.scores[head, source])
             key = sheet.node(
-                f"{name}.H{head}.K{source}", "key", answered[n, column[source]], writes=False,
+                f"{name}.H{head}.K{source}", "key", answered[n, column[source]], None,
                 layer=layer, head=head, source=source, weight=weight, score=score,
             )  # fmt: skip
             sheet.edge(query, key, "score", score)
@@ -131,32 +149,26 @@ def _draw_heads(
 
 def _draw_mlp(sheet: Sheet, layer: int) -> None:
     trace, at, name = sheet.trace, sheet.position, f"L{layer}"
-    row = trace.mlp_row(layer, at)
+    row, along = trace.mlp_row(layer, at), sheet.read.layers[layer].post
     anatomy = trace.anatomy.blocks[layer]
-    ln2 = sheet.node(f"{name}.ln2", "norm", row.input, writes=False, layer=layer)
+    ln2 = sheet.node(f"{name}.ln2", "norm", row.input, None, layer=layer)
     sheet.edge(f"{name}.pre" if anatomy.parallel else f"{name}.mid", ln2, "read")
     every = row.parts()
-    kept = sheet.keep.select(sheet.rank(every, row.total), sheet.keep.neurons)
+    kept = sheet.keep.select(sheet.rank(every, row.total, along), sheet.keep.neurons)
     norm = trace.norm(anatomy.mlp_norm, f"the MLP norm of layer {layer}")
-    keys = _in_stream(norm, trace.neuron_directions(layer, kept, at))
+    numbers = [row.number(n) for n in kept]
+    keys = _in_stream(norm, trace.neuron_directions(layer, numbers, at))
     parts: list[tuple[str, Tensor, str]] = []
-    for n, neuron in enumerate(kept):
-        activation = float(row.activations[neuron])
-        key = sheet.node(
-            f"{name}.N{neuron}.key", "neuron_key", keys[n], writes=False,
-            layer=layer, neuron=neuron, activation=activation,
-        )  # fmt: skip
-        value = sheet.node(
-            f"{name}.N{neuron}",
-            "neuron",
-            every[neuron],
-            layer=layer,
-            neuron=neuron,
-            activation=activation,
-        )
+    for n, (place, neuron) in enumerate(zip(kept, numbers, strict=True)):
+        activation = float(row.activations[place])
+        more = {"layer": layer, "neuron": neuron, "activation": activation}
+        if row.experts is not None and int(row.experts[place]) >= 0:
+            more["expert"] = int(row.experts[place])
+        key = sheet.node(f"{name}.N{neuron}.key", "neuron_key", keys[n], None, **more)
+        value = sheet.node(f"{name}.N{neuron}", "neuron", every[place], along, **more)
         sheet.edge(ln2, key, "read")
         sheet.edge(key, value, "activation", activation)
-        parts.append((value, every[neuron], "part"))
+        parts.append((value, every[place], "part"))
     left_out = len(every) - len(kept)
     if left_out:
         mask = torch.ones(len(every), dtype=torch.bool, device=every.device)
@@ -164,13 +176,21 @@ def _draw_mlp(sheet: Sheet, layer: int) -> None:
         vector = every[mask].sum(0)
         rest = {"of": "neuron", "count": left_out}
         parts.append(
-            (sheet.node(f"{name}.mlp.rest", "rest", vector, layer=layer, rest=rest), vector, "part")
+            (
+                sheet.node(f"{name}.mlp.rest", "rest", vector, along, layer=layer, rest=rest),
+                vector,
+                "part",
+            )
         )
     if row.bias is not None:
         parts.append(
-            (sheet.node(f"{name}.mlp.bias", "bias", row.bias, layer=layer), row.bias, "part")
+            (
+                sheet.node(f"{name}.mlp.bias", "bias", row.bias, along, layer=layer),
+                row.bias,
+                "part",
+            )
         )
-    sheet.flow(f"{name}.mlp", row.total, parts)
+    sheet.flow(f"{name}.mlp", row.total, parts, along)
 
 
 def _in_stream(norm: Norm | None, directions: Tensor) -> Tensor:

@@ -109,7 +109,7 @@ def _detail(
     if node.kind in ("head", "query") and node.head is not None and node.layer is not None:
         row = painter.trace.attention_row(node.layer, painter.position)
         detail["attention"] = row.weights[node.head].tolist()
-        logits = row.along(painter.read.direction)[node.head]
+        logits = row.along(painter.read.layers[node.layer].mid)[node.head]
         strongest = logits.abs().topk(min(N_SOURCES, int((logits != 0).sum()))).indices
         weights = row.weights[node.head]
         detail["sources"] = [

@@ -24,6 +24,7 @@ class Node:
         kind: residual, head, query, key, value, neuron, …
         layer, head, source, neuron: where it sits; `source` is the position that a memory was left
             at.
+        expert: the number of the expert that a neuron belongs to, in a mixture of experts.
         position: the position whose computation it is part of.
         label: the token it projects to, as a person reads it.
         top, bottom: the tokens it writes most and least: dicts of id, text, probability.
@@ -43,6 +44,7 @@ class Node:
     head: int | None = None
     source: int | None = None
     neuron: int | None = None
+    expert: int | None = None
     label: str | None = None
     top: list[dict[str, Any]] = field(default_factory=list)
     bottom: list[dict[str, Any]] = field(default_factory=list)

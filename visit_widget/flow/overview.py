@@ -1,10 +1,15 @@
-"""The all-layer overview: the stream as one river, and what attention and MLP write to it at each
-layer.
+"""The all-layer overview: the stream as one river, and what attention, MLP and any other part write
+to it at each layer.
 """
 
 from __future__ import annotations
 
+from torch import Tensor
+
+from ..trace.stream import carry
 from .sheet import Sheet
+
+Parts = list[tuple[str, Tensor, str]]
 
 
 def draw_overview(sheet: Sheet) -> None:
@@ -13,43 +18,54 @@ def draw_overview(sheet: Sheet) -> None:
     # The stream after a block and before the next one is one vector: one tensor, projected once.
     stream = [trace.residual(layer, "pre")[at] for layer in range(trace.n_layers)]
     stream.append(trace.residual(trace.n_layers - 1, "post")[at])
-    before = sheet.node("embed", "embed", stream[0])
-    for layer in range(trace.n_layers):
-        name = f"L{layer}"
-        pre = sheet.node(f"{name}.pre", "residual", stream[layer], layer=layer)
-        sheet.flow(pre, stream[layer], [(before, stream[layer], "residual")])
-        attention, mlp = trace.attention_output(layer, at), trace.mlp_output(layer, at)
-        attn = sheet.node(f"{name}.attn", "attention", attention, layer=layer)
-        if trace.anatomy.blocks[layer].parallel:
-            written = sheet.node(f"{name}.mlp", "mlp", mlp, layer=layer)
-            post = sheet.node(f"{name}.post", "residual", stream[layer + 1], layer=layer)
-            parts = [
-                (pre, stream[layer], "residual"),
-                (attn, attention, "write"),
-                (written, mlp, "write"),
-            ]
-            sheet.flow(post, stream[layer + 1], parts)
-        else:
-            between = trace.work(trace.record.layers[layer].mid[at])
-            mid = sheet.node(f"{name}.mid", "residual", between, layer=layer)
-            written = sheet.node(f"{name}.mlp", "mlp", mlp, layer=layer)
-            post = sheet.node(f"{name}.post", "residual", stream[layer + 1], layer=layer)
-            sheet.flow(mid, between, [(pre, stream[layer], "residual"), (attn, attention, "write")])
-            sheet.flow(
-                post, stream[layer + 1], [(mid, between, "residual"), (written, mlp, "write")]
-            )
-        before = post
+    before = sheet.node("embed", "embed", stream[0], sheet.read.layers[0].pre)
+    for layer, read in enumerate(sheet.read.layers):
+        pre = sheet.node(f"L{layer}.pre", "residual", stream[layer], read.pre, layer=layer)
+        sheet.flow(pre, stream[layer], [(before, stream[layer], "residual")], read.pre)
+        before = _draw_layer(sheet, layer, stream[layer], stream[layer + 1])
     # The final norm and the logits show what the last stream shows; the logit of `logits` is the
     # model's own.
-    last = stream[-1]
+    last, along = stream[-1], sheet.read.direction
     constant = sheet.read.norm_bias + sheet.read.head_bias
-    norm = sheet.node("norm", "norm", last)
-    logits = sheet.node(
-        "logits", "logits", last, logit=float(last @ sheet.read.direction) + constant
-    )
-    sheet.flow(norm, last, [(before, last, "residual")])
-    sheet.flow(logits, last, [(norm, last, "residual")])
+    norm = sheet.node("norm", "norm", last, along)
+    logits = sheet.node("logits", "logits", last, None, logit=float(last @ along) + constant)
+    sheet.flow(norm, last, [(before, last, "residual")], along)
+    sheet.flow(logits, last, [(norm, last, "residual")], along)
     if sheet.read.norm_bias:
         sheet.constant("norm.bias", logits, sheet.read.norm_bias)
     if sheet.read.head_bias:
         sheet.constant("logits.bias", logits, sheet.read.head_bias)
+
+
+def _draw_layer(sheet: Sheet, layer: int, pre: Tensor, post: Tensor) -> str:
+    """One layer's writers, and the streams they write to; returns the id of the stream after it."""
+    trace, at, name = sheet.trace, sheet.position, f"L{layer}"
+    part, read = trace.anatomy.blocks[layer], sheet.read.layers[layer]
+    two_steps = part.mlp is not None and not part.parallel
+    early: Parts = [(f"{name}.pre", carry(trace, layer, at, "attention").forward(pre), "residual")]
+    late: Parts = []
+    if part.attention is not None:
+        written = trace.attention_output(layer, at)
+        node = sheet.node(f"{name}.attn", "attention", written, read.mid, layer=layer)
+        early.append((node, written, "write"))
+    if part.mixer is not None:
+        written = trace.mixer_output(layer, at)
+        along = read.post if part.mixer_late else read.mid
+        node = sheet.node(f"{name}.mix", "opaque", written, along, layer=layer)
+        (late if part.mixer_late else early).append((node, written, "write"))
+    if two_steps:
+        mid = trace.mid(layer, at)
+        sheet.node(f"{name}.mid", "residual", mid, read.mid, layer=layer)
+        carried = carry(trace, layer, at, "mlp").forward(mid)
+        late.insert(0, (f"{name}.mid", carried, "residual"))
+    if part.mlp is not None:
+        written = trace.mlp_output(layer, at)
+        node = sheet.node(f"{name}.mlp", "mlp", written, read.post, layer=layer)
+        late.append((node, written, "write"))
+    after = sheet.node(f"{name}.post", "residual", post, read.post, layer=layer)
+    if two_steps:
+        sheet.flow(f"{name}.mid", mid, early, read.mid)
+        sheet.flow(after, post, late, read.post)
+    else:
+        sheet.flow(after, post, early + late, read.post)
+    return after

@@ -64,14 +64,14 @@ class Sheet:
         self._edges: list[Edge] = []
 
     def node(
-        self, node_id: str, kind: str, vector: Tensor, *, writes: bool = True, **more: Any
+        self, node_id: str, kind: str, vector: Tensor, along: Tensor | None, **more: Any
     ) -> str:
-        """Add a node; `writes` says that its vector is a summand of the stream, so that it has a
-        logit.
+        """Add a node; `along` is how the followed logit reads the stream that its vector is a
+        summand of, None for a vector that is no summand.
         """
         self.vectors[node_id] = vector
-        if writes and "logit" not in more:
-            more["logit"] = float(vector @ self.read.direction)
+        if along is not None and "logit" not in more:
+            more["logit"] = float(vector @ along)
         self._nodes[node_id] = Node(node_id, kind, self.position, norm=float(vector.norm()), **more)
         return node_id
 
@@ -86,8 +86,11 @@ class Sheet:
         """Add an edge that carries no summand."""
         self._edges.append(Edge(source, target, kind, value=value))
 
-    def flow(self, target: str, whole: Tensor, parts: Sequence[tuple[str, Tensor, str]]) -> None:
-        """Add the edges of a whole's parts: (source id, part, edge kind) each.
+    def flow(
+        self, target: str, whole: Tensor, parts: Sequence[tuple[str, Tensor, str]], along: Tensor
+    ) -> None:
+        """Add the edges of a whole's parts: (source id, part, edge kind) each; `along` is how the
+        followed logit reads the stream that they are summands of.
 
         Raises:
             UnsupportedModelError: the parts do not sum to the whole.
@@ -101,16 +104,16 @@ class Sheet:
                 "drawn: the model does something in this layer that was not understood. "
                 "trace.audit() says more; an Anatomy can be passed by hand."
             )
-        measured = measures(vectors, whole, self.read.direction)
+        measured = measures(vectors, whole, along)
         for row, (source, _, kind) in zip(
             zip(*(m.tolist() for m in measured), strict=True), parts, strict=False
         ):
             share, logit, norm, proximity = row
             self._edges.append(Edge(source, target, kind, share, logit, norm, proximity))
 
-    def rank(self, parts: Tensor, whole: Tensor) -> Tensor:
+    def rank(self, parts: Tensor, whole: Tensor, along: Tensor) -> Tensor:
         """(n,) the chosen measure of parts of shape (n, d_model), for pruning."""
-        return measure(self.measure, parts, whole, self.read.direction)
+        return measure(self.measure, parts, whole, along)
 
     def finish(self) -> tuple[list[Node], list[Edge]]:
         """Label every node, in one projection; returns the nodes and edges."""

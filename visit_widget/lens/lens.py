@@ -76,7 +76,7 @@ class LogitLens:
         self.anatomy = anatomy or anatomy_of(model)
         self.n_vocab, self.d_model = self.anatomy.n_vocab, self.anatomy.d_model
         self.memory = memory
-        self.softcap: float | None = getattr(model.config, "final_logit_softcapping", None)
+        self.softcap = self.anatomy.softcap
         head = self.anatomy.unembedding
         weight = next(head.parameters())
         self.dtype = torch.promote_types(weight.dtype, torch.float32)
@@ -154,7 +154,7 @@ class LogitLens:
         x = vectors.detach().to(device=self.device, dtype=self.dtype)
         if norm == "own":
             with torch.no_grad():
-                return x if self.norm is None else self.norm(x)
+                return self._scaled(x if self.norm is None else self.norm(x))
         if norm != "stream":
             raise VisitError(
                 f"norm={norm!r} is not a reading of the final norm: use 'own' or 'stream'."
@@ -166,8 +166,12 @@ class LogitLens:
         if stream.shape[-1] != self.d_model:
             raise VisitError(f"A stream has {self.d_model} numbers, not {stream.shape[-1]}.")
         if self.norm is None:
-            return x
-        return self.norm.linear(x, self.norm.scale(stream.detach().to(x)))
+            return self._scaled(x)
+        return self._scaled(self.norm.linear(x, self.norm.scale(stream.detach().to(x))))
+
+    def _scaled(self, normed: Tensor) -> Tensor:
+        scale = self.anatomy.head_scale
+        return normed if scale == 1.0 else normed * scale
 
     def _chunks(self, normed: Tensor) -> Iterator[Tensor]:
         # Twice, for the logits and what top-k and log-sum-exp make of them.
@@ -192,6 +196,8 @@ class LogitLens:
                 )
             if type(head) is nn.Linear and head.bias is not None and norm == "own":
                 logits += head.bias.to(self.dtype)
+        if self.anatomy.logit_scale != 1.0:
+            logits = logits * self.anatomy.logit_scale
         if self.softcap and norm == "own":
             logits = torch.tanh(logits / self.softcap) * self.softcap
         result: Tensor = logits

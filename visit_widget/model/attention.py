@@ -1,19 +1,18 @@
-"""Listening to a model's attention, through the attention interface of `transformers`.
+"""Listening to a model's attention, through the attention interface of `transformers` where it goes
+through that, else by its operations (`operations.py`).
 
-`transformers` lets one register an attention function by name and switch a model to it. `listening`
-switches a model
-to a function that hands (module, query, key, value, mask, scaling) to a listener and then calls the
-implementation
-that the model would have used. On the way out the model is exactly as it was, whatever happened
-inside.
+`transformers` looks attention functions up by name. `listening` puts a function in the place of the
+model's that hands (module, query, key, value, mask, scaling) to a listener and calls the one that
+it stands for. On the way out everything is as it was, whatever happened inside.
 """
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import weakref
+from collections.abc import Callable, Collection, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,41 +27,15 @@ from .errors import UnsupportedModelError
 # cell is running.
 MODEL_LOCK = threading.RLock()
 
-_PREFIX = "visit_widget_"
-_listeners: list[Listener] = []
+_listeners: list[_Hearing] = []
+# Models that say they go through the attention interface, and do not.
+_mute: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+
+# Called like the `eager_attention_forward` of transformers.
+Attend = Callable[..., tuple[Tensor, Tensor | None]]
 
 
-@dataclass
-class AttentionCall:
-    """What one attention module asked of the attention function.
-
-    Attributes:
-        module: the attention module.
-        query: (1, n_heads, T, d_head), after rotary embedding and q/k norm.
-        key: (1, n_kv_heads, T, d_head), likewise.
-        value: (1, n_kv_heads, T, d_value).
-        mask: what was added to or selected from the scores; None for plain causal attention.
-        scaling: factor on the scores; None where the module leaves it to the function (1/√d_head).
-        options: everything else that was passed (softcap, sinks, sliding window, …).
-        output: (1, T, n_heads, d_value), the mixed values before the output projection.
-        weights: (1, n_heads, T, T) where the implementation gives them (eager does), else None.
-    """
-
-    module: nn.Module
-    query: Tensor
-    key: Tensor
-    value: Tensor
-    mask: Tensor | None
-    scaling: float | None
-    options: dict[str, Any]
-    output: Tensor
-    weights: Tensor | None
-
-
-Listener = Callable[[AttentionCall], None]
-
-
-def own_function(module: nn.Module, name: str) -> Callable[..., tuple[Tensor, Tensor | None]]:
+def own_function(module: nn.Module, name: str) -> Attend:
     """The function of this name (`eager_attention_forward`) beside the class that defines the
     module.
 
@@ -80,11 +53,62 @@ def own_function(module: nn.Module, name: str) -> Callable[..., tuple[Tensor, Te
     )
 
 
-def _register(implementation: str) -> str:
-    """Register the listening twin of an attention implementation, once; returns its name."""
-    name = _PREFIX + implementation.replace("|", "_").replace("/", "_")
-    if name in ALL_ATTENTION_FUNCTIONS:
-        return name
+def own_attention(module: nn.Module, *given: Any, **options: Any) -> tuple[Tensor, Tensor | None]:
+    """The module's own `eager_attention_forward`, looked up when it is called.
+
+    Raises:
+        UnsupportedModelError: there is none.
+    """
+    return own_function(module, "eager_attention_forward")(module, *given, **options)
+
+
+@dataclass
+class AttentionCall:
+    """What one attention module asked of the attention function.
+
+    Attributes:
+        module: the attention module.
+        query: (1, n_heads, T, d_head), after rotary embedding and q/k norm.
+        key: (1, n_kv_heads, T, d_head), likewise.
+        value: (1, n_kv_heads, T, d_value).
+        mask: what was added to or selected from the scores; None for plain causal attention.
+        scaling: factor on the scores; None where the module leaves it to the function (1/√d_head).
+        options: everything else that was passed (softcap, sinks, sliding window, …).
+        output: (1, T, n_heads, d_value), the mixed values before the output projection.
+        weights: (1, n_heads, T, T) where the implementation gives them (eager does), else None.
+        attend: what the same attention is re-run with for a few rows, given (module, query, key,
+            value, mask, scaling=, dropout=, **options) as above.
+    """
+
+    module: nn.Module
+    query: Tensor
+    key: Tensor
+    value: Tensor
+    mask: Tensor | None
+    scaling: float | None
+    options: dict[str, Any]
+    output: Tensor
+    weights: Tensor | None
+    attend: Attend = own_attention
+
+
+# What it returns, if a tensor, goes on in the place of the output.
+Listener = Callable[[AttentionCall], Any]
+
+
+# Called with (module, query, key), before they attend.
+Before = Callable[[nn.Module, Tensor, Tensor], None]
+
+
+@dataclass
+class _Hearing:
+    listener: Listener
+    before: Before | None
+    modules: Collection[nn.Module]
+
+
+def _listener_for(attend: Attend) -> Attend:
+    """An attention function that calls another and tells the listener of the moment."""
 
     def listen_then_attend(
         module: nn.Module,
@@ -94,23 +118,52 @@ def _register(implementation: str) -> str:
         attention_mask: Any,
         **options: Any,
     ) -> tuple[Tensor, Tensor | None]:
-        if implementation == "eager":
-            attend = own_function(module, "eager_attention_forward")
-        else:
-            attend = ALL_ATTENTION_FUNCTIONS[implementation]
-        result: tuple[Tensor, Tensor | None] = attend(
-            module, query, key, value, attention_mask, **options
-        )
-        if _listeners:
+        hearing = _listeners[-1] if _listeners else None
+        if hearing is not None and module not in hearing.modules:
+            hearing = None
+        if hearing is not None and hearing.before is not None:
+            hearing.before(module, query, key)
+        result = attend(module, query, key, value, attention_mask, **options)
+        if hearing is not None:
             rest = {k: v for k, v in options.items() if k not in ("scaling", "dropout")}
-            scaling = options.get("scaling")
-            given = (module, query, key, value, attention_mask, scaling, rest)
-            _listeners[-1](AttentionCall(*given, *result))
+            given = (module, query, key, value, attention_mask, options.get("scaling"), rest)
+            instead = hearing.listener(AttentionCall(*given, *result))
+            if instead is not None:
+                return instead, result[1]
         return result
 
-    AttentionInterface.register(name, listen_then_attend)
-    if implementation in ALL_MASK_ATTENTION_FUNCTIONS:
-        AttentionMaskInterface.register(name, ALL_MASK_ATTENTION_FUNCTIONS[implementation])
+    return listen_then_attend
+
+
+def _put(stack: ExitStack, name: str, owner: nn.Module) -> None:
+    """Put a listening function in the place of a registered one until the stack is left.
+
+    The name stays: some models do one thing or another by the name of their implementation.
+    """
+    files = {type(module).__module__ for module in owner.modules()}
+    known = (getattr(sys.modules.get(file), "ALL_ATTENTION_FUNCTIONS", None) for file in files)
+    # Most share one table, some have their own.
+    tables = {id(t): t for t in (ALL_ATTENTION_FUNCTIONS, *known) if t is not None}
+    for table in tables.values():
+        was = table.get(name)
+        table[name] = _listener_for(own_attention if was is None else was)
+        stack.callback(_put_back, table, name, was)
+
+
+def _put_back(table: AttentionInterface, name: str, was: Attend | None) -> None:
+    del table[name]
+    if was is not None and table.get(name) is not was:
+        table[name] = was
+
+
+def _register_twin() -> str:
+    """Register a listening twin of eager attention, once, for versions of transformers that do not
+    look eager attention up by its name; returns the twin's name.
+    """
+    name = "visit_widget_eager"
+    if name not in ALL_ATTENTION_FUNCTIONS:
+        AttentionInterface.register(name, _listener_for(own_attention))
+        AttentionMaskInterface.register(name, ALL_MASK_ATTENTION_FUNCTIONS["eager"])
     return name
 
 
@@ -127,50 +180,80 @@ def _configs(model: PreTrainedModel) -> list[Any]:
     return list(found.values())
 
 
+def _has_interface(model: nn.Module) -> bool:
+    """Whether a model goes through the attention interface, as far as its class says."""
+    if model in _mute:
+        return False
+    told = getattr(model, "_can_set_attn_implementation", None)
+    return told is None or bool(told())
+
+
+def hear_by_operations(model: nn.Module) -> None:
+    """From now on, listen to this model's operations rather than to the attention interface."""
+    _mute.add(model)
+
+
 @contextmanager
 def listening(
     model: PreTrainedModel,
     listener: Listener,
     within: nn.Module | None = None,
     implementation: str | None = None,
+    before: Before | None = None,
+    modules: Collection[nn.Module] | None = None,
 ) -> Iterator[None]:
     """Within the block, `listener` hears every attention call of the model, which is in eval mode.
 
     Args:
         model: the model to listen to.
-        listener: called after each attention call.
+        listener: called after each attention call; a tensor that it returns takes the place of the
+            call's output (where the model goes through the attention interface).
         within: one attention module, when only that is going to be run.
-        implementation: the attention implementation to run; the model's current one by default.
-
-    Raises:
-        UnsupportedModelError: the model does not go through the attention interface.
+        implementation: the attention implementation to run; the model's current one by default, and
+            always where the model does not go through the attention interface.
+        before: called with (module, query, key) before each attention call; it may raise to end the
+            pass.
+        modules: the attention modules to hear; all by default.
     """
+    if modules is None and within is not None:
+        modules = [within]
+    with MODEL_LOCK, ExitStack() as stack:
+        for module in [m for m in (within or model).modules() if m.training]:
+            module.training = False
+            stack.callback(setattr, module, "training", True)
+        if not _switch(stack, model, within, implementation):
+            from .operations import overhearing
+
+            stack.enter_context(overhearing(model, listener, modules, before))
+        else:
+            heard = set(model.modules() if modules is None else modules)
+            _listeners.append(_Hearing(listener, before, heard))
+            stack.callback(_listeners.pop)
+        yield
+
+
+def _switch(
+    stack: ExitStack, model: PreTrainedModel, within: nn.Module | None, implementation: str | None
+) -> bool:
+    """Switch a model to the listening twin of its implementation until the stack is left.
+
+    Returns:
+        Whether it can be: else it does not go through the attention interface.
+    """
+    if not _has_interface(model):
+        return False
     config = getattr(within, "config", None)
     if config is None or not hasattr(config, "_attn_implementation_internal"):
-        within, config = None, model.config
-    with MODEL_LOCK:
-        configs = [config] if within is not None else _configs(model)
-        before = [(c, getattr(c, "_attn_implementation_internal", None)) for c in configs]
-        training = [m for m in (within or model).modules() if m.training]
-        name = _register(implementation or config._attn_implementation or "eager")
-        _listeners.append(listener)
-        try:
-            for module in training:
-                module.training = False
-            if within is not None:
-                config._attn_implementation_internal = name
-            else:
-                model.set_attn_implementation(name)
-            if config._attn_implementation != name:
-                raise UnsupportedModelError(
-                    f"{type(model).__name__} does not use the attention interface of transformers, "
-                    "so its attention cannot be heard. Families with their own attention code are "
-                    "not supported yet."
-                )
-            yield
-        finally:
-            _listeners.pop()
-            for changed, was in before:
-                changed._attn_implementation_internal = was
-            for module in training:
-                module.training = True
+        config = model.config
+    current = config._attn_implementation or "eager"
+    name = wanted = implementation or current
+    if wanted != "eager" or hasattr(ALL_ATTENTION_FUNCTIONS, "get_interface"):
+        _put(stack, wanted, within or model)
+    else:
+        name = _register_twin()
+    if name != current:
+        for changed in _configs(model):
+            was = getattr(changed, "_attn_implementation_internal", None)
+            stack.callback(setattr, changed, "_attn_implementation_internal", was)
+        model.set_attn_implementation(name)
+    return bool(config._attn_implementation in (name, None))

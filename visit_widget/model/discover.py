@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from .anatomy import Anatomy, BlockAnatomy
-from .attention import AttentionCall
+from .anatomy import Anatomy
+from .attention import AttentionCall, hear_by_operations
+from .block import BlockReader
 from .errors import UnsupportedModelError
-from .watch import Call, Watched, input_embedding, watch
-
-HINT = "If you know where the model keeps it, pass an Anatomy by hand: see docs/architecture.md."
+from .find import called, is_linear_like, is_norm_like, outermost, refuse, same
+from .joins import scalar, settle
+from .watch import Call, Watched, eval_mode, first_tensor, input_embedding, watch
 
 
 def discover(model: PreTrainedModel) -> Anatomy:
@@ -22,254 +21,168 @@ def discover(model: PreTrainedModel) -> Anatomy:
     Raises:
         UnsupportedModelError: naming the part that was not found.
     """
-    unembedding = model.get_output_embeddings()
-    if unembedding is None:
-        raise UnsupportedModelError(
-            f"{type(model).__name__} has no language-model head. Load it with AutoModelForCausalLM."
-        )
     embedding = input_embedding(model)
     n_vocab = int(embedding.shape[0])
-    ids = torch.tensor([[n_vocab // 3, n_vocab // 2, n_vocab // 5, n_vocab // 7]]) % n_vocab
+    ids = torch.tensor([[n_vocab // n for n in (3, 2, 5, 7, 4, 6)]]) % n_vocab
     seen = watch(model, ids.to(embedding.device))
     if not seen.attention:
+        hear_by_operations(model)
+        seen = watch(model, ids.to(embedding.device))
+    if not seen.attention:
         raise UnsupportedModelError(
-            f"{type(model).__name__} made no call of the attention interface: no layer of it "
-            "mixes tokens by attention "
-            "in a way that can be heard. Recurrent and state-space models are not supported."
+            f"No layer of {type(model).__name__} mixes tokens by attention in a way that can be "
+            "heard. Recurrent and state-space models are not supported: trace a model with "
+            "attention layers."
         )
     blocks = _blocks(model, seen)
-    if len(blocks) != len(seen.attention):
+    whole = called(seen, model, "the model")
+    if not _is_causal(model, ids, whole.output):
         raise UnsupportedModelError(
-            f"{type(model).__name__} has {len(blocks)} blocks but {len(seen.attention)} attention "
-            "calls; "
-            "models whose blocks do not each attend once are not supported."
+            f"{type(model).__name__} looks at later tokens (it is an encoder): load a causal "
+            "language model, or set is_decoder=True in its config if it was trained as one."
         )
-    parts = tuple(
-        _block(seen, index, block, heard)
-        for index, (block, heard) in enumerate(zip(blocks, seen.attention, strict=True))
-    )
-    last = _called(seen, blocks[-1], "the last block")
-    head = _called(seen, unembedding, "the unembedding")
-    final_norm = None
-    if not _same(head.input, last.output):
-        final_norm = _outermost(
-            seen.calls, lambda c: _same(c.input, last.output) and _same(c.output, head.input)
-        )
-        if final_norm is None:
-            raise UnsupportedModelError(
-                f"The final norm of {type(model).__name__} was not found. {HINT}"
-            )
+    parts = []
+    for index, block in enumerate(blocks):
+        inside = set(block.modules())
+        heard = [call for call in seen.attention if call.module in inside]
+        parts.append(BlockReader(seen, index, block, heard).read())
+    _check_order(seen, blocks, model)
+    head = _unembedding(model, seen, whole)
+    last = called(seen, blocks[-1], "the last block").output
+    final_norm, head_scale = _final_norm(seen, last, head, model)
+    logit_scale, softcap = _after_head(whole.output, head, model)
     return Anatomy(
-        blocks=parts,
-        final_norm=None if final_norm is None else final_norm.module,
-        unembedding=unembedding,
-        n_heads=seen.attention[0].query.shape[1],
-        d_model=last.output.shape[-1],
-        d_mlp=_called(seen, parts[0].down_projection, "the down projection").inputs[0].shape[-1],
+        blocks=tuple(parts),
+        final_norm=final_norm,
+        unembedding=head.module,
+        d_model=last.shape[-1],
         n_vocab=head.output.shape[-1],
+        head_scale=head_scale,
+        logit_scale=logit_scale,
+        softcap=softcap,
     )
+
+
+def _is_causal(model: PreTrainedModel, ids: Tensor, logits: Tensor) -> bool:
+    """Whether what is said at earlier positions stays the same when the last token changes."""
+    changed = ids.clone()
+    changed[0, -1] = ids[0, 0] if ids[0, 0] != ids[0, -1] else ids[0, -1] // 2
+    with torch.no_grad(), eval_mode(model):
+        again = first_tensor(model(input_ids=changed.to(logits.device), use_cache=False))
+    if again is None or again.shape != logits.shape:
+        return False
+    before, after = logits[0, :-1].double(), again[0, :-1].double()
+    return bool((before - after).norm() <= 16 * torch.finfo(logits.dtype).eps * before.norm())
 
 
 def _blocks(model: PreTrainedModel, seen: Watched) -> list[nn.Module]:
     """The called elements of the module list that holds the attention modules."""
     names = {module: name for name, module in model.named_modules()}
-    path = names.get(seen.attention[0].module, "").split(".")
+    first: AttentionCall = seen.attention[0]
+    path = names.get(first.module, "").split(".")
     for length in range(1, len(path)):
         parent = model.get_submodule(".".join(path[:length]))
         if isinstance(parent, nn.ModuleList):
-            return [block for block in parent if seen.of(block) is not None]
-    raise UnsupportedModelError(
-        f"The blocks of {type(model).__name__} were not found: its attention is in no ModuleList. "
-        f"{HINT}"
-    )
-
-
-def _block(seen: Watched, index: int, block: nn.Module, heard: AttentionCall) -> BlockAnatomy:
-    inside = set(block.modules())
-    calls = [c for c in seen.calls if c.module in inside]
-    whole = _called(seen, block, f"block {index}")
-    attention = _called(seen, heard.module, f"the attention of block {index}")
-    in_attention = set(heard.module.modules())
-    outside = [c for c in calls if c.module not in in_attention and c.module is not block]
-    stream = whole.input
-    if stream is None:
-        raise UnsupportedModelError(f"Block {index} was called without a hidden state. {HINT}")
-
-    heads = heard.output.reshape(1, stream.shape[1], -1)
-    output = _outermost(
-        [c for c in calls if c.module in in_attention and c.module is not heard.module],
-        lambda c: _same(c.input, heads),
-    )
-    if output is None:
-        raise UnsupportedModelError(f"The output projection of block {index} was not found. {HINT}")
-
-    attention_norm = _norm_between(
-        outside, stream, attention.inputs, f"the attention norm of block {index}"
-    )
-    post = _outermost(outside, lambda c: _same(c.input, output.output) and not _idle(c))
-    written = output if post is None else post
-
-    mlp, mlp_post = _mlp(outside, stream, written.output, whole.output, index)
-    down = _outermost(
-        [c for c in calls if c.module in set(mlp.module.modules()) - {mlp.module}],
-        lambda c: _same(c.output, mlp.output) and not _idle(c),
-    )
-    if down is None or not isinstance(down.input, Tensor):
-        raise UnsupportedModelError(
-            f"The down projection of the MLP of block {index} was not found. {HINT}"
+            break
+    else:
+        raise refuse(
+            f"The blocks of {type(model).__name__} were not found: its attention is in no "
+            "ModuleList."
         )
-    mid = stream + written.output
-    reads = mlp.inputs[0]
-    mlp_norm, parallel = None, False
-    if not _close(reads, mid) and not _same(reads, stream):
-        found = _outermost(
-            outside, lambda c: _same(c.output, reads) and not _same(c.input, c.output)
+    inside = {module for block in parent for module in block.modules()}
+    stray = next((call for call in seen.attention if call.module not in inside), None)
+    if stray is not None:
+        raise refuse(
+            f"{type(model).__name__} attends outside its blocks, in "
+            f"{names.get(stray.module, type(stray.module).__name__)}."
         )
-        if found is None or found.input is None:
-            raise UnsupportedModelError(
-                f"The norm before the MLP of block {index} was not found. {HINT}"
-            )
-        mlp_norm, reads = found.module, found.input
-    if not _close(reads, mid):
-        if not _close(reads, stream):
-            raise UnsupportedModelError(
-                f"The MLP of block {index} reads neither the stream before the block nor the one "
-                f"after attention. {HINT}"
-            )
-        parallel = True
-    return BlockAnatomy(
-        block=block,
-        attention=heard.module,
-        output_projection=output.module,
-        mlp=mlp.module,
-        down_projection=down.module,
-        attention_norm=attention_norm,
-        mlp_norm=mlp_norm,
-        attention_post_norm=None if post is None else post.module,
-        mlp_post_norm=None if mlp_post is None else mlp_post.module,
-        activation=_activation(calls, mlp, down),
-        inner_norms=_inner_norms([c for c in calls if c.module in in_attention]),
-        parallel=parallel,
-    )
+    order = [c.module for c in seen.calls if c.module in set(parent)]
+    if len(order) != len(set(order)):
+        raise refuse(
+            f"{type(model).__name__} runs its blocks more than once in a pass; each is understood "
+            "as one layer."
+        )
+    return order
 
 
-def _norm_between(
-    calls: list[Call], stream: Tensor, inputs: list[Tensor], name: str
-) -> nn.Module | None:
-    """The module that turns the stream into one of the inputs; None where the stream itself is the
-    input.
-    """
-    if any(_same(stream, x) for x in inputs):
-        return None
-    found = _outermost(
-        calls, lambda c: _same(c.input, stream) and any(_same(c.output, x) for x in inputs)
-    )
+def _check_order(seen: Watched, blocks: list[nn.Module], model: PreTrainedModel) -> None:
+    """Each block reads what the one before it gave."""
+    for index in range(1, len(blocks)):
+        before = called(seen, blocks[index - 1], f"block {index - 1}").output
+        after = called(seen, blocks[index], f"block {index}").input
+        if not same(before, after):
+            raise refuse(
+                f"Between blocks {index - 1} and {index} {type(model).__name__} does something to "
+                "the stream that was not understood."
+            )
+
+
+def _unembedding(model: PreTrainedModel, seen: Watched, whole: Call) -> Call:
+    module = model.get_output_embeddings()
+    found = None if module is None else seen.of(module)
     if found is None:
-        raise UnsupportedModelError(f"Could not find {name}. {HINT}")
-    return found.module
-
-
-def _mlp(
-    calls: list[Call], stream: Tensor, attention_written: Tensor, after: Tensor, index: int
-) -> tuple[Call, Call | None]:
-    """The MLP, and its post-norm where there is one: what the block added after attention is its
-    output.
-    """
-    wide = torch.float64
-    delta = after.to(wide) - stream.to(wide) - attention_written.to(wide)
-    # Streams can carry values thousands of times larger than what is added; the calmest position is
-    # the best witness.
-    calm = int(after[0].to(wide).norm(dim=-1).argmin())
-    size = delta[0, calm].norm().clamp_min(1e-30)
-    noise = (
-        32
-        * torch.finfo(after.dtype).eps
-        * (after[0, calm].to(wide).norm() + stream[0, calm].to(wide).norm())
-    )
-
-    def misses(call: Call) -> float:
-        if call.output.numel() != delta.numel():
-            return float("inf")
-        return float((call.output.reshape(delta.shape)[0, calm].to(wide) - delta[0, calm]).norm())
-
-    best = min((misses(c) for c in calls), default=float("inf"))
-    writer = _outermost(calls, lambda c: misses(c) <= best * 1.001)
-    if writer is None or best > max(1e-5 * float(size), float(noise)):
-        raise UnsupportedModelError(
-            f"Block {index} adds something to the stream that is neither its attention nor an MLP "
-            "that was found "
-            f"(off by {best / float(size):.1e}). {HINT}"
+        n_vocab = whole.output.shape[-1]
+        found = outermost(
+            seen.calls,
+            lambda c: is_linear_like(c.module) and c.output.shape[-1] == n_vocab,
         )
-    if not _is_leaf(writer.module):
-        return writer, None
-    mlp = _outermost(
-        calls,
-        lambda c: _same(c.output, writer.input) and not _is_leaf(c.module),
-    )
-    if mlp is None:
-        raise UnsupportedModelError(f"The MLP of block {index} was not found as one module. {HINT}")
-    return mlp, writer
-
-
-def _activation(calls: list[Call], mlp: Call, down: Call) -> nn.Module | None:
-    """The parameterless module of the MLP that acts neuron by neuron."""
-    inside = set(mlp.module.modules())
-    width = down.inputs[0].shape[-1]
-    for call in calls:
-        if call.module not in inside or call.input is None or _idle(call):
-            continue
-        plain = not any(True for _ in call.module.parameters()) and _is_leaf(call.module)
-        if plain and call.input.shape[-1] == width == call.output.shape[-1]:
-            return call.module
-    return None
-
-
-def _is_leaf(module: nn.Module) -> bool:
-    return next(module.children(), None) is None
-
-
-def _inner_norms(calls: list[Call]) -> tuple[nn.Module, ...]:
-    """Modules inside attention that keep the shape and have at most vectors as weights: norms of
-    queries and keys.
-    """
-    return tuple(
-        c.module
-        for c in calls
-        if c.input is not None
-        and c.input.shape == c.output.shape
-        and _is_leaf(c.module)
-        and all(p.ndim <= 1 for p in c.module.parameters())
-        and not _idle(c)
-    )
-
-
-def _called(seen: Watched, module: nn.Module, what: str) -> Call:
-    call = seen.of(module)
-    if call is None or not call.inputs:
+    if found is None:
         raise UnsupportedModelError(
-            f"In a short forward pass {what} was not called with a tensor. {HINT}"
+            f"{type(model).__name__} has no language-model head. Load it with AutoModelForCausalLM."
         )
-    return call
+    return found
 
 
-def _outermost(calls: Iterable[Call], fits: Callable[[Call], bool]) -> Call | None:
-    """Of the calls that fit, the one whose module holds the others (the first of those that hold
-    none).
-    """
-    return min((c for c in calls if fits(c)), key=lambda c: c.name.count("."), default=None)
+def _final_norm(
+    seen: Watched, last: Tensor, head: Call, model: PreTrainedModel
+) -> tuple[nn.Module | None, float]:
+    """The norm between the last block and the unembedding, and the factor after it."""
+    assert head.input is not None
+    into = head.input.reshape(1, -1, head.input.shape[-1])
+    if same(last, into):
+        return None, 1.0
+    readers = [c for c in seen.calls if same(c.input, last)]
+    norms = [c for c in readers if is_norm_like(c.module)]
+    exact = outermost(norms, lambda c: same(c.output, into))
+    if exact is not None:
+        return exact.module, 1.0
+    for call in (*norms, None):
+        factor = scalar(into, last if call is None else call.output, model)
+        if factor is not None:
+            return None if call is None else call.module, factor
+    other = outermost(readers, lambda c: same(c.output, into))
+    between = "" if other is None else f" ({type(other.module).__name__})"
+    raise refuse(
+        f"What {type(model).__name__} does between its last block and the unembedding{between} is "
+        "not a norm, so that a logit is no sum over the parts of the stream."
+    )
 
 
-def _idle(call: Call) -> bool:
-    """Whether the module only passes on what it gets (dropout in eval mode, identity)."""
-    return _same(call.input, call.output)
+def _after_head(logits: Tensor, head: Call, model: PreTrainedModel) -> tuple[float, float | None]:
+    """The factor on the unembedding's output, and the softcap."""
+    if same(logits, head.output):
+        return 1.0, None
+    eps = torch.finfo(logits.dtype).eps
+    if head.output.numel() == logits.numel():
+        given = head.output.reshape(logits.shape).to(logits.dtype)
+        factor = scalar(logits, given, model)
+        if factor is not None:
+            return factor, None
+        for cap in sorted(_caps(model)):
+            # Far from the cap, where the inverse is well behaved, it shows what was capped.
+            inner = torch.atanh((logits.double() / cap).clamp(-0.999, 0.999)) * cap
+            scale = float((inner * given).sum() / given.double().square().sum())
+            for factor in {1.0, float(settle(scale, model, eps))}:
+                ours = torch.tanh(given.double() * factor / cap) * cap
+                if (ours - logits).norm() <= 8 * eps * logits.double().norm():
+                    return factor, cap
+    raise refuse(
+        f"The logits of {type(model).__name__} are not what its unembedding gives, scaled or "
+        "softly capped."
+    )
 
 
-def _same(a: Tensor | None, b: Tensor | None) -> bool:
-    if a is None or b is None or a.numel() != b.numel():
-        return False
-    return a is b or bool(torch.equal(a.reshape(-1), b.reshape(-1).to(a.device)))
-
-
-def _close(a: Tensor, b: Tensor) -> bool:
-    tolerance = 8 * torch.finfo(a.dtype).eps
-    return a.shape == b.shape and bool((a - b).norm() <= tolerance * b.norm())
+def _caps(model: PreTrainedModel) -> set[float]:
+    """What the config has of caps."""
+    config = vars(model.config.get_text_config())
+    return {float(v) for k, v in config.items() if "cap" in k and isinstance(v, (int, float)) and v}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from .attention import AttentionCall, listening
+from .errors import UnsupportedModelError
 
 
 @dataclass
@@ -47,9 +50,17 @@ class Watched:
 
 
 def input_embedding(model: PreTrainedModel) -> Tensor:
-    """The token embedding's weight: (n_vocab, width); a prompt goes to its device."""
-    weight = model.get_input_embeddings().weight
-    assert isinstance(weight, Tensor)
+    """The token embedding's weight: (n_vocab, width); a prompt goes to its device.
+
+    Raises:
+        UnsupportedModelError: the model has no such table.
+    """
+    weight = getattr(model.get_input_embeddings(), "weight", None)
+    if not isinstance(weight, Tensor):
+        raise UnsupportedModelError(
+            f"{type(model).__name__} does not embed its tokens by one table: models of text with "
+            "one vocabulary are supported."
+        )
     return weight
 
 
@@ -64,6 +75,19 @@ def first_tensor(value: Any) -> Tensor | None:
     return None
 
 
+@contextmanager
+def eval_mode(module: nn.Module) -> Iterator[None]:
+    """Within the block the module and those in it are in eval mode."""
+    training = [m for m in module.modules() if m.training]
+    try:
+        for m in training:
+            m.training = False
+        yield
+    finally:
+        for m in training:
+            m.training = True
+
+
 def watch(model: PreTrainedModel, input_ids: Tensor) -> Watched:
     """Run the model on input_ids of shape (1, T) and note every module call."""
     seen = Watched([], [])
@@ -72,8 +96,9 @@ def watch(model: PreTrainedModel, input_ids: Tensor) -> Watched:
     def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         result = first_tensor(output)
         if result is not None:
-            inputs = [v for v in (*args, *kwargs.values()) if isinstance(v, Tensor)]
-            seen.calls.append(Call(names[module], module, inputs, result))
+            # Copies: some models go on to write into what a module gave them.
+            inputs = [v.clone() for v in (*args, *kwargs.values()) if isinstance(v, Tensor)]
+            seen.calls.append(Call(names[module], module, inputs, result.clone()))
 
     handles: list[Any] = []
     try:

@@ -3,8 +3,8 @@
     attn_out = Σ_h Σ_j α[h, j] · (v[h, j] W_O[h]) + b_O
 
 A norm after the sublayer is linear once its scale is frozen at the observed value, so each summand
-goes through it
-on its own and the norm's bias joins b_O.
+goes through it on its own and the norm's bias joins b_O. So is a gate or a norm on the heads before
+W_O: it multiplies each number of a head.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
 from ..model import UnsupportedModelError
-from ..model.attention import own_function
 from ..model.linear import linear_map
+from .directions import heads_gate
 from .outlet import Outlet
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ class AttentionRow:
             −inf where hidden.
         gain: (n_heads, 1) what the attention function multiplies a head's mix of values with after
             the softmax: 1, or less where a model lets some attention drain away.
-        values: (n_heads, T, d_value), heads that share a value repeated.
+        values: (n_heads, T, d_value), heads that share a value repeated; through the gate on the
+            heads, where a model has one.
         matrix: (n_heads, d_value, d_model) W_O by head.
         mixed: (n_heads, d_value) Σ_j gain · α[h, j] v[h, j], the input of W_O.
         outlet: the way from W_O to the stream.
@@ -85,14 +86,15 @@ class AttentionRow:
 
 def attention_row(trace: Trace, layer: int, position: int) -> AttentionRow:
     """Derive one query's attention from the recorded queries, keys, values and mask."""
-    kept, part = trace.record.layers[layer], trace.anatomy.blocks[layer]
+    part = trace.anatomy.blocks[layer]
+    kept = trace.attention_record(layer)
     query = trace.work(kept.query[:, position : position + 1])
     key, value = trace.work(kept.key), trace.work(kept.value)
-    attend = own_function(part.attention, "eager_attention_forward")
     mask = kept.mask.row(position, key.shape[1], trace.dtype, trace.device)
     precise = trace.dtype == torch.float64 and trace.record.implementation != "eager"
+    assert part.output_projection is not None
     with torch.no_grad(), _PreciseSoftmax() if precise else nullcontext():
-        mixed, weights = attend(
+        mixed, weights = kept.attend(
             part.attention, query[None], key[None], value[None], mask,
             scaling=kept.scaling, dropout=0.0, **kept.options,
         )  # fmt: skip
@@ -102,8 +104,15 @@ def attention_row(trace: Trace, layer: int, position: int) -> AttentionRow:
         gain = _gain(torch.einsum("ht,htv->hv", weights, values), mixed, layer)
         matrix, bias = linear_map(part.output_projection, mixed.numel(), trace.dtype)
         matrix = trace.work(matrix).view(*mixed.shape, -1)
+        bias = None if bias is None else trace.work(bias)
+        gate, constant = _gate(trace, layer, position, mixed)
+        if gate is not None:
+            values, mixed = values * gate[:, None], mixed * gate
+        if constant is not None:
+            more = torch.einsum("hv,hvd->d", constant, matrix)
+            bias = more if bias is None else bias + more
         written = torch.einsum("hv,hvd->d", mixed, matrix)
-        norm = trace.norm(part.attention_post_norm, f"the attention post-norm of layer {layer}")
+        before = trace.work(trace.record.layers[layer].pre[position])
         return AttentionRow(
             weights=weights,
             scores=_scores(query[:, 0], key, kept.scaling, mask),
@@ -111,8 +120,33 @@ def attention_row(trace: Trace, layer: int, position: int) -> AttentionRow:
             values=values,
             matrix=matrix,
             mixed=mixed,
-            outlet=Outlet.at(norm, written, None if bias is None else trace.work(bias)),
+            outlet=Outlet.at(part.attention_join, trace.norm, before, written, bias),
         )
+
+
+def _gate(
+    trace: Trace, layer: int, position: int, mixed: Tensor
+) -> tuple[Tensor | None, Tensor | None]:
+    """What the heads are multiplied with before the output projection, and what is added to them:
+    (n_heads, d_value) each; None where nothing is.
+    """
+    part = trace.anatomy.blocks[layer]
+    if part.heads_norm is not None:
+        width = next(part.heads_norm.parameters(), mixed).numel()
+        norm = trace.norm(part.heads_norm, width=width)
+        assert norm is not None
+        if norm.centres:
+            raise UnsupportedModelError(
+                f"The norm of the heads in layer {layer} subtracts their mean, so that heads "
+                "cannot be told apart after it."
+            )
+        rows = mixed.reshape(-1, norm.width)
+        gate = (norm.gain * norm.scale(rows)).view_as(mixed)
+        bias = norm.bias.expand_as(rows).reshape(mixed.shape)
+        return gate, bias if bool(bias.any()) else None
+    if part.gated_heads:
+        return trace.work(heads_gate(trace, layer, position, mixed)).view_as(mixed), None
+    return None, None
 
 
 def _scores(query: Tensor, key: Tensor, scaling: float | None, mask: Tensor) -> Tensor:

@@ -7,16 +7,19 @@ over layers.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
 from ..model.attention import MODEL_LOCK, AttentionCall, listening
-from ..model.watch import first_tensor, input_embedding
+from ..model.joins import Join
+from ..model.watch import eval_mode, first_tensor, input_embedding
 from .directions import Projection, key_directions, query_directions
+from .stream import carry
 
 if TYPE_CHECKING:
     from .trace import Trace
@@ -29,13 +32,19 @@ TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.bfloat16: 5e-2, tor
 class Audit:
     """The largest relative error of each identity.
 
+    Prints as a table, and `to_markdown` gives one to paste.
+
     Attributes:
         errors: {identity: error}; NaN where the model could not be asked.
         tolerance: what rounding alone may cause in the model's dtype.
+        worst: {identity: the layer where the error is largest}; of those that have layers.
+        about: what was audited, in words.
     """
 
     errors: dict[str, float]
     tolerance: float
+    worst: dict[str, int] = field(default_factory=dict)
+    about: str = ""
 
     @property
     def max_error(self) -> float:
@@ -47,16 +56,44 @@ class Audit:
         """Whether every identity holds to rounding."""
         return self.max_error <= self.tolerance
 
-    def __str__(self) -> str:
-        width = max(len(name) for name in self.errors)
-        rows = [f"{'identity':<{width}}  largest relative error"]
-        rows += [
-            f"{name:<{width}}  {'not asked' if e != e else f'{e:.1e}'}"
-            for name, e in self.errors.items()
+    @property
+    def verdict(self) -> str:
+        """One sentence."""
+        if self.exact:
+            return (
+                f"Exact to rounding: the largest error, {self.max_error:.1e}, is within the "
+                f"tolerance of {self.tolerance:.0e}."
+            )
+        off = [name for name, error in self.errors.items() if error > self.tolerance]
+        return (
+            f"NOT exact: {len(off)} of {len(self.errors)} identities are off by more than the "
+            f"tolerance of {self.tolerance:.0e}."
+        )
+
+    def rows(self) -> list[tuple[str, str, str]]:
+        """(identity, largest relative error, layer where it is) as text."""
+        return [
+            (
+                name,
+                "not asked" if error != error else f"{error:.1e}",
+                f"L{self.worst[name]}" if name in self.worst else "",
+            )
+            for name, error in self.errors.items()
         ]
-        verdict = "exact" if self.exact else "NOT exact"
-        rows.append(f"{verdict} to rounding (tolerance {self.tolerance:.0e})")
-        return "\n".join(rows)
+
+    def to_markdown(self) -> str:
+        """The table in Markdown, with what was audited above it and the verdict below."""
+        head = ["| identity | largest relative error | layer |", "|---|---|---|"]
+        body = [f"| {name} | {error} | {layer} |" for name, error, layer in self.rows()]
+        return "\n".join([self.about, "", *head, *body, "", self.verdict])
+
+    def __str__(self) -> str:
+        rows = [("identity", "largest relative error", "layer"), *self.rows()]
+        widths = [max(len(row[n]) for row in rows) for n in range(3)]
+        lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) for r in rows]
+        rule = "─" * (sum(widths) + 4)
+        table = [self.about, rule, lines[0], rule, *lines[1:], rule, self.verdict]
+        return "\n".join(line.rstrip() for line in table if line)
 
     __repr__ = __str__
 
@@ -65,98 +102,140 @@ def audit(trace: Trace, position: int) -> Audit:
     """Check every identity at one position."""
     with MODEL_LOCK, torch.no_grad():
         theirs = _fresh_pass(trace, position)
-        errors = {
-            "post = pre + attention + MLP": _stream(trace, position),
-            "attention = Σ heads + bias": _branch(
-                theirs.attention, trace.attention_output, trace, position
+        rows = _eager_rows(trace, position)
+        by_layer: dict[str, _ByLayer] = {
+            "mid = pre + attention, post = mid + MLP": _stream,
+            "attention = Σ heads + bias": lambda t, n, at: _attention(t, n, at, theirs),
+            "head = Σ sources": _sources,
+            "MLP = Σ neurons + bias": lambda t, n, at: _mlp(t, n, at, theirs),
+            "attention rows = output_attentions": lambda t, n, at: _rows(t, n, at, rows),
+            "query direction · x + c = score": lambda t, n, at: _directions(
+                t, n, at, query_directions, True
             ),
-            "head = Σ sources": _sources(trace, position),
-            "MLP = Σ neurons + bias": _branch(theirs.mlp, trace.mlp_output, trace, position),
-            "attention rows = output_attentions": _rows(trace, position),
-            "query direction · x + c = score": _directions(trace, position, query_directions, True),
-            "key direction · x + c = score": _directions(trace, position, key_directions, False),
-            "Σ logit parts = logit": _logit(trace, position, theirs.logits),
-            "lens of the last stream = logits": _error(trace.logits(position), theirs.logits),
+            "key direction · x + c = score": lambda t, n, at: _directions(
+                t, n, at, key_directions, False
+            ),
         }
-    return Audit(errors, TOLERANCE.get(trace.record.final.dtype, 1e-4))
+        errors, worst = {}, {}
+        for name, error_at in by_layer.items():
+            found = [(error_at(trace, n, position), n) for n in range(trace.n_layers)]
+            known = [(e, n) for e, n in found if e is not None]
+            errors[name], layer = max(known, default=(float("nan"), -1))
+            if layer >= 0:
+                worst[name] = layer
+        errors["Σ logit parts = logit"] = _logit(trace, position, theirs.logits)
+        errors["lens of the last stream = logits"] = _error(trace.logits(position), theirs.logits)
+    dtype = trace.record.final.dtype
+    name = str(getattr(trace.model.config, "model_type", "")) or type(trace.model).__name__
+    about = (
+        f"{name}, {str(dtype).removeprefix('torch.')}, {trace.n_layers} layers, "
+        f"position {position} of {len(trace)} tokens"
+    )
+    return Audit(errors, TOLERANCE.get(dtype, 1e-4), worst, about)
 
 
 def last_logits_error(trace: Trace) -> float:
     """How far the lens of the last stream is off the logits that the traced pass itself gave."""
-    return _error(trace.logits(-1), trace.work(_uncap(trace, trace.record.logits)))
+    said = trace.work(trace.record.logits)
+    return _error(_cap(trace, trace.logits(-1)), said)
+
+
+_ByLayer = Callable[["Trace", int, int], float | None]
 
 
 @dataclass
 class _Theirs:
-    attention: dict[int, Tensor]
-    mlp: dict[int, Tensor]
+    """What the model's own modules gave: {module: (width,)} at the position, and the logits."""
+
+    outputs: dict[nn.Module, Tensor]
     logits: Tensor
 
 
 def _fresh_pass(trace: Trace, position: int) -> _Theirs:
     """What the model's own modules write, in a pass of its own."""
-    attention: dict[int, Tensor] = {}
-    mlp: dict[int, Tensor] = {}
-    head: list[Tensor] = []
-    model = trace.model
-    training = [m for m in model.modules() if m.training]
+    outputs: dict[nn.Module, Tensor] = {}
+    model, anatomy = trace.model, trace.anatomy
 
-    def note(into: dict[int, Tensor], index: int) -> Any:
-        def hook(_module: nn.Module, _args: Any, output: Any) -> None:
-            result = first_tensor(output)
-            assert result is not None
-            into[index] = trace.work(result.reshape(-1, result.shape[-1])[position])
+    def note(module: nn.Module, _args: Any, output: Any) -> None:
+        result = first_tensor(output)
+        assert result is not None
+        # A copy: some models go on to write into what a module gave them.
+        outputs[module] = trace.work(result.reshape(-1, result.shape[-1])[position]).clone()
 
-        return hook
-
+    wanted: set[nn.Module | None] = {anatomy.unembedding}
+    for part in anatomy.blocks:
+        wanted |= {part.output_projection, *part.mlp_exits}
+        for join in (part.attention_join, part.mlp_join):
+            wanted |= {join.post_norm, join.stream_norm}
     with ExitStack() as stack:
-        for index, part in enumerate(trace.anatomy.blocks):
-            writer = part.attention_post_norm or part.attention
-            stack.callback(writer.register_forward_hook(note(attention, index)).remove)
-            stack.callback(
-                (part.mlp_post_norm or part.mlp).register_forward_hook(note(mlp, index)).remove
-            )
-        unembedding = trace.anatomy.unembedding
-        stack.callback(
-            unembedding.register_forward_hook(
-                lambda _m, _a, out: head.append(out[0, position])
-            ).remove
-        )
-        model.eval()
-        try:
-            ids = trace.input_ids[None].to(input_embedding(model).device)
-            model(input_ids=ids, use_cache=False)
-        finally:
-            for module in training:
-                module.training = True
-    return _Theirs(attention, mlp, trace.work(head[0]))
+        for module in wanted - {None}:
+            assert module is not None
+            stack.callback(module.register_forward_hook(note).remove)
+        stack.enter_context(eval_mode(model))
+        ids = trace.input_ids[None].to(input_embedding(model).device)
+        model(input_ids=ids, use_cache=False)
+    return _Theirs(outputs, outputs[anatomy.unembedding] * anatomy.logit_scale)
 
 
-def _stream(trace: Trace, position: int) -> float:
+def _joined(theirs: _Theirs, join: Join, writers: tuple[nn.Module, ...], carried: Tensor) -> Tensor:
+    """What the model's modules say that a sublayer added to the stream."""
+    if join.stream_norm is not None:
+        return theirs.outputs[join.stream_norm] - carried
+    modules = writers if join.post_norm is None else (join.post_norm,)
+    written = torch.stack([theirs.outputs[module] for module in modules]).sum(0)
+    written = written * torch.as_tensor(join.scale).to(written)
+    return written if join.bias is None else written + join.bias.to(written)
+
+
+def _stream(trace: Trace, layer: int, position: int) -> float:
+    """Both halves of the block, against the streams that the pass left."""
+    part = trace.anatomy.blocks[layer]
+    pre, post = (trace.residual(layer, at)[position] for at in ("pre", "post"))
+    mixed = trace.mixer_output(layer, position)
+    early, late = (mixed * 0, mixed) if part.mixer_late else (mixed, mixed * 0)
+    carried = carry(trace, layer, position, "attention").forward(pre)
+    mid = carried + trace.attention_output(layer, position) + early
     worst = 0.0
-    for layer in range(trace.n_layers):
-        pre, post = trace.residual(layer, "pre")[position], trace.residual(layer, "post")[position]
-        parts = pre + trace.attention_output(layer, position) + trace.mlp_output(layer, position)
-        worst = max(worst, _error(parts, post))
-    return worst
+    if part.mlp is None:
+        return _error(mid + late, post)
+    if not part.parallel:
+        worst = _error(mid, trace.mid(layer, position))
+        mid = trace.mid(layer, position)
+    carried = carry(trace, layer, position, "mlp").forward(mid)
+    return max(worst, _error(carried + trace.mlp_output(layer, position) + late, post))
 
 
-def _branch(theirs: dict[int, Tensor], ours: Any, trace: Trace, position: int) -> float:
-    return max(_error(ours(layer, position), theirs[layer]) for layer in range(trace.n_layers))
+def _attention(trace: Trace, layer: int, position: int, theirs: _Theirs) -> float | None:
+    part = trace.anatomy.blocks[layer]
+    if part.output_projection is None:
+        return None
+    pre = trace.residual(layer, "pre")[position]
+    carried = carry(trace, layer, position, "attention").forward(pre)
+    added = _joined(theirs, part.attention_join, (part.output_projection,), carried)
+    return _error(trace.attention_output(layer, position), added)
 
 
-def _sources(trace: Trace, position: int) -> float:
-    worst = 0.0
-    for layer in range(trace.n_layers):
-        row = trace.attention_row(layer, position)
-        worst = max(
-            worst, *(_error(row.sources(h).sum(0), row.heads[h]) for h in range(trace.n_heads))
-        )
-    return worst
+def _mlp(trace: Trace, layer: int, position: int, theirs: _Theirs) -> float | None:
+    part = trace.anatomy.blocks[layer]
+    if part.mlp is None:
+        return None
+    mid = trace.mid(layer, position)
+    carried = carry(trace, layer, position, "mlp").forward(mid)
+    added = _joined(theirs, part.mlp_join, part.mlp_exits, carried)
+    row = trace.mlp_row(layer, position)
+    total = row.parts().sum(0)
+    return _error(total if row.bias is None else total + row.bias, added)
 
 
-def _rows(trace: Trace, position: int) -> float:
-    """Against the weights that the model's eager attention gives, the same that it returns as
+def _sources(trace: Trace, layer: int, position: int) -> float | None:
+    if not trace.attends(layer):
+        return None
+    row = trace.attention_row(layer, position)
+    return max(_error(row.sources(h).sum(0), row.heads[h]) for h in range(row.weights.shape[0]))
+
+
+def _eager_rows(trace: Trace, position: int) -> dict[nn.Module, Tensor]:
+    """The weights that the model's eager attention gives, the same that it returns as
     `output_attentions` (asking for those would leave hooks of transformers on the model).
     """
     theirs: dict[nn.Module, Tensor] = {}
@@ -168,27 +247,29 @@ def _rows(trace: Trace, position: int) -> float:
     ids = trace.input_ids[None].to(input_embedding(trace.model).device)
     with listening(trace.model, hear, implementation="eager"):
         trace.model(input_ids=ids, use_cache=False)
-    modules = [part.attention for part in trace.anatomy.blocks]
-    if not all(module in theirs for module in modules):
-        return float("nan")
-    return max(
-        _error(trace.attention(layer, position), theirs[module])
-        for layer, module in enumerate(modules)
-    )
+    return theirs
 
 
-def _directions(trace: Trace, position: int, derive: Any, at_source: bool) -> float:
-    worst = 0.0
-    heads, sources = range(trace.n_heads), range(position + 1)
-    for layer in range(trace.n_layers):
-        directions, constants = derive(trace, layer, position, heads, sources)
-        rows = sources if at_source else [position]
-        x = trace.work(Projection(trace, layer, list(rows)).input)
-        scores = torch.einsum("hjd,jd->hj", directions, x.expand(len(sources), -1)) + constants
-        expected = trace.attention_row(layer, position).scores[:, : position + 1]
-        seen = expected > float("-inf")
-        worst = max(worst, _error(scores[seen], expected[seen]))
-    return worst
+def _rows(trace: Trace, layer: int, position: int, theirs: dict[nn.Module, Tensor]) -> float | None:
+    module = trace.anatomy.blocks[layer].attention
+    if module is None or module not in theirs:
+        return None
+    return _error(trace.attention(layer, position), theirs[module][:, : len(trace)])
+
+
+def _directions(
+    trace: Trace, layer: int, position: int, derive: Any, at_source: bool
+) -> float | None:
+    if not trace.attends(layer):
+        return None
+    expected = trace.attention_row(layer, position).scores[:, : position + 1]
+    heads, sources = range(expected.shape[0]), range(position + 1)
+    directions, constants = derive(trace, layer, position, heads, sources)
+    rows = sources if at_source else [position]
+    x = trace.work(Projection(trace, layer, list(rows)).input)
+    scores = torch.einsum("hjd,jd->hj", directions, x.expand(len(sources), -1)) + constants
+    seen = expected > float("-inf")
+    return _error(scores[seen], expected[seen])
 
 
 def _logit(trace: Trace, position: int, logits: Tensor) -> float:
@@ -200,13 +281,9 @@ def _logit(trace: Trace, position: int, logits: Tensor) -> float:
     return worst
 
 
-def _uncap(trace: Trace, logits: Tensor) -> Tensor:
-    cap = getattr(trace.model.config, "final_logit_softcapping", None)
-    return (
-        logits
-        if not cap
-        else torch.atanh((logits.double() / cap).clamp(-1 + 1e-12, 1 - 1e-12)) * cap
-    )
+def _cap(trace: Trace, logits: Tensor) -> Tensor:
+    cap = trace.anatomy.softcap
+    return logits if cap is None else torch.tanh(logits / cap) * cap
 
 
 def _error(ours: Tensor, theirs: Tensor) -> float:

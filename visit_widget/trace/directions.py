@@ -13,17 +13,20 @@ and keys are frozen.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import copy
+from collections import Counter
+from collections.abc import MutableMapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from ..model import VisitError
-from ..model.attention import AttentionCall, listening
+from ..model.attention import listening
 from ..model.norms import Norm
-from .record import HIDDEN
+from .record import HIDDEN, MaskOf
 
 if TYPE_CHECKING:
     from .trace import Trace
@@ -38,32 +41,51 @@ class Projection:
 
     Attributes:
         input: (R, d_model) the normed inputs at `rows`.
+        everywhere: (T, d_model) those of all positions.
     """
 
     def __init__(self, trace: Trace, layer: int, rows: Sequence[int]) -> None:
         self.trace, self.layer, self.rows = trace, layer, list(rows)
         self.part = trace.anatomy.blocks[layer]
-        self._scales: dict[nn.Module, Tensor] = {}
+        self.kept = trace.attention_record(layer)
+        # By module and call: one norm may serve queries and keys.
+        self._scales: dict[tuple[nn.Module, int], Tensor] = {}
+        self._calls: Counter[nn.Module] = Counter()
         self._norms: dict[nn.Module, Norm] = {}
+        self._clamps: list[Tensor] = []
         stream = trace.record.layers[layer].pre
         norm = self.part.attention_norm
         with torch.no_grad():
             everywhere = stream if norm is None else norm(stream[None])[0]
+            everywhere = everywhere * self.part.attention_input_scale
         self.input = everywhere[self.rows].detach()
-        self._whole = everywhere.detach()
-        self._sliced = True
-        query, key = self(self.input)
-        kept = trace.record.layers[layer]
-        if not (_near(query, kept.query[:, self.rows]) and _near(key, kept.key[:, self.rows])):
-            # The arguments could not be cut to these rows: run all positions and cut afterwards.
-            self._sliced = False
+        self.everywhere = everywhere.detach()
+        # Where the arguments cannot be cut to these rows, all positions are run and cut afterwards.
+        for self._sliced in (True, False):
             self._scales.clear()
+            self._clamps.clear()
+            if self._comes_out_the_same():
+                return
+        raise VisitError(
+            f"The queries and keys of layer {layer} could not be computed again from the "
+            "stream, so what they look for is not shown."
+        )
+
+    def _comes_out_the_same(self) -> bool:
+        """Whether a run gives the queries and keys that the pass left."""
+        try:
             query, key = self(self.input)
-            if not (_near(query, kept.query[:, self.rows]) and _near(key, kept.key[:, self.rows])):
-                raise VisitError(
-                    f"The queries and keys of layer {layer} could not be computed again from the "
-                    "stream, so what they look for is not shown."
-                )
+        except (TypeError, AttributeError, RuntimeError, IndexError, ValueError):
+            if not self._sliced:
+                raise
+            return False
+        kept = self.kept
+        return _near(query, kept.query[:, self.rows]) and _near(key, kept.key[:, self.rows])
+
+    @property
+    def cut(self) -> list[int] | None:
+        """The rows that the module can be run on alone; None where it needs all positions."""
+        return self.rows if self._sliced else None
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """(R, d_model) → queries (n_heads, R, d_head) and keys (n_kv_heads, R, d_head),
@@ -82,35 +104,48 @@ class Projection:
 
     def _with(self, x: Tensor, rows: list[int]) -> Tensor:
         """All positions' inputs, with x at the rows."""
-        return self._whole.index_put((torch.tensor(rows, device=x.device),), x)
+        return self.everywhere.index_put((torch.tensor(rows, device=x.device),), x)
 
     def _run(self, x: Tensor, rows: list[int] | None) -> tuple[Tensor, Tensor]:
-        heard: list[AttentionCall] = []
+        found: list[tuple[Tensor, Tensor]] = []
+
+        def stop(_module: nn.Module, query: Tensor, key: Tensor) -> None:
+            found.append((query[0], key[0]))
+            raise _HeardError
+
+        self._calls.clear()
+        with ExitStack() as stack:
+            stack.enter_context(_FrozenClamps(self._clamps))
+            for norm in self.part.inner_norms:
+                handle = norm.register_forward_hook(self._freeze)
+                stack.callback(handle.remove)
+            try:
+                self.attend(x, rows, before=stop)
+            except _HeardError:
+                return found[0]
+        raise VisitError(f"The attention of layer {self.layer} could not be run again on its own.")
+
+    def attend(self, x: Tensor, rows: list[int] | None, **listen: Any) -> None:
+        """Run the attention module on the normed inputs of these rows (of all, if None)."""
         attention = self.part.attention
-        args, kwargs = self.trace.record.layers[self.layer].arguments
-        n_tokens = self._whole.shape[0]
+        assert attention is not None
+        args, kwargs = self.kept.arguments
+        n_tokens = self.everywhere.shape[0]
 
         def put(value: Any) -> Any:
             if value is HIDDEN:
                 return x[None]
+            if isinstance(value, MaskOf):
+                return None if rows is not None else value.causal(n_tokens, x.device)
+            if isinstance(value, MutableMapping):
+                # Some layers leave keys for later ones in it.
+                return copy.copy(value)
             return value if rows is None else _cut(value, rows, n_tokens)
 
         args, kwargs = tuple(put(a) for a in args), {k: put(v) for k, v in kwargs.items()}
-
-        def hear(call: AttentionCall) -> None:
-            heard.append(call)
-            raise _HeardError
-
-        with ExitStack() as stack:
-            for norm in self.part.inner_norms:
-                handle = norm.register_forward_hook(self._freeze)
-                stack.callback(handle.remove)
-            stack.enter_context(listening(self.trace.model, hear, within=attention))
-            try:
-                attention(*args, **kwargs)
-            except _HeardError:
-                return heard[0].query[0], heard[0].key[0]
-        raise VisitError(f"The attention of layer {self.layer} could not be run again on its own.")
+        listen.setdefault("listener", lambda _: None)
+        with listening(self.trace.model, within=attention, **listen):
+            attention(*args, **kwargs)
 
     def _freeze(self, module: nn.Module, args: tuple[Tensor, ...], _output: Tensor) -> Tensor:
         """A norm of queries or keys: its scale is the one at the first call."""
@@ -120,9 +155,76 @@ class Projection:
             norm = self._norms[module] = Norm(
                 module, x.shape[-1], x.dtype, x.device, "a norm of queries or keys"
             )
-        if module not in self._scales:
-            self._scales[module] = norm.scale(x.detach())
-        return norm.forward_frozen(x, self._scales[module]).to(args[0].dtype)
+        call = module, self._calls[module]
+        self._calls[module] += 1
+        if call not in self._scales:
+            self._scales[call] = norm.scale(x.detach())
+        return norm.forward_frozen(x, self._scales[call]).to(args[0].dtype)
+
+
+class _FrozenClamps(TorchFunctionMode):
+    """Clamps of queries and keys, frozen: what was within the bounds the first time passes as it
+    is, what was not is a constant.
+
+    Args:
+        kept: of each clamp, in order: what it gave where it cut off, NaN where it passed; filled
+            the first time.
+    """
+
+    def __init__(self, kept: list[Tensor]) -> None:
+        super().__init__()
+        self.kept, self.first, self.count = kept, not kept, 0
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func not in _CLAMPS or not args[0].is_floating_point():
+            return func(*args, **kwargs)
+        x = args[0]
+        if self.first:
+            with torch.no_grad():
+                cut = torch.clamp(x, *args[1:], **kwargs)
+                self.kept.append(torch.where(cut == x, torch.nan, cut))
+        constant = self.kept[self.count]
+        self.count += 1
+        frozen = torch.where(constant.isnan(), x, constant)
+        if func in (Tensor.clamp_, Tensor.clip_, torch.clamp_):
+            return x.copy_(frozen)
+        return frozen
+
+
+_CLAMPS = (
+    torch.clamp, Tensor.clamp, torch.clamp_, Tensor.clamp_, torch.clip, Tensor.clip, Tensor.clip_,
+)  # fmt: skip
+
+
+@torch.inference_mode(False)
+def heads_gate(trace: Trace, layer: int, position: int, mixed: Tensor) -> Tensor:
+    """What the flattened heads are multiplied with before the output projection: (n_heads ·
+    d_value,).
+
+    The attention module is run on one row with ones in the place of what the heads mixed, so that
+    what reaches the projection is the gate itself.
+    """
+    projection = Projection(trace, layer, [position])
+    reached: list[Tensor] = []
+
+    def catch(_: nn.Module, args: tuple[Tensor, ...]) -> None:
+        reached.append(args[0])
+        raise _HeardError
+
+    output = projection.part.output_projection
+    assert output is not None
+    handle = output.register_forward_pre_hook(catch)
+    try:
+        with torch.no_grad():
+            x = projection.input if projection.cut else projection.everywhere
+            projection.attend(x, projection.cut, listener=lambda c: torch.ones_like(c.output))
+    except _HeardError:
+        rows = reached[0].reshape(-1, mixed.numel())
+        return rows[0 if projection.cut is not None else position]
+    finally:
+        handle.remove()
+    raise VisitError(f"The attention of layer {layer} could not be run again on its own.")
 
 
 @torch.inference_mode(False)
@@ -134,17 +236,14 @@ def query_directions(
     ⟨d[h, j], x_j⟩ + c[h, j] is the score that head h's query gives source j.
     """
     projection = Projection(trace, layer, sources)
-    kept = trace.record.layers[layer]
+    kept = trace.attention_record(layer)
     scale = _scale(kept.scaling, kept.query)
     shared = kept.query.shape[0] // kept.key.shape[0]
     x = projection.input.clone().requires_grad_()
     with torch.enable_grad():
         key = projection(x)[1]
         directions = [
-            torch.autograd.grad(
-                (key[h // shared] @ kept.query[h, position] * scale).sum(), x, retain_graph=True
-            )[0]
-            for h in heads
+            _gradient((key[h // shared] @ kept.query[h, position] * scale).sum(), x) for h in heads
         ]
     with torch.no_grad():
         base = projection(torch.zeros_like(x))[1]
@@ -163,20 +262,27 @@ def key_directions(
     """
     # One copy of the row for each source, so that one derivative a head serves all sources.
     projection = Projection(trace, layer, [position] * len(sources))
-    kept = trace.record.layers[layer]
+    kept = trace.attention_record(layer)
     shared = kept.query.shape[0] // kept.key.shape[0]
     keys = kept.key[:, list(sources)] * _scale(kept.scaling, kept.query)
     x = projection.input.clone().requires_grad_()
     with torch.enable_grad():
         query = projection(x)[0]
-        directions = [
-            torch.autograd.grad((query[h] * keys[h // shared]).sum(), x, retain_graph=True)[0]
-            for h in heads
-        ]
+        directions = [_gradient((query[h] * keys[h // shared]).sum(), x) for h in heads]
     with torch.no_grad():
         base = projection(torch.zeros_like(x))[0]
         constants = [(base[h] * keys[h // shared]).sum(-1) for h in heads]
     return trace.work(torch.stack(directions)), trace.work(torch.stack(constants))
+
+
+def _gradient(value: Tensor, x: Tensor) -> Tensor:
+    """∂value/∂x; zeros where the value does not come from x at all (keys shared with an earlier
+    layer).
+    """
+    if not value.requires_grad:
+        return torch.zeros_like(x)
+    found = torch.autograd.grad(value, x, retain_graph=True, allow_unused=True)[0]
+    return torch.zeros_like(x) if found is None else found
 
 
 def _cut(value: Any, rows: list[int], n_tokens: int) -> Any:

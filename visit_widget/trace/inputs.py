@@ -34,7 +34,7 @@ def prompt_ids(model: PreTrainedModel, tokenizer: Any, prompt: Prompt) -> Tensor
             "was the prompt tokenized for another model?"
         )
     longest = getattr(model.config, "max_position_embeddings", None)
-    if longest and ids.numel() > longest:
+    if longest and 0 < longest < ids.numel():
         raise VisitError(
             f"The prompt has {ids.numel()} tokens but the model reads at most {longest}: shorten "
             "it."

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from ..model import VisitError
 from ..model.linear import linear_map
+from .stream import Reading, mixer_output, readings
 
 if TYPE_CHECKING:
     from .trace import Trace
@@ -29,27 +30,33 @@ class LogitDirection:
     """How a logit (or the difference of two) reads the stream at one position.
 
     Attributes:
-        direction: (d_model,); ⟨direction, part⟩ is what a part of the stream adds to the logit.
+        direction: (d_model,) at the last stream; ⟨direction, part⟩ is what a part of it adds to
+            the logit.
         norm_bias: what the final norm's bias adds.
         head_bias: what the unembedding's bias adds.
+        layers: how it reads the stream of each layer, through all that carries the stream on.
     """
 
     direction: Tensor
     norm_bias: float
     head_bias: float
+    layers: list[Reading]
 
 
 def logit_direction(trace: Trace, target: int, foil: int | None, position: int) -> LogitDirection:
     """The direction of logit[target], or of logit[target] − logit[foil], at one position."""
+    anatomy = trace.anatomy
     row, bias = _unembedding_row(trace, target)
     if foil is not None:
         other, other_bias = _unembedding_row(trace, foil)
         row, bias = row - other, bias - other_bias
+    row, bias = row * (anatomy.head_scale * anatomy.logit_scale), bias * anatomy.logit_scale
     norm = trace.final_norm
-    if norm is None:
-        return LogitDirection(row, 0.0, bias)
-    final = trace.work(trace.record.final[position])
-    return LogitDirection(norm.pull_back(row, norm.scale(final)), float(row @ norm.bias), bias)
+    norm_bias = 0.0
+    if norm is not None:
+        norm_bias = float(row @ norm.bias)
+        row = norm.pull_back(row, norm.scale(trace.work(trace.record.final[position])))
+    return LogitDirection(row, norm_bias, bias, readings(trace, row, position))
 
 
 def logit_parts(
@@ -63,31 +70,48 @@ def logit_parts(
             f"by={by!r} is not a way to split a logit: use 'component', 'head' or 'neuron'."
         )
     read = logit_direction(trace, target, foil, position)
-    parts = {"embed": float(trace.residual(0, "pre")[position] @ read.direction)}
-    for layer in range(trace.n_layers):
+    parts = {"embed": float(trace.residual(0, "pre")[position] @ read.layers[0].pre)}
+    for layer, at in enumerate(read.layers):
         prefix = f"L{layer}"
-        attention = trace.attention_row(layer, position)
-        if by == "head":
-            for head, value in enumerate(attention.along(read.direction).sum(-1).tolist()):
-                parts[f"{prefix}.H{head}"] = value
-            if attention.bias is not None:
-                parts[f"{prefix}.attn.bias"] = float(attention.bias @ read.direction)
-        else:
-            parts[f"{prefix}.attn"] = float(
-                trace.attention_output(layer, position) @ read.direction
-            )
-        mlp = trace.mlp_row(layer, position)
-        if by == "neuron":
-            for neuron, value in enumerate(mlp.along(read.direction).tolist()):
-                parts[f"{prefix}.N{neuron}"] = value
-            if mlp.bias is not None:
-                parts[f"{prefix}.mlp.bias"] = float(mlp.bias @ read.direction)
-        else:
-            parts[f"{prefix}.mlp"] = float(mlp.total @ read.direction)
+        if trace.attends(layer):
+            parts.update(_of_attention(trace, layer, position, at.mid, by, prefix))
+        mixed = mixer_output(trace, layer, position)
+        if mixed is not None:
+            late = trace.anatomy.blocks[layer].mixer_late
+            parts[f"{prefix}.mix"] = float(mixed @ (at.post if late else at.mid))
+        if trace.anatomy.blocks[layer].mlp is not None:
+            parts.update(_of_mlp(trace, layer, position, at.post, by, prefix))
     if read.norm_bias:
         parts["norm.bias"] = read.norm_bias
     if read.head_bias:
         parts["logits.bias"] = read.head_bias
+    return parts
+
+
+def _of_attention(
+    trace: Trace, layer: int, position: int, direction: Tensor, by: By, prefix: str
+) -> dict[str, float]:
+    if by != "head":
+        written = trace.attention_output(layer, position)
+        return {f"{prefix}.attn": float(written @ direction)}
+    row = trace.attention_row(layer, position)
+    heads = row.along(direction).sum(-1).tolist()
+    parts = {f"{prefix}.H{head}": value for head, value in enumerate(heads)}
+    if row.bias is not None:
+        parts[f"{prefix}.attn.bias"] = float(row.bias @ direction)
+    return parts
+
+
+def _of_mlp(
+    trace: Trace, layer: int, position: int, direction: Tensor, by: By, prefix: str
+) -> dict[str, float]:
+    row = trace.mlp_row(layer, position)
+    if by != "neuron":
+        return {f"{prefix}.mlp": float(row.total @ direction)}
+    values = row.along(direction).tolist()
+    parts = {f"{prefix}.N{row.number(n)}": value for n, value in enumerate(values)}
+    if row.bias is not None:
+        parts[f"{prefix}.mlp.bias"] = float(row.bias @ direction)
     return parts
 
 

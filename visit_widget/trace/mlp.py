@@ -3,7 +3,8 @@
     mlp_out = Σ_n a_n · W_out[n] + b_out
 
 `a_n` is whatever enters the down projection, so gated MLPs (a_n = act(gate_n) · up_n) need nothing
-special.
+special. In a mixture of experts it has the router's weight in it, and the neurons of the experts
+that were not chosen are left out.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 from ..model import VisitError
 from ..model.attention import MODEL_LOCK
 from ..model.linear import linear_map
+from ..model.watch import eval_mode
+from ..model.writers import writer_directions, writers_at
 from .outlet import Outlet
 
 if TYPE_CHECKING:
@@ -29,8 +32,11 @@ class MlpRow:
 
     Attributes:
         input: (d_model,) the normed stream that it reads.
-        activations: (d_mlp,) a_n.
-        matrix: (d_mlp, d_model) W_out.
+        activations: (n,) a_n of the neurons that can fire here: all of them, or those of the
+            experts that the router chose.
+        matrix: (n, d_model) their rows of W_out.
+        index: (n,) their numbers among the layer's neurons, ascending; None where these are all.
+        experts: (n,) their expert's number, −1 for neurons of no expert; None without experts.
         outlet: the way from W_out to the stream.
         total: (d_model,) what the MLP adds to the stream.
     """
@@ -38,6 +44,8 @@ class MlpRow:
     input: Tensor
     activations: Tensor
     matrix: Tensor
+    index: Tensor | None
+    experts: Tensor | None
     outlet: Outlet
     total: Tensor
 
@@ -46,34 +54,49 @@ class MlpRow:
         """(d_model,) what is added whatever fires; None where there is nothing."""
         return self.outlet.bias
 
+    def number(self, row: int) -> int:
+        """The number among the layer's neurons of a row of `activations`."""
+        return row if self.index is None else int(self.index[row])
+
     def along(self, direction: Tensor) -> Tensor:
-        """⟨part, direction⟩ of every neuron's part, without making the parts: (d_mlp,)."""
+        """⟨part, direction⟩ of every neuron's part, without making the parts: (n,)."""
         return self.activations * (self.matrix @ self.outlet.from_stream(direction))
 
     def parts(self) -> Tensor:
-        """(d_mlp, d_model) what each neuron adds to the stream."""
+        """(n, d_model) what each neuron adds to the stream."""
         return self.outlet.to_stream(self.activations[:, None] * self.matrix)
 
 
 def mlp_row(trace: Trace, layer: int, position: int) -> MlpRow:
     """Re-run one layer's MLP on one position."""
     part = trace.anatomy.blocks[layer]
-    stream = trace.record.layers[layer].mid[position].detach()
+    mid = trace.record.layers[layer].mid
+    assert part.mlp is not None
+    assert mid is not None
+    stream = mid[position].detach()
+    index = experts = None
     with torch.no_grad(), MODEL_LOCK:
         normed = stream if part.mlp_norm is None else part.mlp_norm(stream[None, None])[0, 0]
-        activations = _run_until(part.mlp, part.down_projection, normed[None, None])[0][0].reshape(
-            -1
-        )
-    matrix, bias = linear_map(part.down_projection, activations.numel(), trace.dtype)
-    activations, matrix = trace.work(activations), trace.work(matrix)
+        if part.down_projection is not None:
+            inputs = _run_until(part.mlp, part.down_projection, normed[None, None])
+            activations = trace.work(inputs[0].reshape(-1))
+            matrix, bias = linear_map(part.down_projection, activations.numel(), trace.dtype)
+        else:
+            assert part.writers is not None
+            found = writers_at(part.mlp, part.writers, normed, trace.dtype)
+            activations, matrix, bias = trace.work(found.activations), found.matrix, found.bias
+            index, experts = found.index, found.expert
+    matrix = trace.work(matrix)
     written = activations @ matrix
-    norm = trace.norm(part.mlp_post_norm, f"the MLP post-norm of layer {layer}")
-    outlet = Outlet.at(norm, written, None if bias is None else trace.work(bias))
+    bias = None if bias is None else trace.work(bias)
+    outlet = Outlet.at(part.mlp_join, trace.norm, trace.work(stream), written, bias)
     total = outlet.to_stream(written)
     return MlpRow(
         input=trace.work(normed),
         activations=activations,
         matrix=matrix,
+        index=index,
+        experts=experts,
         outlet=outlet,
         total=total if outlet.bias is None else total + outlet.bias,
     )
@@ -88,6 +111,11 @@ def neuron_directions(trace: Trace, layer: int, row: MlpRow, neurons: Tensor) ->
     own, it is the gradient of a_n.
     """
     part = trace.anatomy.blocks[layer]
+    assert part.mlp is not None
+    if part.down_projection is None:
+        assert part.writers is not None
+        found = writer_directions(part.mlp, part.writers, row.input, neurons.tolist())
+        return trace.work(found)
     like = next(part.mlp.parameters())
     x = row.input.to(like).clone().requires_grad_()
     with torch.enable_grad(), MODEL_LOCK:
@@ -112,16 +140,13 @@ def _run_until(module: nn.Module, inner: nn.Module, x: Tensor) -> tuple[Tensor, 
         raise _ReachedError
 
     handle = inner.register_forward_pre_hook(stop)
-    training = [m for m in module.modules() if m.training]
     try:
-        module.eval()
-        module(x)
+        with eval_mode(module):
+            module(x)
     except _ReachedError:
         return caught[0]
     finally:
         handle.remove()
-        for m in training:
-            m.training = True
     raise VisitError(
         f"{type(module).__name__} did not call its {type(inner).__name__} when re-run on one "
         "position."

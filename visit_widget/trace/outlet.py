@@ -1,17 +1,55 @@
-"""The way from a sublayer's output projection to the stream, part by part.
+"""The way from a sublayer to the stream, part by part.
 
-Most models add the projection's output as it is. Some put a norm between: frozen at the scale of
-what was written, it is linear, so each summand goes through it on its own, and the norm's bias
-joins the projection's.
+Most models add what a sublayer writes as it is. Some norm or scale it first, or norm or scale the
+stream as well (`model.joins.Join`). With every norm frozen at its observed scale all of that is
+affine: each summand goes through it on its own, and the constants are gathered in one bias.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from ..model.joins import Factor, Join
 from ..model.norms import Norm
+
+NormOf = Callable[[nn.Module | None], Norm | None]
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A linear map of the stream at one position: frozen norms and factors, in order.
+
+    Attributes:
+        steps: (norm, its frozen scale), or (None, a factor).
+    """
+
+    steps: tuple[tuple[Norm | None, Tensor], ...] = ()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """What summands become; shapes (…, d_model)."""
+        for norm, scale in self.steps:
+            x = x * scale if norm is None else norm.linear(x, scale)
+        return x
+
+    def pull_back(self, direction: Tensor) -> Tensor:
+        """The direction before the passage that a direction after it reads."""
+        for norm, scale in reversed(self.steps):
+            direction = direction * scale if norm is None else norm.pull_back(direction, scale)
+        return direction
+
+    def then(self, norm: Norm | None, scale: Tensor) -> Passage:
+        """This passage and one more step."""
+        return Passage((*self.steps, (norm, scale)))
+
+    def times(self, factor: Factor, like: Tensor) -> Passage:
+        """This passage and a factor, where it is not 1."""
+        if isinstance(factor, float) and factor == 1.0:
+            return self
+        return self.then(None, torch.as_tensor(factor, dtype=like.dtype, device=like.device))
 
 
 @dataclass(frozen=True)
@@ -19,41 +57,63 @@ class Outlet:
     """How what a sublayer writes reaches the stream at one position.
 
     Attributes:
-        norm: the norm after the sublayer, if any.
-        scale: its scale, frozen at what the sublayer wrote.
-        bias: (d_model,) what is added to the stream whatever the sublayer does; None where there
-            is nothing.
+        passage: what becomes of each summand of what it writes.
+        carry: what becomes of the stream on its way past the sublayer.
+        bias: (d_model,) what is added whatever the sublayer does; None where there is nothing.
     """
 
-    norm: Norm | None
-    scale: Tensor | None
+    passage: Passage
+    carry: Passage
     bias: Tensor | None
 
     @classmethod
-    def at(cls, norm: Norm | None, written: Tensor, bias: Tensor | None) -> Outlet:
+    def at(
+        cls, join: Join, norm_of: NormOf, before: Tensor, written: Tensor, bias: Tensor | None
+    ) -> Outlet:
         """For one position.
 
         Args:
-            norm: the norm after the sublayer, if any.
+            join: how the sublayer joins the stream.
+            norm_of: makes a module ready for frozen arithmetic.
+            before: (d_model,) the stream before the sublayer there.
             written: (d_model,) the projection's output there, without its bias.
             bias: (d_model,) the projection's bias, if any.
         """
-        if norm is None:
-            return cls(None, None, bias)
-        scale = norm.scale(written if bias is None else written + bias)
-        constant = None if bias is None else norm.linear(bias, scale)
-        if bool(norm.bias.any()):
-            constant = norm.bias if constant is None else constant + norm.bias
-        return cls(norm, scale, constant)
+        passage, carry = Passage(), Passage()
+        constant = torch.zeros_like(before)
+        post = norm_of(join.post_norm)
+        if bias is not None:
+            constant = constant + bias
+        if post is not None:
+            passage = passage.then(post, post.scale(written + constant))
+            constant = passage.forward(constant) + post.bias
+        start = len(passage.steps)
+        passage = passage.times(join.scale, before)
+        if len(passage.steps) > start:
+            constant = constant * passage.steps[-1][1]
+
+        past = norm_of(join.carry_norm)
+        if past is not None:
+            carry = carry.then(past, past.scale(before))
+        carry = carry.times(join.carry, before)
+        if past is not None:
+            factor = torch.as_tensor(join.carry).to(before)
+            constant = constant + past.bias * factor
+        if join.bias is not None:
+            constant = constant + join.bias.to(before)
+
+        norm = norm_of(join.stream_norm)
+        if norm is not None:
+            total = carry.forward(before) + passage.forward(written) + constant
+            scale = norm.scale(total)
+            constant = norm.linear(constant, scale) + norm.bias
+            passage, carry = passage.then(norm, scale), carry.then(norm, scale)
+        return cls(passage, carry, constant if bool(constant.any()) else None)
 
     def to_stream(self, written: Tensor) -> Tensor:
         """What summands of the projection's output become in the stream; shapes (…, d_model)."""
-        if self.norm is None or self.scale is None:
-            return written
-        return self.norm.linear(written, self.scale)
+        return self.passage.forward(written)
 
     def from_stream(self, direction: Tensor) -> Tensor:
         """The direction at the projection's output that a direction in the stream reads."""
-        if self.norm is None or self.scale is None:
-            return direction
-        return self.norm.pull_back(direction, self.scale)
+        return self.passage.pull_back(direction)

@@ -5,13 +5,14 @@ values.
 from __future__ import annotations
 
 import inspect
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import Cache, PreTrainedModel
 
 from ..model import Anatomy, UnsupportedModelError
 from ..model.attention import AttentionCall, listening
@@ -22,31 +23,61 @@ from .masks import RowMask
 HIDDEN = object()
 
 
+@dataclass(frozen=True)
+class MaskOf:
+    """Stands for the attention mask among them, which is not kept: it has T × T numbers."""
+
+    dtype: torch.dtype
+
+    def causal(self, n_tokens: int, device: torch.device) -> Tensor:
+        """(1, 1, T, T) a plain causal mask of the same kind."""
+        seen = torch.ones(1, 1, n_tokens, n_tokens, dtype=torch.bool, device=device).tril()
+        if self.dtype == torch.bool:
+            return seen
+        lowest = torch.finfo(self.dtype).min
+        return torch.zeros_like(seen, dtype=self.dtype).masked_fill(~seen, lowest)
+
+
 @dataclass
-class LayerRecord:
-    """What one layer left behind.
+class AttentionRecord:
+    """What one attention call left behind.
 
     Attributes:
-        pre: (T, d_model) the stream before the block.
-        mid: (T, d_model) the stream that the MLP branch read.
         query: (n_heads, T, d_head).
         key: (n_kv_heads, T, d_head).
         value: (n_kv_heads, T, d_value).
         mask: what each query saw.
         scaling: factor on the scores, or None for 1/√d_head.
         options: what else the attention function was given.
+        attend: the attention function, to run rows of it again.
         arguments: how the attention module was called, to call it again for a few rows.
     """
 
-    pre: Tensor
-    mid: Tensor
     query: Tensor
     key: Tensor
     value: Tensor
     mask: RowMask
     scaling: float | None
     options: dict[str, Any]
+    attend: Callable[..., tuple[Tensor, Tensor | None]]
     arguments: tuple[tuple[Any, ...], dict[str, Any]]
+
+
+@dataclass
+class LayerRecord:
+    """What one layer left behind.
+
+    Attributes:
+        pre: (T, d_model) the stream before the block.
+        mid: (T, d_model) the stream that the MLP branch read; None in a block without MLP.
+        mixed: (T, d_model) what a mixer other than attention gave; None where there is none.
+        attention: what its attention call left behind; None in a block without attention.
+    """
+
+    pre: Tensor
+    mid: Tensor | None = None
+    mixed: Tensor | None = None
+    attention: AttentionRecord | None = None
 
 
 @dataclass
@@ -70,6 +101,7 @@ class Record:
 class _Notes:
     pre: dict[int, Tensor] = field(default_factory=dict)
     mid: dict[int, Tensor] = field(default_factory=dict)
+    mixed: dict[int, Tensor] = field(default_factory=dict)
     arguments: dict[int, tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=dict)
     calls: dict[nn.Module, AttentionCall] = field(default_factory=dict)
     final: Tensor | None = None
@@ -80,26 +112,39 @@ def record(model: PreTrainedModel, anatomy: Anatomy, input_ids: Tensor) -> Recor
 
     Nothing is copied: the kept tensors are the ones that the pass made.
     """
-    notes = _Notes()
     device = input_embedding(model).device
     options: dict[str, Any] = {"use_cache": False}
     if "logits_to_keep" in inspect.signature(model.forward).parameters:
         options["logits_to_keep"] = 1
+
+    notes, logits = _run(model, anatomy, input_ids[None].to(device), options)
+    if any(len(stream) != input_ids.numel() for stream in notes.pre.values()):
+        # Some models leave out positions whose logits are not asked for.
+        options.pop("logits_to_keep", None)
+        notes, logits = _run(model, anatomy, input_ids[None].to(device), options)
+    layers = _collect(anatomy, notes, input_ids.numel())
+    assert notes.final is not None
+    return Record(layers, notes.final, logits, model.config._attn_implementation or "eager")
+
+
+def _run(
+    model: PreTrainedModel, anatomy: Anatomy, input_ids: Tensor, options: dict[str, Any]
+) -> tuple[_Notes, Tensor]:
+    """What one pass leaves in the hooks, and the logits (n_vocab,) at the last position."""
+    notes = _Notes()
 
     def hear(call: AttentionCall) -> None:
         # Not kept: they are derived again, row by row.
         call.output, call.weights = call.output[:0], None
         notes.calls[call.module] = call
 
+    modules = [part.attention for part in anatomy.blocks if part.attention is not None]
     # What is kept takes part in derivatives later, which tensors made in inference mode cannot.
     with torch.inference_mode(False), torch.no_grad(), ExitStack() as stack:
-        stack.enter_context(listening(model, hear))
+        stack.enter_context(listening(model, hear, modules=modules))
         _hook(stack, anatomy, notes)
-        output = model(input_ids=input_ids[None].to(device), **options)
-    logits = output.logits[0, -1].detach().clone()
-    layers = _collect(anatomy, notes, input_ids.numel())
-    assert notes.final is not None
-    return Record(layers, notes.final, logits, model.config._attn_implementation or "eager")
+        output = model(input_ids=input_ids, **options)
+    return notes, output.logits[0, -1].detach().clone()
 
 
 def _hook(stack: ExitStack, anatomy: Anatomy, notes: _Notes) -> None:
@@ -119,11 +164,20 @@ def _hook(stack: ExitStack, anatomy: Anatomy, notes: _Notes) -> None:
         def before_mlp(_: nn.Module, args: Any, kwargs: Any, index: int = index) -> None:
             stream = first_tensor(args) if args else first_tensor(kwargs)
             assert stream is not None
-            notes.mid[index] = stream[0]
+            notes.mid[index] = stream.reshape(-1, stream.shape[-1])
+
+        def after_mixer(_module: nn.Module, _args: Any, output: Any, index: int = index) -> None:
+            written = first_tensor(output)
+            assert written is not None
+            notes.mixed[index] = written.reshape(-1, written.shape[-1])
 
         keep(part.block.register_forward_pre_hook(before_block, with_kwargs=True))
-        keep(part.attention.register_forward_pre_hook(before_attention, with_kwargs=True))
-        keep(part.mlp_entry.register_forward_pre_hook(before_mlp, with_kwargs=True))
+        if part.attention is not None:
+            keep(part.attention.register_forward_pre_hook(before_attention, with_kwargs=True))
+        if part.mlp_entry is not None:
+            keep(part.mlp_entry.register_forward_pre_hook(before_mlp, with_kwargs=True))
+        if part.mixer is not None:
+            keep(part.mixer.register_forward_hook(after_mixer))
 
     def after_last(_module: nn.Module, _args: Any, output: Any) -> None:
         stream = first_tensor(output)
@@ -137,43 +191,57 @@ def _without_hidden(
     args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """The arguments of an attention module with HIDDEN wherever the hidden state stood: it is
-    derived again when needed, and some modules take it once each for query, key and value.
+    derived again when needed, and some modules take it once each for query, key and value. Masks
+    are replaced by their kind.
     """
     hidden = args[0] if args and isinstance(args[0], Tensor) else kwargs.get("hidden_states")
-    drop = ("attention_mask", "past_key_values", "past_key_value", "layer_past", "cache_position")
+    n_tokens = 0 if hidden is None else hidden.shape[-2]
 
     def mark(value: Any) -> Any:
-        return HIDDEN if value is hidden and hidden is not None else value
+        if value is hidden and hidden is not None:
+            return HIDDEN
+        if isinstance(value, Cache):
+            return None
+        square = isinstance(value, Tensor) and value.ndim == 4 and value.shape[-1] == n_tokens
+        if square and value.shape[-2] == n_tokens and value.shape[0] == value.shape[1] == 1:
+            return MaskOf(value.dtype)
+        return value
 
-    kept = {k: None if k in drop else mark(v) for k, v in kwargs.items()}
-    return tuple(mark(a) for a in args), kept
+    return tuple(mark(a) for a in args), {k: mark(v) for k, v in kwargs.items()}
 
 
 def _collect(anatomy: Anatomy, notes: _Notes, n_tokens: int) -> list[LayerRecord]:
     masks: dict[int, RowMask] = {}
     layers = []
     for index, part in enumerate(anatomy.blocks):
-        call = notes.calls.get(part.attention)
-        if call is None or index not in notes.pre or index not in notes.mid or notes.final is None:
+        expected = [
+            index in notes.pre,
+            part.mlp is None or index in notes.mid,
+            part.mixer is None or index in notes.mixed,
+            part.attention is None or part.attention in notes.calls,
+            notes.final is not None,
+        ]
+        if not all(expected):
             raise UnsupportedModelError(
                 f"Block {index} ran differently on this prompt than on a short one: its attention "
                 "or MLP was not called."
             )
-        causal = bool(getattr(part.attention, "is_causal", True))
-        mask = masks.get(id(call.mask))
-        if mask is None:
-            mask = masks[id(call.mask)] = RowMask.of(call.mask, n_tokens, causal)
-        layers.append(
-            LayerRecord(
-                pre=notes.pre[index],
-                mid=notes.mid[index],
+        layer = LayerRecord(notes.pre[index], notes.mid.get(index), notes.mixed.get(index))
+        if part.attention is not None:
+            call = notes.calls[part.attention]
+            mask = masks.get(id(call.mask))
+            if mask is None:
+                causal = bool(getattr(part.attention, "is_causal", True))
+                mask = masks[id(call.mask)] = RowMask.of(call.mask, n_tokens, causal)
+            layer.attention = AttentionRecord(
                 query=call.query[0],
                 key=call.key[0],
                 value=call.value[0],
                 mask=mask,
                 scaling=call.scaling,
                 options=call.options,
+                attend=call.attend,
                 arguments=notes.arguments[index],
             )
-        )
+        layers.append(layer)
     return layers

@@ -17,22 +17,22 @@ Source of the maths: Elhage et al. 2021; Katz & Belinkov 2023 (arXiv 2305.13417)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..model import Anatomy, VisitError, anatomy_of
 from ..model.attention import MODEL_LOCK
-from ..model.norms import Norm
-from ..model.tokens import SPACE, token_texts
 from . import attention as _attention
 from . import directions as _directions
 from . import logit as _logit
 from . import mlp as _mlp
+from . import stream as _stream
 from .audit import Audit, audit
+from .base import TracedPass
 from .inputs import Prompt, prompt_ids
 from .record import Record, record
 
@@ -70,12 +70,11 @@ def trace(
     return Trace(model, tokenizer, input_ids, anatomy, kept, text)
 
 
-class Trace:
+class Trace(TracedPass):
     """One forward pass and what can be derived from it. Made by `trace`.
 
     Tensors that methods return are of `dtype` (float64 for a float64 model, else float32) and on
-    `device`.
-    Positions may be negative, counting from the end; −1 is the last token.
+    `device`. Positions may be negative, counting from the end; −1 is the last token.
 
     Attributes:
         model: the traced model.
@@ -83,7 +82,8 @@ class Trace:
         input_ids: (T,) on the CPU.
         anatomy: where the model keeps its parts.
         record: the kept tensors.
-        n_layers, n_heads, d_model, d_mlp, n_vocab: sizes.
+        n_layers, n_heads, d_model, d_mlp, n_vocab: sizes; of heads and neurons, the most that any
+            layer has.
     """
 
     def __init__(
@@ -95,40 +95,13 @@ class Trace:
         kept: Record,
         text: str | None = None,
     ) -> None:
-        self.model, self.tokenizer, self.input_ids = model, tokenizer, input_ids
-        self.anatomy, self.record, self._text = anatomy, kept, text
-        self.n_layers = len(anatomy.blocks)
-        self.n_heads, self.d_model, self.d_mlp = anatomy.n_heads, anatomy.d_model, anatomy.d_mlp
-        self.n_vocab = anatomy.n_vocab
-        self.dtype = torch.promote_types(kept.final.dtype, torch.float32)
-        self.device = kept.final.device
+        super().__init__(model, tokenizer, input_ids, anatomy, kept, text)
         # One layer and position is asked for many times in a row (heads, bias, sources, logit):
         # remember a few.
         self._attention_row = lru_cache(maxsize=4)(
             lambda layer, at: _attention.attention_row(self, layer, at)
         )
         self._mlp_row = lru_cache(maxsize=4)(lambda layer, at: _mlp.mlp_row(self, layer, at))
-        self._norms: dict[nn.Module, Norm] = {}
-
-    def __repr__(self) -> str:
-        return f"Trace({type(self.model).__name__}, {len(self)} tokens, {self.n_layers} layers)"
-
-    def __len__(self) -> int:
-        return int(self.input_ids.numel())
-
-    @property
-    def prompt(self) -> str:
-        """The prompt as text; what its ids decode to where it was given as ids; "" without a
-        tokenizer.
-        """
-        if self._text is not None:
-            return self._text
-        return "" if self.tokenizer is None else str(self.tokenizer.decode(self.input_ids.tolist()))
-
-    @cached_property
-    def tokens(self) -> list[str]:
-        """The prompt's tokens as a person reads them."""
-        return token_texts(self.tokenizer, self.input_ids.tolist())
 
     def residual(self, layer: int, at: At = "post") -> Tensor:
         """The residual stream of one layer: (T, d_model).
@@ -145,18 +118,33 @@ class Trace:
             return self.work(self.record.final if last else self.record.layers[layer + 1].pre)
         if at != "mid":
             raise VisitError(f"at={at!r} is not a place in the stream: use 'pre', 'mid' or 'post'.")
-        if not self.anatomy.blocks[layer].parallel:
-            return self.work(self.record.layers[layer].mid)
-        written = torch.stack([self.attention_output(layer, i) for i in range(len(self))])
-        return self.work(self.record.layers[layer].pre) + written
+        part, kept = self.anatomy.blocks[layer], self.record.layers[layer]
+        if part.mlp is None:
+            return self.residual(layer)
+        if not part.parallel:
+            assert kept.mid is not None
+            return self.work(kept.mid)
+        return torch.stack([self.mid(layer, i) for i in range(len(self))])
+
+    def mid(self, layer: int, position: int = -1) -> Tensor:
+        """The stream between attention and MLP at one position: (d_model,)."""
+        layer, at = self.layer(layer), self.position(position)
+        part, kept = self.anatomy.blocks[layer], self.record.layers[layer]
+        if part.mlp is None or not part.parallel:
+            return self.work(self.residual(layer)[at] if kept.mid is None else kept.mid[at])
+        carried = _stream.carry(self, layer, at, "attention").forward(self.work(kept.pre[at]))
+        mixed = _stream.mixer_output(self, layer, at)
+        total = carried + self.attention_output(layer, at)
+        return total if mixed is None or part.mixer_late else total + mixed
 
     def logits(self, position: int = -1) -> Tensor:
         """The model's logits at one position: (n_vocab,), before any softcapping."""
-        stream = self.record.final[self.position(position)]
+        anatomy = self.anatomy
+        stream = self.record.final[self.position(position)][None, None]
         with torch.no_grad(), MODEL_LOCK:
-            norm = self.anatomy.final_norm
-            normed = stream[None, None] if norm is None else norm(stream[None, None])
-            return self.work(self.anatomy.unembedding(normed)[0, 0])
+            normed = stream if anatomy.final_norm is None else anatomy.final_norm(stream)
+            said = anatomy.unembedding(normed * anatomy.head_scale)[0, 0]
+            return self.work(said) * anatomy.logit_scale
 
     def attention(self, layer: int, position: int = -1) -> Tensor:
         """One query's attention weights: (n_heads, T), zero where it does not look."""
@@ -169,46 +157,66 @@ class Trace:
     def head_parts(self, layer: int, position: int = -1) -> Tensor:
         """What each head adds to the stream, by source token: (n_heads, T, d_model)."""
         row = self.attention_row(layer, position)
-        return torch.stack([row.sources(h) for h in range(self.n_heads)])
+        return torch.stack([row.sources(h) for h in range(row.weights.shape[0])])
 
     def attn_bias(self, layer: int, position: int = -1) -> Tensor:
         """What the attention sublayer adds whatever it attends to: (d_model,), zeros where it has
         no bias.
         """
-        bias = self.attention_row(layer, position).bias
-        return (
-            torch.zeros(self.d_model, dtype=self.dtype, device=self.device)
-            if bias is None
-            else bias
-        )
+        return self._or_zeros(self.attention_row(layer, position).bias)
 
     def attention_output(self, layer: int, position: int = -1) -> Tensor:
-        """What the attention sublayer adds to the stream: (d_model,)."""
+        """What the attention sublayer adds to the stream: (d_model,); zeros where a layer has
+        none.
+        """
+        if not self.attends(layer):
+            return self._or_zeros(None)
         return self.head_outputs(layer, position).sum(0) + self.attn_bias(layer, position)
 
+    def mixer_output(self, layer: int, position: int = -1) -> Tensor:
+        """What a part that mixes tokens in another way than attention (a state-space or convolution
+        layer) adds to the stream: (d_model,); zeros where a layer has none.
+        """
+        return self._or_zeros(
+            _stream.mixer_output(self, self.layer(layer), self.position(position))
+        )
+
     def neurons(self, layer: int, position: int = -1) -> Tensor:
-        """The neurons' activations, as they enter the down projection: (d_mlp,)."""
-        return self.mlp_row(layer, position).activations
+        """The neurons' activations, as they enter the down projection: (d_mlp,).
+
+        In a mixture of experts they have the router's weight in them, and are zero for experts that
+        it did not choose.
+        """
+        row = self.mlp_row(layer, position)
+        if row.index is None:
+            return row.activations
+        every = row.activations.new_zeros(self.anatomy.blocks[layer].d_mlp)
+        every[row.index] = row.activations
+        return every
 
     def neuron_values(self, layer: int, position: int = -1) -> Tensor:
         """What each neuron adds to the stream per unit of activation: (d_mlp, d_model).
 
-        The position matters only for models with a norm after the MLP, whose scale is frozen there.
+        The position matters only for models with a norm after the MLP, whose scale is frozen there,
+        and for a mixture of experts, where the values of the experts that were not chosen there are
+        left zero.
         """
         row = self.mlp_row(layer, position)
-        return row.outlet.to_stream(row.matrix)
+        values = row.outlet.to_stream(row.matrix)
+        if row.index is None:
+            return values
+        every = values.new_zeros(self.anatomy.blocks[layer].d_mlp, self.d_model)
+        every[row.index] = values
+        return every
 
     def mlp_bias(self, layer: int, position: int = -1) -> Tensor:
         """What the MLP adds whatever fires: (d_model,), zeros where it has no bias."""
-        bias = self.mlp_row(layer, position).bias
-        return (
-            torch.zeros(self.d_model, dtype=self.dtype, device=self.device)
-            if bias is None
-            else bias
-        )
+        return self._or_zeros(self.mlp_row(layer, position).bias)
 
     def mlp_output(self, layer: int, position: int = -1) -> Tensor:
-        """What the MLP adds to the stream: (d_model,)."""
+        """What the MLP adds to the stream: (d_model,); zeros where a layer has none."""
+        if self.anatomy.blocks[self.layer(layer)].mlp is None:
+            return self._or_zeros(None)
         return self.mlp_row(layer, position).total
 
     def neuron_directions(self, layer: int, neurons: Sequence[int], position: int = -1) -> Tensor:
@@ -216,12 +224,10 @@ class Trace:
         d_model).
         """
         row, neurons = self.mlp_row(layer, position), list(neurons)
-        missing = [n for n in neurons if not 0 <= n < row.activations.numel()]
+        count = self.anatomy.blocks[layer].d_mlp
+        missing = [n for n in neurons if not 0 <= n < count]
         if missing:
-            raise VisitError(
-                f"Layer {layer} has no neuron {missing[0]}: "
-                f"it has 0 to {row.activations.numel() - 1}."
-            )
+            raise VisitError(f"Layer {layer} has no neuron {missing[0]}: it has 0 to {count - 1}.")
         chosen = torch.as_tensor(neurons, dtype=torch.long, device=self.device)
         return _mlp.neuron_directions(self, self.layer(layer), row, chosen)
 
@@ -300,19 +306,6 @@ class Trace:
 
     # What the rooms of this package use.
 
-    @property
-    def final_norm(self) -> Norm | None:
-        """The final norm, ready for frozen arithmetic."""
-        return self.norm(self.anatomy.final_norm, "the final norm")
-
-    def norm(self, module: nn.Module | None, name: str) -> Norm | None:
-        """A norm module ready for frozen arithmetic, made once."""
-        if module is None:
-            return None
-        if module not in self._norms:
-            self._norms[module] = Norm(module, self.d_model, self.dtype, self.device, name)
-        return self._norms[module]
-
     def attention_row(self, layer: int, position: int = -1) -> _attention.AttentionRow:
         """One layer's attention at one position."""
         row: _attention.AttentionRow = self._attention_row(
@@ -322,63 +315,10 @@ class Trace:
 
     def mlp_row(self, layer: int, position: int = -1) -> _mlp.MlpRow:
         """One layer's MLP at one position."""
+        if self.anatomy.blocks[self.layer(layer)].mlp is None:
+            raise VisitError(f"Layer {layer} has no MLP.")
         row: _mlp.MlpRow = self._mlp_row(self.layer(layer), self.position(position))
         return row
-
-    def work(self, tensor: Tensor) -> Tensor:
-        """The tensor in the dtype and on the device of the trace's arithmetic."""
-        return tensor.detach().to(device=self.device, dtype=self.dtype)
-
-    def position(self, position: int) -> int:
-        """A position from 0, checked."""
-        if not -len(self) <= position < len(self):
-            raise VisitError(
-                f"Position {position} is outside the prompt, which has {len(self)} tokens."
-            )
-        return position % len(self)
-
-    def layer(self, layer: int) -> int:
-        """A layer from 0, checked."""
-        if not 0 <= layer < self.n_layers:
-            raise VisitError(
-                f"Layer {layer} does not exist: the model has layers 0 to {self.n_layers - 1}."
-            )
-        return layer
-
-    def head(self, head: int) -> int:
-        """A head from 0, checked."""
-        if not 0 <= head < self.n_heads:
-            raise VisitError(
-                f"There is no head {head}: a layer of the model has heads 0 to {self.n_heads - 1}."
-            )
-        return head
-
-    def token(self, token: int | str) -> int:
-        """A token id, from an id or from a text that is one token."""
-        if isinstance(token, str):
-            if self.tokenizer is None:
-                raise VisitError(
-                    f"Without a tokenizer a token is given by its id, not as {token!r}."
-                )
-            # As typed, or as shown on screen.
-            text = token.replace(SPACE, " ")
-            ids = self._ids_of(text)
-            if len(ids) != 1:
-                pieces = " ".join(token_texts(self.tokenizer, ids)) or "nothing"
-                spaced = not text.startswith(" ") and len(self._ids_of(" " + text)) == 1
-                hint = f" {' ' + text!r}, with a space before it, is one." if spaced else ""
-                raise VisitError(
-                    f"{token!r} is not one token of this model but {len(ids)}: {pieces}.{hint}"
-                )
-            token = int(ids[0])
-        if not 0 <= int(token) < self.n_vocab:
-            raise VisitError(
-                f"Token id {token} is outside the model's vocabulary of {self.n_vocab}."
-            )
-        return int(token)
-
-    def _ids_of(self, text: str) -> list[int]:
-        return [int(i) for i in self.tokenizer(text, add_special_tokens=False)["input_ids"]]
 
     def _directions(
         self,
@@ -389,7 +329,8 @@ class Trace:
         sources: Sequence[int] | None,
     ) -> Tensor:
         layer, position = self.layer(layer), self.position(position)
-        heads = range(self.n_heads) if heads is None else [self.head(head) for head in heads]
+        count = self.attention_record(layer).query.shape[0]
+        heads = range(count) if heads is None else [self.head(layer, head) for head in heads]
         every = range(len(self)) if sources is None else sources
         sources = [self.position(source) for source in every]
         if not heads or not sources:

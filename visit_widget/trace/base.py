@@ -1,0 +1,161 @@
+"""What a Trace is made of: the pass, its sizes, and its checks of what is asked for."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ..model import Anatomy, VisitError
+from ..model.norms import Norm
+from ..model.tokens import SPACE, token_texts
+from .record import AttentionRecord, Record
+
+
+class TracedPass:
+    """One recorded pass; `Trace` derives from it what users ask for.
+
+    Args:
+        model: the traced model.
+        tokenizer: its tokenizer, or None.
+        input_ids: (T,) on the CPU.
+        anatomy: where the model keeps its parts.
+        kept: what the pass left behind.
+        text: the prompt, where it was given as text.
+    """
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        tokenizer: Any,
+        input_ids: Tensor,
+        anatomy: Anatomy,
+        kept: Record,
+        text: str | None,
+    ) -> None:
+        self.model, self.tokenizer, self.input_ids = model, tokenizer, input_ids
+        self.anatomy, self.record, self._text = anatomy, kept, text
+        self.n_layers = len(anatomy.blocks)
+        self.n_heads = max(
+            (layer.attention.query.shape[0] for layer in kept.layers if layer.attention), default=0
+        )
+        self.d_model, self.d_mlp = anatomy.d_model, anatomy.d_mlp
+        self.n_vocab = anatomy.n_vocab
+        self.dtype = torch.promote_types(kept.final.dtype, torch.float32)
+        self.device = kept.final.device
+        self._norms: dict[nn.Module, Norm] = {}
+
+    def __repr__(self) -> str:
+        return f"Trace({type(self.model).__name__}, {len(self)} tokens, {self.n_layers} layers)"
+
+    def __len__(self) -> int:
+        return int(self.input_ids.numel())
+
+    @property
+    def prompt(self) -> str:
+        """The prompt as text; what its ids decode to where it was given as ids; "" without a
+        tokenizer.
+        """
+        if self._text is not None:
+            return self._text
+        return "" if self.tokenizer is None else str(self.tokenizer.decode(self.input_ids.tolist()))
+
+    @cached_property
+    def tokens(self) -> list[str]:
+        """The prompt's tokens as a person reads them."""
+        return token_texts(self.tokenizer, self.input_ids.tolist())
+
+    @property
+    def final_norm(self) -> Norm | None:
+        """The final norm, ready for frozen arithmetic."""
+        return self.norm(self.anatomy.final_norm, "the final norm")
+
+    def norm(
+        self, module: nn.Module | None, name: str | None = None, width: int | None = None
+    ) -> Norm | None:
+        """A norm module ready for frozen arithmetic, made once."""
+        if module is None:
+            return None
+        if module not in self._norms:
+            name = name or f"a norm ({type(module).__name__})"
+            width = width or self.d_model
+            self._norms[module] = Norm(module, width, self.dtype, self.device, name)
+        return self._norms[module]
+
+    def attends(self, layer: int) -> bool:
+        """Whether the layer has attention; a layer of a hybrid model may have none."""
+        return self.record.layers[self.layer(layer)].attention is not None
+
+    def attention_record(self, layer: int) -> AttentionRecord:
+        """What the layer's attention call left behind."""
+        kept = self.record.layers[self.layer(layer)].attention
+        if kept is None:
+            raise VisitError(
+                f"Layer {layer} has no attention: it mixes tokens in another way, which "
+                "mixer_output shows as one part."
+            )
+        return kept
+
+    def work(self, tensor: Tensor) -> Tensor:
+        """The tensor in the dtype and on the device of the trace's arithmetic."""
+        return tensor.detach().to(device=self.device, dtype=self.dtype)
+
+    def position(self, position: int) -> int:
+        """A position from 0, checked."""
+        if not -len(self) <= position < len(self):
+            raise VisitError(
+                f"Position {position} is outside the prompt, which has {len(self)} tokens."
+            )
+        return position % len(self)
+
+    def layer(self, layer: int) -> int:
+        """A layer from 0, checked."""
+        if not 0 <= layer < self.n_layers:
+            raise VisitError(
+                f"Layer {layer} does not exist: the model has layers 0 to {self.n_layers - 1}."
+            )
+        return layer
+
+    def head(self, layer: int, head: int) -> int:
+        """A head from 0, checked."""
+        count = self.attention_record(layer).query.shape[0]
+        if not 0 <= head < count:
+            raise VisitError(
+                f"There is no head {head}: layer {layer} of the model has heads 0 to {count - 1}."
+            )
+        return head
+
+    def token(self, token: int | str) -> int:
+        """A token id, from an id or from a text that is one token."""
+        if isinstance(token, str):
+            if self.tokenizer is None:
+                raise VisitError(
+                    f"Without a tokenizer a token is given by its id, not as {token!r}."
+                )
+            # As typed, or as shown on screen.
+            text = token.replace(SPACE, " ")
+            ids = self._ids_of(text)
+            if len(ids) != 1:
+                pieces = " ".join(token_texts(self.tokenizer, ids)) or "nothing"
+                spaced = not text.startswith(" ") and len(self._ids_of(" " + text)) == 1
+                hint = f" {' ' + text!r}, with a space before it, is one." if spaced else ""
+                raise VisitError(
+                    f"{token!r} is not one token of this model but {len(ids)}: {pieces}.{hint}"
+                )
+            token = int(ids[0])
+        if not 0 <= int(token) < self.n_vocab:
+            raise VisitError(
+                f"Token id {token} is outside the model's vocabulary of {self.n_vocab}."
+            )
+        return int(token)
+
+    def _or_zeros(self, vector: Tensor | None) -> Tensor:
+        if vector is None:
+            return torch.zeros(self.d_model, dtype=self.dtype, device=self.device)
+        return vector
+
+    def _ids_of(self, text: str) -> list[int]:
+        return [int(i) for i in self.tokenizer(text, add_special_tokens=False)["input_ids"]]
