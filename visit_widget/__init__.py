@@ -21,6 +21,7 @@ _HOME = {
     "Audit": ".trace",
     "BlockAnatomy": ".model",
     "FlowGraph": ".flow",
+    "Join": ".model",
     "Keep": ".flow",
     "LogitLens": ".lens",
     "Trace": ".trace",
@@ -37,6 +38,7 @@ __all__ = [
     "Audit",
     "BlockAnatomy",
     "FlowGraph",
+    "Join",
     "Keep",
     "LogitLens",
     "Trace",
@@ -51,7 +53,7 @@ __all__ = [
 if TYPE_CHECKING:
     from .flow import FlowGraph, Keep
     from .lens import LogitLens
-    from .model import Anatomy, BlockAnatomy, UnsupportedModelError, VisitError
+    from .model import Anatomy, BlockAnatomy, Join, UnsupportedModelError, VisitError
     from .model.demo import load_demo
     from .trace import Audit, Trace, trace
     from .widget import VisitWidget, visit

@@ -2,5 +2,6 @@
 
 from .anatomy import Anatomy, BlockAnatomy, anatomy_of
 from .errors import UnsupportedModelError, VisitError
+from .joins import Join
 
-__all__ = ["Anatomy", "BlockAnatomy", "UnsupportedModelError", "VisitError", "anatomy_of"]
+__all__ = ["Anatomy", "BlockAnatomy", "Join", "UnsupportedModelError", "VisitError", "anatomy_of"]

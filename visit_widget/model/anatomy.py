@@ -63,7 +63,6 @@ class BlockAnatomy:
         mixer_scale: factor on what the mixer writes.
         mixer_late: whether the mixer writes along with the MLP rather than where attention does.
         parallel: whether the MLP reads the stream before the block, not after attention.
-        n_heads: query heads; 0 without attention.
         d_mlp: neurons; 0 without an MLP.
     """
 
@@ -86,7 +85,6 @@ class BlockAnatomy:
     mixer_late: bool = False
     mixer_scale: Factor = 1.0
     parallel: bool = False
-    n_heads: int = 0
     d_mlp: int = 0
 
     @property
@@ -129,11 +127,6 @@ class Anatomy:
     head_scale: float = 1.0
     logit_scale: float = 1.0
     softcap: float | None = None
-
-    @property
-    def n_heads(self) -> int:
-        """Query heads of a layer; the most that any layer has."""
-        return max(block.n_heads for block in self.blocks)
 
     @property
     def d_mlp(self) -> int:

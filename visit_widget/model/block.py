@@ -82,7 +82,6 @@ class BlockReader:
             "attention": self.heard.module,
             "output_projection": output.module,
             "inner_norms": self._inner_norms(),
-            "n_heads": self.heard.query.shape[1],
             **self._attention_input(),
             **self._before_projection(output),
         }
