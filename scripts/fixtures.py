@@ -38,6 +38,7 @@ def main() -> None:
     write("traits", {name: getattr(widget, name) for name in TRAITS})
     write("expand", block)
     write("project", details)
+    write("audit", ask("audit", revision=widget.graph["revision"]))
 
 
 def write(name: str, message: dict[str, Any]) -> None:

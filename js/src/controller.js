@@ -4,7 +4,13 @@
  */
 
 import { isVoid } from "./requests.js";
-import { awaitsGraph, knownNode, missingDetails, pendingLayers } from "./selectors.js";
+import {
+  auditPending,
+  awaitsGraph,
+  knownNode,
+  missingDetails,
+  pendingLayers,
+} from "./selectors.js";
 import { initialState, reduce, STEP_NAMES, sameValue, TRAIT_NAMES } from "./state.js";
 
 /** @import { Host, Measure, Token, Traits } from "./types.js" */
@@ -16,6 +22,7 @@ import { initialState, reduce, STEP_NAMES, sameValue, TRAIT_NAMES } from "./stat
  *   {type: "open-layers", layers: number[]} |
  *   {type: "close-layer", layer: number} |
  *   {type: "ask-details"} |
+ *   {type: "ask-audit"} |
  *   {type: "set-focus", position: number} |
  *   {type: "set-target", id: number, text?: string} |
  *   {type: "set-foil", token: Token | null} |
@@ -48,6 +55,8 @@ export function createController(host) {
   const listeners = new Set();
   let silentRequests = 0;
   let destroyed = false;
+  let auditReaders = 0;
+  let auditing = new AbortController();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let graphTimer;
 
@@ -95,6 +104,9 @@ export function createController(host) {
         return changeSteps({ expanded: [...new Set([...state.expanded, ...action.layers])] });
       case "ask-details":
         apply({ type: "details-failed", ids: state.detailsAsked });
+        return fillIn();
+      case "ask-audit":
+        apply({ type: "audit-unasked" });
         return fillIn();
       case "close-layer":
         return changeSteps({ expanded: state.expanded.filter((layer) => layer !== action.layer) });
@@ -160,6 +172,7 @@ export function createController(host) {
     }
     const missing = missingDetails(state);
     if (missing.some((id) => !state.detailsAsked.includes(id))) void project(missing);
+    if (auditReaders > 0 && !state.audit && !state.auditAsked) void audit();
   }
 
   /** @param {number} layer */
@@ -199,6 +212,48 @@ export function createController(host) {
       report("details", error, { type: "ask-details" });
     } finally {
       if (revision === revisionNow()) apply({ type: "progress-end", of: "details" });
+    }
+  }
+
+  /**
+   * While somebody reads the audit it is kept up to date with the graph; with the last reader gone,
+   * an audit under way is called off.
+   *
+   * @returns {() => void}
+   */
+  function readAudit() {
+    auditReaders += 1;
+    fillIn();
+    let reading = true;
+    return () => {
+      if (!reading) return;
+      reading = false;
+      auditReaders -= 1;
+      if (auditReaders > 0) return;
+      auditing.abort();
+      apply({ type: "audit-unasked" });
+      apply({ type: "dismiss", key: "audit" });
+      apply({ type: "progress-end", of: "audit" });
+    };
+  }
+
+  async function audit() {
+    const revision = revisionNow();
+    auditing = new AbortController();
+    const { signal } = auditing;
+    apply({ type: "audit-asked" });
+    try {
+      const reply = await host.request("audit", { revision }, { ...listenTo("audit"), signal });
+      apply({ type: "audit", revision, audit: reply });
+    } catch (error) {
+      if (isVoid(error) || signal.aborted || revision !== revisionNow()) return;
+      if (awaitsGraph(state)) return askLater(revision, { type: "audit-unasked" });
+      // Still counted as asked, or the next change of anything would ask again.
+      report("audit", error, { type: "ask-audit" });
+    } finally {
+      if (revision === revisionNow() && !auditPending(state)) {
+        apply({ type: "progress-end", of: "audit" });
+      }
     }
   }
 
@@ -301,7 +356,15 @@ export function createController(host) {
     listeners.clear();
   }
 
-  return { getState: () => state, subscribe, dispatch, searchVocabulary, live: host.live, destroy };
+  return {
+    getState: () => state,
+    subscribe,
+    dispatch,
+    searchVocabulary,
+    readAudit,
+    live: host.live,
+    destroy,
+  };
 }
 
 /** @typedef {ReturnType<typeof createController>} Controller */

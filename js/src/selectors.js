@@ -125,6 +125,30 @@ export function missingDetails(state) {
 }
 
 /**
+ * Whether the kernel is at the audit.
+ *
+ * @param {State} state
+ */
+export function auditPending(state) {
+  return state.auditAsked && !state.audit && state.problems.every(({ key }) => key !== "audit");
+}
+
+/**
+ * How far off the graph on screen is: by the audit where there is one, and at least by what the
+ * kernel checks with every graph.
+ *
+ * @param {State} state
+ * @returns {{exact: boolean, error: number | null} | null}
+ */
+export function exactness({ status, audit }) {
+  if (status.exact === null) return null;
+  if (!audit) return { exact: status.exact, error: status.max_error };
+  const known = status.max_error !== null && audit.max_error !== null;
+  const error = known ? Math.max(status.max_error ?? 0, audit.max_error ?? 0) : null;
+  return { exact: status.exact && audit.exact, error };
+}
+
+/**
  * Whether the reader has asked for another graph than the one on screen.
  *
  * @param {State} state

@@ -29,6 +29,10 @@ const DEFAULTS = {
   status: { state: "ready", message: null, max_error: null, exact: null },
 };
 
+const NO_AUDIT =
+  "This page was saved without its audit. In the notebook that it comes from, " +
+  "widget.save_html(path, audit=True) saves it along.";
+
 /**
  * @param {StandaloneData} data
  * @param {FakeSettings} [settings]
@@ -52,6 +56,10 @@ export function createStandaloneHost(data, { live = false, handlers = {}, onSet 
       if (found.length === 0) throw notIncluded("More about this part was");
       const details = found.map((/** @type {string} */ id) => [id, data.project?.[id]]);
       return { revision, nodes: Object.fromEntries(details) };
+    },
+    audit() {
+      if (!data.audit) throw new RequestError("not-included", NO_AUDIT);
+      return data.audit;
     },
   };
 

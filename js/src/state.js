@@ -4,7 +4,7 @@
  * What a view keeps to itself (what the pointer is over, its width, its theme) is not here.
  */
 
-/** @import { Block, Detail, FlowGraph, Measure, Status, TraitName, Traits } from "./types.js" */
+/** @import { Audit, Block, Detail, FlowGraph, Measure, Status, TraitName, Traits } from "./types.js" */
 
 /**
  * @typedef {object} Steps What a reader changes, and can take back.
@@ -28,6 +28,8 @@
  * @property {number[]} asked Layers whose block has been asked for and not arrived.
  * @property {Record<string, Detail>} details Of nodes, all of the graph's revision.
  * @property {string[]} detailsAsked
+ * @property {Audit | null} audit Of the graph's revision.
+ * @property {boolean} auditAsked Also while a failed one waits to be tried again.
  * @property {Record<string, {done: number, total: number}>} progress By what it is the progress of.
  * @property {Problem[]} problems
  * @property {boolean} silent The kernel has not answered for long.
@@ -47,6 +49,9 @@
  *   {type: "details-asked", ids: string[]} |
  *   {type: "details", revision: number, details: Record<string, Detail>} |
  *   {type: "details-failed", ids: string[]} |
+ *   {type: "audit-asked"} |
+ *   {type: "audit", revision: number | undefined, audit: Audit} |
+ *   {type: "audit-unasked"} |
  *   {type: "progress", of: string, done: number, total: number} |
  *   {type: "progress-end", of: string} |
  *   {type: "silence", silent: boolean} |
@@ -78,6 +83,8 @@ export const initialState = {
   asked: [],
   details: {},
   detailsAsked: [],
+  audit: null,
+  auditAsked: false,
   progress: {},
   problems: [],
   silent: false,
@@ -127,6 +134,13 @@ export function reduce(state, action) {
         ...state,
         detailsAsked: state.detailsAsked.filter((id) => !action.ids.includes(id)),
       };
+    case "audit-asked":
+      return { ...state, auditAsked: true };
+    case "audit":
+      if (action.revision !== state.graph?.revision) return state;
+      return { ...state, audit: action.audit, auditAsked: false };
+    case "audit-unasked":
+      return state.auditAsked ? { ...state, auditAsked: false } : state;
     case "progress": {
       const { of, done, total } = action;
       return { ...state, progress: { ...state.progress, [of]: { done, total } } };
@@ -188,6 +202,8 @@ function takeGraph(state, graph) {
     asked: [],
     details: {},
     detailsAsked: [],
+    audit: null,
+    auditAsked: false,
     progress: {},
     problems: [],
     silent: false,

@@ -7,7 +7,8 @@
  * @typedef {"share" | "logit" | "norm" | "proximity"} Measure
  *
  * @typedef {"embed" | "residual" | "norm" | "query" | "key" | "value" | "head" | "row" |
- *   "attention" | "neuron_key" | "neuron" | "expert" | "mlp" | "bias" | "rest" | "logits"} NodeKind
+ *   "attention" | "opaque" | "neuron_key" | "neuron" | "expert" | "mlp" | "bias" | "rest" |
+ *   "logits"} NodeKind
  *
  * @typedef {"residual" | "write" | "part" | "split" | "read" | "score" | "weight" |
  *   "activation"} EdgeKind
@@ -32,6 +33,7 @@
  * @property {number | null} head
  * @property {number | null} source Position that a memory was left by.
  * @property {number | null} neuron
+ * @property {number | null} [expert] Of a mixture, that a neuron belongs to.
  * @property {string | null} label
  * @property {RankedToken[]} top
  * @property {RankedToken[]} bottom
@@ -105,6 +107,17 @@
  * @property {{top: RankedToken[], bottom: RankedToken[]} | null} reads
  *
  * @typedef {Node & DetailFacts} Detail
+ */
+
+/**
+ * @typedef {object} Audit The reply to `audit`: how far off each identity is at the focus.
+ * @property {{identity: string, error: number | null}[]} rows Largest relative errors over the
+ *   layers; null where the model could not be asked.
+ * @property {number} tolerance What rounding alone may cause in the model's dtype.
+ * @property {boolean} exact
+ * @property {number | null} max_error
+ * @property {number} position
+ * @property {string} dtype
  */
 
 /**
@@ -196,6 +209,7 @@
  * @property {Partial<Traits>} traits
  * @property {Record<string, Block>} [expand]
  * @property {Record<string, Detail>} [project]
+ * @property {Audit | null} [audit]
  */
 
 export {};

@@ -1,8 +1,9 @@
 import { describe, expect, test, vi } from "vitest";
 import { createController } from "../src/controller.js";
 import { RequestError } from "../src/requests.js";
+import { auditPending, exactness } from "../src/selectors.js";
 import { createStandaloneHost } from "../src/standalone.js";
-import { block, detail, graph, settled, traits } from "./helpers/graph.js";
+import { audit, badAudit, block, detail, graph, settled, traits } from "./helpers/graph.js";
 
 /** A controller over a fake kernel whose answers a test gives by hand or by handler. */
 function setUp({ values = {}, handlers = {}, live = true, watch = true } = {}) {
@@ -228,6 +229,118 @@ describe("selecting", () => {
   });
 });
 
+describe("the audit", () => {
+  test("is asked for by its first reader, once for all, and kept", async () => {
+    const { controller, asked, state } = setUp({ handlers: { audit: () => audit() } });
+    const stops = [controller.readAudit(), controller.readAudit()];
+    expect(auditPending(state())).toBe(true);
+    await settled();
+    expect(state().audit).toEqual(audit());
+    expect(auditPending(state())).toBe(false);
+    for (const stop of stops) stop();
+    controller.readAudit();
+    await settled();
+    expect(asked).toEqual([{ method: "audit", params: { revision: 1 } }]);
+  });
+
+  test("is called off with its last reader, and asked for anew by the next", async () => {
+    const signals = [];
+    const answer = held();
+    const { controller, state } = setUp({
+      handlers: {
+        audit(_, { signal }) {
+          signals.push(signal);
+          return answer.promise;
+        },
+      },
+    });
+    const [one, two] = [controller.readAudit(), controller.readAudit()];
+    one();
+    one();
+    expect(signals[0].aborted).toBe(false);
+    two();
+    expect(signals[0].aborted).toBe(true);
+    expect(auditPending(state())).toBe(false);
+    controller.readAudit();
+    expect(signals).toHaveLength(2);
+    answer.resolve(audit());
+    await settled();
+    expect(state().audit).toEqual(audit());
+  });
+
+  test("that fails is a problem that can be tried again, not by every change", async () => {
+    let broken = true;
+    const { controller, asked, state } = setUp({
+      handlers: {
+        async audit() {
+          if (broken) throw new RequestError("OutOfMemory", "The GPU is full.");
+          return audit();
+        },
+      },
+    });
+    const stop = controller.readAudit();
+    await settled();
+    controller.dispatch({ type: "set-measure", measure: "norm" });
+    await settled();
+    expect(asked).toHaveLength(1);
+    expect(state().problems).toMatchObject([{ key: "audit", message: "The GPU is full." }]);
+    expect(auditPending(state())).toBe(false);
+    stop();
+    expect(state().problems).toEqual([]);
+    controller.readAudit();
+    await settled();
+    broken = false;
+    controller.dispatch({ type: "retry", key: "audit" });
+    await settled();
+    expect(asked).toHaveLength(3);
+    expect(state()).toMatchObject({ problems: [], audit: audit() });
+  });
+
+  test("of another graph is another audit", async () => {
+    const late = held();
+    let calls = 0;
+    const { controller, host, asked, state } = setUp({
+      handlers: { audit: () => (++calls === 1 ? late.promise : audit({ position: 1 })) },
+    });
+    controller.readAudit();
+    host.set("graph", graph({ revision: 2, position: 1 }));
+    late.resolve(audit());
+    await settled();
+    expect(asked.map(({ params }) => params.revision)).toEqual([1, 2]);
+    expect(state().audit.position).toBe(1);
+    host.set("graph", graph({ revision: 3, position: 0 }));
+    expect(state().audit).toBeNull();
+  });
+
+  test("that crosses with a new graph waits for it", async () => {
+    vi.useFakeTimers();
+    const { controller, host, state } = setUp({
+      handlers: {
+        async audit({ revision }) {
+          if (revision === 1) throw new Error("The graph has changed since this was asked.");
+          return audit();
+        },
+      },
+    });
+    controller.dispatch({ type: "set-focus", position: 1 });
+    controller.readAudit();
+    await vi.advanceTimersByTimeAsync(1200);
+    expect(state().problems).toEqual([]);
+    host.set("graph", graph({ revision: 2, position: 1 }));
+    await vi.advanceTimersByTimeAsync(0);
+    expect(state().audit).not.toBeNull();
+    vi.useRealTimers();
+  });
+
+  test("has the last word on how exact the graph is", async () => {
+    const { controller, state } = setUp({ handlers: { audit: () => badAudit() } });
+    expect(exactness(state())).toEqual({ exact: true, error: 4e-7 });
+    controller.readAudit();
+    await settled();
+    expect(exactness(state())).toEqual({ exact: false, error: 0.03 });
+  });
+});
+
 test("undo puts traits back", async () => {
   const { controller, set } = setUp();
   controller.dispatch({ type: "set-measure", measure: "norm" });
@@ -309,6 +422,22 @@ describe("a saved page", () => {
     expect(state.problems[0].message).toMatch(/^Layer 3 was not included in this page\./);
     // Trying again could not help.
     expect(state.problems[0]).not.toHaveProperty("retry");
+  });
+
+  test("has the audit that it was saved with, or says how to save one", async () => {
+    const read = async (data) => {
+      const controller = createController(createStandaloneHost({ traits: traits(), ...data }));
+      controller.subscribe(() => {});
+      controller.readAudit();
+      await settled();
+      return controller.getState();
+    };
+    expect((await read({ audit: audit() })).audit).toEqual(audit());
+    for (const without of [{}, { audit: null }]) {
+      const [problem] = (await read(without)).problems;
+      expect(problem.message).toMatch(/saved without its audit.*save_html\(path, audit=True\)/);
+      expect(problem).not.toHaveProperty("retry");
+    }
   });
 
   test("does not alter the data that it was given", () => {

@@ -91,6 +91,21 @@ describe("replies", () => {
   });
 });
 
+test("an audit is kept for its graph, and called off by an abort", async () => {
+  const control = new AbortController();
+  const off = client.request("audit", { revision: 1 }, { signal: control.signal });
+  control.abort();
+  expect(isVoid(await off.catch((reason) => reason))).toBe(true);
+  expect(channel.sent[1]).toEqual({ kind: "visit-cancel", id: channel.sent[0].id });
+  const asked = client.request("audit", { revision: 1 });
+  channel.succeed(channel.sent[2], "audit");
+  await asked;
+  expect(await client.request("audit", { revision: 1 })).toBe("audit");
+  expect(channel.sent).toHaveLength(3);
+  void client.request("audit", { revision: 2 }).catch(() => {});
+  expect(channel.sent).toHaveLength(4);
+});
+
 describe("a later request of the same topic", () => {
   test("makes the earlier one void, tells the kernel, and drops its late reply", async () => {
     const first = client.request("project", { nodes: ["a"], revision: 1 });

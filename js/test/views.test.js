@@ -3,7 +3,16 @@ import "./helpers/dom.js";
 import { beforeEach, describe, expect, test, vi } from "vitest";
 import widget, { mountStandalone } from "../src/index.js";
 import { all, press, texts } from "./helpers/dom.js";
-import { block, detail, fakeModel, graph, settled, traits } from "./helpers/graph.js";
+import {
+  audit,
+  badAudit,
+  block,
+  detail,
+  fakeModel,
+  graph,
+  settled,
+  traits,
+} from "./helpers/graph.js";
 
 /** The stage as the shell sees it: told what to show, tells what is done. */
 const stages = vi.hoisted(() => /** @type {any[]} */ ([]));
@@ -302,6 +311,147 @@ describe("the target", () => {
   });
 });
 
+describe("the audit", () => {
+  const open = (root) => root.querySelector("[data-role='exact']").click();
+  const shown = (root) => root.querySelector("[data-role='audit']");
+  const cells = (root, selector) => texts(shown(root), selector);
+
+  test("opens from the mark that says how exact the graph is", async () => {
+    const { root } = mount({}, { handlers: { audit: () => audit() } });
+    const mark = root.querySelector("[data-role='exact']");
+    expect(mark.tagName).toBe("BUTTON");
+    expect(mark.textContent).toBe("exact to 4e−7");
+    expect(mark.getAttribute("aria-label")).toBe("exact to 4e−7. Show the audit");
+    open(root);
+    expect(mark.getAttribute("aria-expanded")).toBe("true");
+    expect(root.querySelector("[role='dialog']").getAttribute("aria-label")).toBe("Audit");
+    expect(document.activeElement).toBe(shown(root));
+    await settled();
+    expect(cells(root, "tbody .vw-audit-identity")).toEqual([
+      "attention = Σ heads + bias",
+      "MLP = Σ neurons + bias",
+      "attention rows = output_attentions",
+    ]);
+    expect(cells(root, "tbody td:nth-child(2)")).toEqual(["4.8 × 10⁻⁷", "2.5 × 10⁻⁶", "not asked"]);
+    expect(all(shown(root), ".vw-audit-bar")).toHaveLength(2);
+    expect(shown(root).querySelector("[role='status']").textContent).toMatch(/^Exact to rounding/);
+    expect(mark.textContent).toBe("exact to 3e−6");
+  });
+
+  test("says what is being done while one waits, and is called off by closing", async () => {
+    const asked = vi.fn((_, { signal }) => new Promise(() => signal));
+    const { root } = mount({}, { handlers: { audit: asked } });
+    open(root);
+    expect(shown(root).getAttribute("aria-busy")).toBe("true");
+    expect(shown(root).textContent).toMatch(/two fresh passes/);
+    expect(root.classList.contains("busy")).toBe(true);
+    press(shown(root), "Escape");
+    expect(shown(root)).toBeNull();
+    expect(document.activeElement).toBe(root.querySelector("[data-role='exact']"));
+    expect(asked.mock.calls[0][1].signal.aborted).toBe(true);
+    expect(root.classList.contains("busy")).toBe(false);
+  });
+
+  test("closes by its button and by the mark, and keeps Tab inside", async () => {
+    const { root } = mount({}, { handlers: { audit: () => audit() } });
+    open(root);
+    await settled();
+    const buttons = all(shown(root), "button");
+    buttons.at(-1).focus();
+    press(buttons.at(-1), "Tab");
+    expect(document.activeElement).toBe(buttons[0]);
+    press(buttons[0], "Tab", { shiftKey: true });
+    expect(document.activeElement).toBe(buttons.at(-1));
+    shown(root).querySelector("[aria-label='Close (Escape)']").click();
+    expect(shown(root)).toBeNull();
+    open(root);
+    open(root);
+    expect(shown(root)).toBeNull();
+    open(root);
+    expect(shown(root)).not.toBeNull();
+  });
+
+  test("that does not hold is marked by more than a colour", async () => {
+    const { root } = mount({}, { handlers: { audit: () => badAudit() } });
+    open(root);
+    await settled();
+    const [over, ...others] = all(shown(root), "tr.over");
+    expect(others).toEqual([]);
+    expect(over.dataset.identity).toBe("MLP = Σ neurons + bias");
+    expect(over.querySelector(".vw-icon")).not.toBeNull();
+    expect(over.textContent).toContain("over the tolerance");
+    expect(root.querySelector("[data-role='exact']").textContent).toBe("off by 3e−2");
+  });
+
+  test("that fails is a sentence in its window alone, and can be tried again", async () => {
+    let broken = true;
+    const { root } = mount(
+      {},
+      {
+        handlers: {
+          async audit() {
+            if (broken) throw new Error("The GPU is full; free some memory.");
+            return audit();
+          },
+        },
+      },
+    );
+    open(root);
+    await settled();
+    expect(shown(root).textContent).toContain("The GPU is full");
+    expect(root.querySelector("[role='alert']")).toBeNull();
+    broken = false;
+    const again = shown(root).querySelector("[data-role='retry-audit']");
+    again.focus();
+    again.click();
+    expect(document.activeElement).toBe(shown(root));
+    await settled();
+    expect(all(shown(root), "tbody tr")).toHaveLength(3);
+  });
+
+  test("can be copied as text", async () => {
+    const writeText = vi.fn(async () => {});
+    vi.stubGlobal("navigator", { clipboard: { writeText } });
+    const { root } = mount({}, { handlers: { audit: () => audit() } });
+    open(root);
+    await settled();
+    shown(root).querySelector("[data-role='copy-audit']").click();
+    shown(root).querySelector("[data-role='copy-audit-tsv']").click();
+    await settled();
+    expect(writeText.mock.calls[0][0]).toMatch(/^\| identity \|/);
+    expect(writeText.mock.calls[1][0]).toMatch(/^identity\t/);
+    expect(shown(root).querySelector("[data-role='copy-audit']").textContent).toBe("copied");
+    vi.unstubAllGlobals();
+  });
+
+  test("follows the graph while it is open", async () => {
+    const { root, host } = mount(
+      {},
+      { handlers: { audit: ({ revision }) => (revision === 1 ? audit() : badAudit()) } },
+    );
+    open(root);
+    await settled();
+    host.set("graph", graph({ revision: 2, position: 1 }));
+    expect(shown(root).getAttribute("aria-busy")).toBe("true");
+    await settled();
+    expect(shown(root).textContent).toMatch(/Not exact/);
+  });
+
+  test("of a saved page that has none says how to get one", async () => {
+    const { root } = mount({}, { live: false });
+    open(root);
+    await settled();
+    expect(shown(root).textContent).toContain("save_html(path, audit=True)");
+    expect(shown(root).querySelector("[data-role='retry-audit']")).toBeNull();
+  });
+
+  test("has no mark before there is a graph", () => {
+    const status = { state: "busy", message: "", max_error: null, exact: null };
+    const { root } = mount({ graph: {}, status });
+    expect(root.querySelector("[data-role='exact']").hidden).toBe(true);
+  });
+});
+
 describe("keys", () => {
   test("Escape closes the popover, then the panel, then is the page's again", () => {
     const { root, stage, panel, host } = mount();
@@ -404,6 +554,39 @@ describe("in a notebook", () => {
     two.root.querySelector("[data-role='measure']").dispatchEvent(new Event("change"));
     expect(one.stage.views.at(-1).measure).toBe("norm");
     expect(model.values.measure).toBe("norm");
+  });
+
+  test("two views read one audit; it goes on while one of them does", async () => {
+    const model = fakeModel();
+    const one = open(model);
+    const two = open(model);
+    const asked = () => model.sent.filter(({ method }) => method === "audit");
+    const cancels = () => model.sent.filter(({ kind }) => kind === "visit-cancel");
+    for (const { root } of [one, two]) root.querySelector("[data-role='exact']").click();
+    expect(asked()).toHaveLength(1);
+    press(one.root.querySelector("[data-role='audit']"), "Escape");
+    expect(cancels()).toEqual([]);
+    const [{ id }] = asked();
+    model.answer({ kind: "visit-response", id, ok: true, result: audit() });
+    await settled();
+    expect(all(two.root, "[data-role='audit'] tbody tr")).toHaveLength(3);
+    for (const { root } of [one, two]) {
+      expect(root.querySelector("[data-role='exact']").textContent).toBe("exact to 3e−6");
+    }
+  });
+
+  test("a view that goes calls its audit off; a kernel that is gone is a sentence", async () => {
+    const model = fakeModel();
+    const { root, cleanup } = open(model);
+    root.querySelector("[data-role='exact']").click();
+    cleanup();
+    expect(model.sent.map(({ kind }) => kind)).toEqual(["visit-request", "visit-cancel"]);
+    model.dead = true;
+    const other = open(model);
+    other.root.querySelector("[data-role='exact']").click();
+    await settled();
+    const shown = other.root.querySelector("[data-role='audit']");
+    expect(shown.textContent).toMatch(/The kernel cannot be reached.*Run the cell again/);
   });
 
   test("a closed view leaves nothing behind; the other stays", () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { percent, plain, scientific, shareOf, signed, whole } from "../src/shell/format.js";
-import { contribution, nodeFacts, nodeTitle, wholeName } from "../src/shell/words.js";
-import { fixture, graph, node } from "./helpers/graph.js";
+import { contribution, KIND_WORDS, nodeFacts, nodeTitle, wholeName } from "../src/shell/words.js";
+import { edge, fixture, graph, node } from "./helpers/graph.js";
 
 describe("numbers", () => {
   test.each([
@@ -57,6 +57,13 @@ describe("nodes", () => {
       node("L3.mlp.rest", "rest", { rest: { of: "neuron", count: 1525 } }),
       "Layer 3 · 1,525 more neurons",
     ],
+    [node("L3.mix", "opaque"), "Layer 3 · opaque part"],
+    [node("L3.N9", "neuron", { neuron: 9, expert: 2 }), "Layer 3 · neuron 9 of expert 2"],
+    [
+      node("L3.N9.key", "neuron_key", { neuron: 9, expert: 0 }),
+      "Layer 3 · neuron 9 of expert 0 · key",
+    ],
+    [node("L3.mlp.bias", "bias"), "Layer 3 · MLP bias"],
     [node("logits", "logits"), "Logits"],
   ])("$id is called %s", (it, title) => expect(nodeTitle(it, graph())).toBe(title));
 
@@ -78,8 +85,18 @@ describe("nodes", () => {
       "adds +2.68 to ␣Tokyo",
       "41% of attention",
     ]);
-    expect(wholeName("L3.H1")).toBe("head 1");
-    expect(wholeName("L3.mid")).toBe("the stream after attention");
+    expect(wholeName("L3.H1", graph())).toBe("head 1");
+    expect(wholeName("L3.mid", graph())).toBe("the stream after attention");
+  });
+
+  test("of a layer that does not attend are named after what it has", () => {
+    const edges = [edge("L1.mix", "L1.mid", "write")];
+    const hybrid = graph({ nodes: [node("L1.mix", "opaque"), node("L1.mid", "residual")], edges });
+    expect(nodeTitle(node("L1.mid", "residual"), hybrid)).toBe("Layer 1 · after the opaque part");
+    expect(wholeName("L1.mid", hybrid)).toBe("the stream after the opaque part");
+    expect(nodeTitle(node("L1.ln1", "norm"), hybrid)).toBe("Layer 1 · norm before the opaque part");
+    expect(contribution(node("L1.mix", "opaque"), hybrid)).toBe("adds +2.68 to ␣Tokyo");
+    expect(KIND_WORDS.opaque).toBe("a layer that does not attend, shown as one part");
   });
 
   test("of a real layer all have a title without a hole", () => {

@@ -2,13 +2,14 @@
 //
 // harness.html?mode=kernel       through the widget's own door: initialize and render, with messages
 // harness.html?mode=standalone   through mountStandalone, as in a saved page
-// &views=2  &theme=dark  &include=nothing (a saved page with neither layers nor details)
+// &views=2  &theme=dark  &include=nothing (a saved page with nothing but the graph)
 
 import widget, { mountStandalone } from "/visit_widget/static/widget.js";
 
 const options = new URLSearchParams(location.search);
 const read = async (name) => (await fetch(`/tests/fixtures/${name}.json`)).json();
-const [recorded, block, projection] = await Promise.all(["traits", "expand", "project"].map(read));
+const names = ["traits", "expand", "project", "audit"];
+const [recorded, block, projection, audit] = await Promise.all(names.map(read));
 
 const traits = { ...recorded, expanded: [], selection: [] };
 const expand = { [block.layer]: block };
@@ -23,6 +24,12 @@ class FakeModel {
   failing = {};
   /** Messages for methods in here are not answered. */
   silent = new Set();
+  /** The blocks it can give, by layer. */
+  blocks = expand;
+  /** What an audit finds. */
+  audit = audit;
+  /** Whether the kernel is gone: whatever is sent to it throws. */
+  gone = false;
 
   get(name) {
     return this.#state[name];
@@ -50,6 +57,7 @@ class FakeModel {
   }
 
   send(message, callbacks, buffers) {
+    if (this.gone) throw new Error("Comm is closed");
     this.sent.push(message);
     setTimeout(() => this.#answer(message), 10);
   }
@@ -61,7 +69,7 @@ class FakeModel {
     if (this.failing[method]) return fail(this.failing[method]);
     const revision = params.revision;
     if (method === "expand") {
-      const block = expand[params.layer];
+      const block = this.blocks[params.layer];
       if (!block) return fail(`Layer ${params.layer} is not among the test's fixtures.`);
       return reply({ ok: true, result: { ...block, revision } });
     }
@@ -70,6 +78,7 @@ class FakeModel {
       const details = Object.fromEntries(nodes.map((node) => [node, project[node]]));
       return reply({ ok: true, result: { revision, nodes: details } });
     }
+    if (method === "audit") return reply({ ok: true, result: this.audit });
     fail(`The test's model does not answer '${method}'.`);
   }
 
@@ -90,7 +99,7 @@ const views = Number(options.get("views") ?? 1);
 
 if (options.get("mode") === "standalone") {
   const bare = options.get("include") === "nothing";
-  const data = bare ? { traits, expand: {}, project: {} } : { traits, expand, project };
+  const data = bare ? { traits, expand: {}, project: {} } : { traits, expand, project, audit };
   for (let i = 0; i < views; i++) mountStandalone(newView(), data);
 } else {
   const model = new FakeModel();

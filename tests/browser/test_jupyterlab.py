@@ -99,6 +99,16 @@ def test_the_quickstart_from_first_cell_to_selection(new_page, screenshot, tmp_p
         expect(panel).to_contain_text(re.compile(r"\d%"))
         screenshot(page, "lab-open")
 
+        start = perf_counter()
+        widget.locator('[data-role="exact"]').click()
+        audit = widget.locator('[data-role="audit"]')
+        expect(audit).to_contain_text("Exact to rounding")
+        expect(audit.locator("tbody tr").first).to_contain_text(re.compile(r"\d\.\d × 10⁻"))
+        print(f"JupyterLab: audited after {perf_counter() - start:.2f} s")
+        screenshot(page, "lab-audit")
+        page.keyboard.press("Escape")
+        expect(audit).to_have_count(0)
+
         assert run_new_cell(page, "print(widget.selection)").strip() == f"['{head_id}']"
         assert f"{LAYER}" in run_new_cell(page, "print(widget.expanded)")
 

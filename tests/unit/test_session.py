@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 import threading
@@ -465,6 +466,58 @@ def test_vocabulary_finds_tokens_best_first(widget):
     assert id_of == token(" dog")
 
 
+def test_the_audit_is_the_traces_own_at_the_focus(widget):
+    widget.focus = 3
+    result = ask(widget, "audit", revision=2)["result"]
+    direct = widget.trace.audit(3)
+    assert [row["identity"] for row in result["rows"]] == list(direct.errors)
+    for row, error in zip(result["rows"], direct.errors.values(), strict=True):
+        assert row["error"] == pytest.approx(error, abs=1e-7)
+    assert result["tolerance"] == direct.tolerance
+    assert result["exact"] is True
+    assert result["max_error"] == max(row["error"] for row in result["rows"])
+    assert (result["position"], result["dtype"]) == (3, "float32")
+
+
+@pytest.fixture
+def audited(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, int]]:
+    """The (prompt, position) of every audit that is computed."""
+    from visit_widget.trace.trace import Trace
+
+    audit, seen = Trace.audit, []
+
+    def watched(trace: Any, position: int = -1) -> Any:
+        seen.append((trace.prompt, position))
+        return audit(trace, position)
+
+    monkeypatch.setattr(Trace, "audit", watched)
+    return seen
+
+
+def test_an_audit_is_computed_once_a_trace_and_focus(widget, audited):
+    first = ask(widget, "audit")
+    widget.target = " dog"
+    assert ask(widget, "audit") == first
+    widget.focus = 1
+    assert ask(widget, "audit")["result"]["position"] == 1
+    widget.focus = 5
+    assert ask(widget, "audit") == first
+    widget.prompt = "a red dog"
+    assert ask(widget, "audit")["result"]["position"] == 2
+    assert audited == [(PROMPT, 5), (PROMPT, 1), ("a red dog", 2)]
+
+
+def test_an_audit_of_what_cannot_be_asked_or_is_off_travels_as_it_is(widget, monkeypatch):
+    from visit_widget.trace.audit import Audit
+    from visit_widget.trace.trace import Trace
+
+    errors = {"head = Σ sources": 0.25, "attention rows = output_attentions": float("nan")}
+    monkeypatch.setattr(Trace, "audit", lambda *_: Audit(errors, 1e-4))
+    result = ask(widget, "audit")["result"]
+    assert [row["error"] for row in result["rows"]] == [0.25, None]
+    assert (result["exact"], result["max_error"]) == (False, 0.25)
+
+
 def test_retrace_draws_another_prompt(widget):
     answer = ask(widget, "retrace", prompt="a red dog")
     assert answer == {
@@ -492,6 +545,8 @@ def test_retrace_draws_another_prompt(widget):
         ("project", {"nodes": [3], "revision": 1}, ""),
         ("project", {"nodes": 3, "revision": 1}, ""),
         ("project", {"nodes": ["L0.attn"], "revision": 7}, "ask again"),
+        ("audit", {"revision": 7}, "ask again"),
+        ("audit", {"position": 2}, ""),
         ("retrace", {"prompt": ""}, "empty"),
         ("retrace", {"prompt": 3}, ""),
         ("retrace", {}, ""),
@@ -523,6 +578,7 @@ def test_an_answer_for_an_older_graph_is_refused(widget):
 
 @pytest.mark.parametrize(("method", "params"), [
     ("expand", {"layer": 0, "revision": 1}), ("project", {"nodes": ["L0.attn"], "revision": 1}),
+    ("audit", {"revision": 1}),
 ])  # fmt: skip
 def test_a_graph_that_changes_while_a_request_waits_is_noticed(widget, method, params):
     """Requests may come on another thread while a cell is running."""
@@ -570,7 +626,11 @@ def raising(model: Any) -> Any:
 
 @pytest.mark.parametrize(
     ("method", "params"),
-    [("expand", {"layer": 1, "revision": 1}), ("retrace", {"prompt": "a red dog"})],
+    [
+        ("expand", {"layer": 1, "revision": 1}),
+        ("audit", {"revision": 1}),
+        ("retrace", {"prompt": "a red dog"}),
+    ],
 )
 def test_a_model_that_fails_is_answered_for(widget, caplog, method, params):
     before = state_of(widget)
@@ -586,6 +646,7 @@ def test_a_model_that_fails_is_answered_for(widget, caplog, method, params):
     assert state_of(widget) == before
     assert widget.trace.prompt == PROMPT
     assert ask(widget, "expand", layer=1, revision=1)["ok"]
+    assert ask(widget, "audit")["ok"]
     assert ask(widget, "retrace", prompt="a red dog")["result"]["revision"] == 2
 
 
@@ -649,6 +710,9 @@ def test_the_fixtures_of_the_front_end_are_what_the_kernel_sends(widget):
     assert project.keys() == details.keys()
     theirs = keys_of(list(project["nodes"].values()))
     assert theirs == keys_of(list(details["nodes"].values()))
+    audit = ask(widget, "audit", revision=1)["result"]
+    assert fixture("audit").keys() == audit.keys()
+    assert keys_of(fixture("audit")["rows"]) == keys_of(audit["rows"])
     assert traits.keys() == {*TRAITS, "status"}
     assert traits["graph"].keys() == widget.graph.keys()
     assert traits["status"].keys() == widget.status.keys()
@@ -708,7 +772,8 @@ def test_save_html_writes_one_page_that_needs_nothing_else(widget, tmp_path):
     assert not re.search(fetched, bundle)
     assert "sourceMappingURL" not in bundle
     data = json.loads(read.texts["visit-data"])
-    assert data.keys() == {"traits", "expand", "project"}
+    assert data.keys() == {"traits", "expand", "project", "audit"}
+    assert data["audit"] is None
     assert data["traits"].keys() == {*TRAITS, "status"}
     assert data["traits"]["expanded"] == [1]
     assert data["traits"]["graph"] == json.loads(json.dumps(widget.graph))
@@ -729,6 +794,25 @@ def test_save_html_includes_the_layers_asked_for(widget, tmp_path, expand, layer
     assert list(data["expand"]) == wanted
     assert steps[-1] == (len(wanted), len(wanted))
     assert widget.expanded == []
+
+
+def saved_audit(widget: vw.VisitWidget, folder: Path, **options: Any) -> Any:
+    text = widget.save_html(folder / "a.html", **options).read_text("utf-8")
+    return json.loads(Page(text).texts["visit-data"])["audit"]
+
+
+def test_save_html_includes_the_audit_that_was_read_or_is_asked_for(widget, tmp_path, audited):
+    assert saved_audit(widget, tmp_path) is None
+    assert audited == []
+    read = ask(widget, "audit")["result"]
+    assert saved_audit(widget, tmp_path) == read
+    widget.focus = 2
+    assert saved_audit(widget, tmp_path) is None, "of another position"
+    asked = saved_audit(widget, tmp_path, audit=True)
+    assert asked["position"] == 2
+    assert asked == ask(widget, "audit")["result"]
+    assert len(audited) == 2
+    assert '"position":2,"dtype":' in html.unescape(widget.to_iframe([], audit=True).data)
 
 
 def test_a_prompt_cannot_break_out_of_its_page(tmp_path):

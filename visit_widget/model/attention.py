@@ -30,6 +30,10 @@ MODEL_LOCK = threading.RLock()
 _listeners: list[_Hearing] = []
 # Models that say they go through the attention interface, and do not.
 _mute: weakref.WeakSet[nn.Module] = weakref.WeakSet()
+# The tables of attention functions that a module's classes look them up in.
+_tables: weakref.WeakKeyDictionary[nn.Module, list[AttentionInterface]] = (
+    weakref.WeakKeyDictionary()
+)
 
 # Called like the `eager_attention_forward` of transformers.
 Attend = Callable[..., tuple[Tensor, Tensor | None]]
@@ -140,11 +144,13 @@ def _put(stack: ExitStack, name: str, owner: nn.Module) -> None:
 
     The name stays: some models do one thing or another by the name of their implementation.
     """
-    files = {type(module).__module__ for module in owner.modules()}
-    known = (getattr(sys.modules.get(file), "ALL_ATTENTION_FUNCTIONS", None) for file in files)
-    # Most share one table, some have their own.
-    tables = {id(t): t for t in (ALL_ATTENTION_FUNCTIONS, *known) if t is not None}
-    for table in tables.values():
+    if owner not in _tables:
+        files = {type(module).__module__ for module in owner.modules()}
+        known = (getattr(sys.modules.get(file), "ALL_ATTENTION_FUNCTIONS", None) for file in files)
+        # Most models share one table, some have their own.
+        found = {id(t): t for t in (ALL_ATTENTION_FUNCTIONS, *known) if t is not None}
+        _tables[owner] = list(found.values())
+    for table in _tables[owner]:
         was = table.get(name)
         table[name] = _listener_for(own_attention if was is None else was)
         stack.callback(_put_back, table, name, was)

@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import html
 import json
+import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,7 @@ def page(title: str, data: dict[str, Any]) -> str:
 
     Args:
         title: shown in the browser's tab.
-        data: {"traits", "expand", "project"} as docs/protocol.md says.
+        data: {"traits", "expand", "project", "audit"} as docs/protocol.md says.
     """
     return _PAGE.format(
         title=html.escape(title),
@@ -69,3 +71,15 @@ def _script_json(value: Any) -> str:
     """JSON that cannot end the script element it stands in."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+def write_whole(target: Path, text: str) -> None:
+    """Write the file in one step, so that a failure leaves no half page behind."""
+    handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".tmp")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(target)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from ..flow import Keep, Painter
 from ..flow.detail import details
@@ -38,6 +39,9 @@ class Session:
         self.revision = 0
         self._lens: LogitLens | None = None
         self._vocabulary: list[str] | None = None
+        # By trace and position: an audit takes passes of the model, and does not depend on the
+        # target.
+        self._audits: WeakKeyDictionary[Trace, dict[int, dict[str, Any]]] = WeakKeyDictionary()
 
     def read(self, prompt: Prompt) -> None:
         """Trace another prompt; the old trace stays if this one cannot be."""
@@ -68,6 +72,33 @@ class Session:
             error = max(drawn, last_logits_error(self.trace))
         tolerance = TOLERANCE.get(self.trace.record.final.dtype, 1e-4)
         return {"max_error": compact(error), "exact": error <= tolerance}
+
+    def audit(self, revision: int | None = None) -> dict[str, Any]:
+        """How far off each identity is at the focus, against fresh passes of the model itself."""
+        with MODEL_LOCK:
+            self._check_revision(revision)
+            known = self.known_audit()
+            if known is not None:
+                return known
+            trace, position = self.painter.trace, self.painter.position
+            found = trace.audit(position)
+            rows = [{"identity": name, "error": error} for name, error in found.errors.items()]
+            answer: dict[str, Any] = compact(
+                {
+                    "rows": rows,
+                    "tolerance": found.tolerance,
+                    "exact": found.exact,
+                    "max_error": found.max_error,
+                    "position": position,
+                    "dtype": str(trace.record.final.dtype).removeprefix("torch."),
+                }
+            )
+            self._audits.setdefault(trace, {})[position] = answer
+            return answer
+
+    def known_audit(self) -> dict[str, Any] | None:
+        """The audit of the graph drawn, if it has been asked for."""
+        return self._audits.get(self.painter.trace, {}).get(self.painter.position)
 
     def expand(self, layer: int, revision: int | None = None) -> dict[str, Any]:
         """The block graph of one layer."""

@@ -5,7 +5,6 @@ rest.
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +18,7 @@ from ..flow.graph import MEASURES
 from ..model import Anatomy, VisitError
 from ..trace.inputs import Prompt
 from ..trace.trace import Trace
-from .page import STATIC, iframe, page
+from .page import STATIC, iframe, page, write_whole
 from .requests import Desk, logger
 from .session import Session
 
@@ -143,6 +142,7 @@ class VisitWidget(anywidget.AnyWidget):
             {
                 "expand": session.expand,
                 "project": session.project,
+                "audit": session.audit,
                 "vocabulary": session.vocabulary,
                 "retrace": self._retrace,
             },
@@ -165,6 +165,7 @@ class VisitWidget(anywidget.AnyWidget):
         path: str | os.PathLike[str],
         expand: str | Sequence[int] = "visible",
         progress: Progress | None = None,
+        audit: bool = False,
     ) -> Path:
         """Write one self-contained page: no network, no kernel, the same interactions over what it
         includes.
@@ -173,6 +174,8 @@ class VisitWidget(anywidget.AnyWidget):
             path: the file to write.
             expand: "visible" for the layers open now, "all", or a list of layers.
             progress: called with (layers done, layers in all).
+            audit: include the audit of the graph on screen, which takes further passes of the
+                model; one that the widget was already asked for is included in any case.
 
         Returns:
             The path written.
@@ -181,23 +184,27 @@ class VisitWidget(anywidget.AnyWidget):
             VisitError: the file cannot be written there, or `expand` names no layers.
         """
         target = Path(path)
-        text = page(f"{self.prompt} – visit_widget", self._page_data(expand, progress))
+        text = page(f"{self.prompt} – visit_widget", self._page_data(expand, progress, audit))
         try:
-            _write_whole(target, text)
+            write_whole(target, text)
         except OSError as error:
             raise VisitError(
                 f"Could not write {target}: {error.strerror or error}. Choose another place."
             ) from error
         return target
 
-    def to_iframe(self, expand: str | Sequence[int] = "visible", height: int = 720) -> Any:
+    def to_iframe(
+        self,
+        expand: str | Sequence[int] = "visible",
+        height: int = 720,
+        audit: bool = False,
+    ) -> Any:
         """The page of `save_html` as an iframe that survives a notebook's HTML export."""
         from IPython.display import HTML
 
         display_as: Any = HTML
-        return display_as(
-            iframe(page(f"{self.prompt} – visit_widget", self._page_data(expand, None)), height)
-        )
+        text = page(f"{self.prompt} – visit_widget", self._page_data(expand, None, audit))
+        return display_as(iframe(text, height))
 
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """From the browser: what cannot be used is put back, and `status` says why.
@@ -318,7 +325,9 @@ class VisitWidget(anywidget.AnyWidget):
     def _report(self, sentence: str) -> None:
         self.status = {**self.status, "state": "error", "message": sentence}
 
-    def _page_data(self, expand: str | Sequence[int], progress: Progress | None) -> dict[str, Any]:
+    def _page_data(
+        self, expand: str | Sequence[int], progress: Progress | None, audit: bool
+    ) -> dict[str, Any]:
         session = self._session
         if isinstance(expand, str):
             if expand not in ("visible", "all"):
@@ -357,7 +366,12 @@ class VisitWidget(anywidget.AnyWidget):
             traits["expanded"] = layers
         else:
             traits["expanded"] = [layer for layer in self.expanded if str(layer) in blocks]
-        return {"traits": traits, "expand": blocks, "project": session.project(ids)["nodes"]}
+        return {
+            "traits": traits,
+            "expand": blocks,
+            "project": session.project(ids)["nodes"],
+            "audit": session.audit() if audit else session.known_audit(),
+        }
 
 
 def _sentence(error: BaseException) -> str:
@@ -374,16 +388,3 @@ def _named(token: dict[str, Any] | None) -> dict[str, Any] | None:
 
 def _token_id(value: Any) -> Any:
     return value.get("id") if isinstance(value, dict) else value
-
-
-def _write_whole(target: Path, text: str) -> None:
-    """Write the file in one step, so that a failure leaves no half page behind."""
-    handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

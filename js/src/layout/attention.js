@@ -20,7 +20,8 @@ const OTHER_ROW = 18;
 export const WHOLE_ROOM = 74;
 
 /** @param {BlockContent} content */
-export function attentionHeight({ bands, attentionOthers }) {
+export function attentionHeight({ parts, bands, attentionOthers }) {
+  if (!parts.attention && !parts.mix && bands.length === 0) return 0;
   const slots = bands.reduce((sum, band) => sum + bandHeight(band) + BAND_GAP, 0);
   return slots + attentionOthers.length * OTHER_ROW + WHOLE_ROOM;
 }

@@ -1,13 +1,13 @@
 /** An open layer: both halves, the wholes beside the river, and the river's way through. */
 
 import { attentionHeight, placeAttention } from "./attention.js";
-import { showsRows } from "./blockContent.js";
+import { shapeOf } from "./blockContent.js";
 import { nodeValue } from "./graph.js";
 import { BAR, gridForWidth } from "./grid.js";
 import { scaleUnit, unitText } from "./legend.js";
 import { mlpHeight, placeMlp } from "./mlp.js";
-import { nodeName } from "./names.js";
-import { BANK, LEAD, MOUTH_DEPTH, normRing, ribbon } from "./parts.js";
+import { nodeName, OPAQUE } from "./names.js";
+import { BANK, LEAD, MOUTH_DEPTH, normRing, ribbon, writerShape } from "./parts.js";
 import { levelLine, ribbonPath, stack, tributaryLine, turningLine } from "./ribbons.js";
 import { commonScale, formatValue, ribbonWidth, signOf } from "./scales.js";
 import { fitText } from "./text.js";
@@ -72,7 +72,6 @@ import { riverThrough } from "./through.js";
  * @property {number} postX
  */
 
-const PILL_HEIGHT = 8;
 const WIDEST_MEMORY = 11;
 const PILL_DISTANCE = BANK + 38;
 const PANEL_HEAD = 54;
@@ -101,12 +100,14 @@ function blockScale(index, content, measure, stackRoom) {
   const value = (/** @type {Node} */ node) => nodeValue(index, node, measure);
   const total = (/** @type {(number | null)[]} */ values) =>
     values.reduce((/** @type {number} */ sum, each) => sum + Math.abs(each ?? 0), 0);
+  const { mix } = content.parts;
   const heads = [...content.bands.map(({ head }) => head), ...content.attentionOthers].map(value);
+  const opaque = [mix ? value(mix) : null];
   const neurons = [...content.neurons.map(({ neuron }) => neuron), ...content.mlpOthers].map(value);
   return commonScale([
     { values: heads, room: 18 },
     { values: neurons, room: 14 },
-    { values: [total(heads), total(neurons)], room: stackRoom },
+    { values: [total(heads), total(neurons), ...opaque], room: stackRoom },
   ]);
 }
 
@@ -119,7 +120,7 @@ function blockScale(index, content, measure, stackRoom) {
  * @returns {PlacedBlock}
  */
 export function placeBlock(index, content, column, measure, tail) {
-  const grid = gridForWidth(showsRows(content), column.width);
+  const grid = gridForWidth(shapeOf(content.parts, content), column.width);
   const scale = blockScale(index, content, measure, grid.stackRoom);
   /** @type {BlockFrame} */
   const frame = {
@@ -138,8 +139,7 @@ export function placeBlock(index, content, column, measure, tail) {
   const postX = column.x + grid.postX;
   const upper = placeAttention(content, frame);
   const lower = placeMlp(content, frame);
-  placeWhole(frame, content.parts.attention, upper.outflows, midX, "above");
-  placeWhole(frame, content.parts.mlp, lower.outflows, postX, "below");
+  placeWholes(frame, content.parts, upper.outflows, lower.outflows, { midX, postX });
   placeNorms(content, frame);
 
   const { above, below } = blockReach(content);
@@ -176,13 +176,37 @@ function scaleMark({ x, scale, measure }, below) {
 }
 
 /**
- * @param {Pick<BlockFrame, "index" | "measure" | "scale" | "layer" | "grid" | "nodes" | "ribbons">} frame
+ * @typedef {Pick<BlockFrame, "index" | "measure" | "scale" | "layer" | "x" | "grid" |
+ *   "nodes" | "ribbons">} WholeFrame
+ */
+
+/**
+ * What the layer writes, beside the river: an opaque part in attention's place, or after it.
+ * @param {WholeFrame} frame
+ * @param {import("./graph.js").LayerParts} parts
+ * @param {Outflow[]} upper
+ * @param {Outflow[]} lower
+ * @param {{midX: number, postX: number}} places
+ */
+export function placeWholes(frame, { attention, mix, mlp }, upper, lower, { midX, postX }) {
+  placeWhole(frame, attention, upper, midX, "above");
+  if (attention) placeWhole(frame, mix, [], midX + 0.45 * (postX - midX), "above", "right");
+  else placeWhole(frame, mix, [], midX, "above");
+  placeWhole(frame, mlp, lower, postX, "below");
+}
+
+/** @type {Record<string, string>} */
+const WHOLE_WORDS = { attention: "attention", opaque: "opaque", mlp: "MLP" };
+
+/**
+ * @param {WholeFrame} frame
  * @param {Node | undefined} node
  * @param {Outflow[]} outflows
  * @param {number} x
  * @param {"above" | "below"} bank
+ * @param {"left" | "right"} [side] Where its words stand.
  */
-export function placeWhole(frame, node, outflows, x, bank) {
+function placeWhole(frame, node, outflows, x, bank, side = "left") {
   if (!node) return;
   const { index, measure, scale, layer } = frame;
   const outward = bank === "above" ? -1 : 1;
@@ -197,46 +221,52 @@ export function placeWhole(frame, node, outflows, x, bank) {
     nearestFirst.map(({ width }) => width),
     x,
   );
-  nearestFirst.forEach((outflow, at) => {
-    frame.ribbons.push(outflowRibbon(outflow, node.id, ends[at], y + outward * (PILL_HEIGHT / 2)));
-  });
-
   const stacked = nearestFirst.reduce((sum, { width }) => sum + width, 0);
   const pill = Math.max(stacked, outWidth, 7);
-  const room = frame.grid.headLabel + 40;
+  const shape = writerShape(node.kind, pill);
+  const edge = outward * (shape.height / 2);
+  nearestFirst.forEach((outflow, at) => {
+    frame.ribbons.push(outflowRibbon(outflow, node.id, ends[at], y + edge));
+  });
+
+  const toLeft = side === "left";
+  const room = toLeft
+    ? frame.grid.headLabel + 40
+    : frame.grid.width - (x - frame.x) - pill / 2 - 22;
+  const left = toLeft ? -pill / 2 - room - 12 : -pill / 2 - 4;
   const number = formatValue(value, measure);
-  const kind = bank === "above" ? "attention" : "MLP";
+  const kind = WHOLE_WORDS[node.kind] ?? node.kind;
+  /** @type {Pick<SceneText, "x" | "anchor">} */
+  const beside = toLeft ? { x: -pill / 2 - 10, anchor: "end" } : { x: pill / 2 + 10 };
   frame.nodes.push({
     id: node.id,
     kind: node.kind,
     layer,
     x,
     y,
-    shape: { x: -pill / 2, y: -PILL_HEIGHT / 2, width: pill, height: PILL_HEIGHT, radius: 2.5 },
-    box: { x: -pill / 2 - room - 12, y: -17, width: room + pill + 16, height: 34 },
+    shape,
+    box: { x: left, y: -17, width: room + pill + 16, height: 34 },
     tone: signOf(value, measure),
     texts: [
       {
-        x: -pill / 2 - 10,
+        ...beside,
         y: -2,
         text: fitText(node.label ?? "", room, 13),
         face: "strong",
-        anchor: "end",
         tone: "ink",
       },
       {
-        x: -pill / 2 - 10,
+        ...beside,
         y: 12,
         text: number ? `${kind} ${number}` : kind,
         face: "number",
-        anchor: "end",
         tone: signOf(value, measure),
       },
     ],
     name: nodeName(index, node, value, measure),
   });
   if (!write) return;
-  const mouth = tributaryLine([x, y - outward * (PILL_HEIGHT / 2)], outward * BANK, {
+  const mouth = tributaryLine([x, y - edge], outward * BANK, {
     lead: LEAD + 4,
     depth: MOUTH_DEPTH,
   });
@@ -288,11 +318,18 @@ function placeNorms({ ln1, ln2 }, frame) {
  * @param {number} lowerTop
  * @returns {SceneText[]}
  */
-function headings({ bands, neurons }, { x, grid }, top, lowerTop) {
+function headings({ parts, bands, neurons }, { x, grid }, top, lowerTop) {
   const heading = (/** @type {string} */ text, /** @type {number} */ at, /** @type {number} */ y) =>
     /** @type {SceneText} */ ({ x: x + at, y, text, face: "caption" });
   /** @type {SceneText[]} */
   const texts = [];
+  const { attention, mix, mlp } = parts;
+  const lone = (/** @type {string} */ text) => fitText(text, grid.width - 28, 10.5, "sans");
+  if (!attention) {
+    const text = lone(mix ? `opaque: ${OPAQUE}` : "no attention in this layer");
+    texts.push(heading(text, 14, top - 9));
+  }
+  if (!mlp) texts.push(heading(lone("no MLP in this layer"), 14, BANK + 24));
   if (bands.some(({ memories }) => memories.length > 0)) {
     texts.push(
       { ...heading("from token", grid.tokenRight + BAR.token, top - 9), anchor: "end" },

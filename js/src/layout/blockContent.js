@@ -122,5 +122,13 @@ function orderMemories(bands) {
   });
 }
 
-/** @param {BlockContent} content */
-export const showsRows = ({ bands }) => bands.some(({ rows }) => rows.length > 0);
+/**
+ * @param {LayerParts} parts
+ * @param {BlockContent | null} content Null while it is being fetched.
+ * @returns {import("./grid.js").Shape}
+ */
+export const shapeOf = ({ attention, mlp }, content) => ({
+  heads: attention !== undefined,
+  rows: content?.bands.some(({ rows }) => rows.length > 0) ?? false,
+  neurons: mlp !== undefined,
+});

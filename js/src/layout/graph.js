@@ -9,9 +9,10 @@
  * @typedef {object} LayerParts
  * @property {number} layer
  * @property {Node | undefined} pre
- * @property {Node | undefined} attention
- * @property {Node | undefined} mid Missing in models with parallel blocks.
- * @property {Node | undefined} mlp
+ * @property {Node | undefined} attention Missing in layers that do not attend.
+ * @property {Node | undefined} mix An opaque part in attention's place, or beside it.
+ * @property {Node | undefined} mid Missing in parallel blocks, and where one half is missing.
+ * @property {Node | undefined} mlp Missing in layers of attention alone.
  * @property {Node | undefined} post
  *
  * @typedef {object} GraphIndex
@@ -56,6 +57,7 @@ export function indexGraph(graph) {
     layer,
     pre: nodes.get(`L${layer}.pre`),
     attention: nodes.get(`L${layer}.attn`),
+    mix: nodes.get(`L${layer}.mix`),
     mid: nodes.get(`L${layer}.mid`),
     mlp: nodes.get(`L${layer}.mlp`),
     post: nodes.get(`L${layer}.post`),
@@ -69,6 +71,7 @@ const NUMBERED_BY_LOGIT = new Set([
   "head",
   "row",
   "attention",
+  "opaque",
   "neuron",
   "expert",
   "mlp",
@@ -101,15 +104,4 @@ export function nodeValue(index, node, measure) {
  */
 export function edgeBetween(index, source, target) {
   return index.from.get(source)?.find((edge) => edge.target === target);
-}
-
-/**
- * Whether the block graph of a layer has arrived.
- * @param {GraphIndex} index
- * @param {number} layer
- */
-export function hasBlock(index, layer) {
-  return (index.byLayer.get(layer) ?? []).some(
-    ({ kind }) => kind === "head" || kind === "neuron" || kind === "expert",
-  );
 }

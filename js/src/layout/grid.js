@@ -84,16 +84,47 @@ export function blockGrid(hasRows, stretch) {
   };
 }
 
-/** @param {boolean} hasRows */
-export function blockElastic(hasRows) {
-  return { least: blockGrid(hasRows, 0).width, ideal: blockGrid(hasRows, 1).width };
+/**
+ * @typedef {object} Shape What a block needs columns for.
+ * @property {boolean} heads
+ * @property {boolean} rows Whether rows of W_O are shown.
+ * @property {boolean} neurons
+ */
+
+/**
+ * Where columns at the left have nothing to hold, the others move up to the edge, as near as their
+ * words allow.
+ * @param {Shape} shape
+ * @param {number} stretch
+ * @returns {Grid}
+ */
+function shapedGrid({ heads, rows, neurons }, stretch) {
+  const grid = blockGrid(rows, stretch);
+  if (heads) return grid;
+  const spare = neurons ? grid.neuronKeyX - 2 * PAD : grid.headX - BAR.head - 2 * PAD;
+  return {
+    ...grid,
+    neuronKeyX: grid.neuronKeyX - spare,
+    valueRight: grid.valueRight - spare,
+    headX: grid.headX - spare,
+    headRight: grid.headRight - spare,
+    rowRight: grid.rowRight - spare,
+    midX: grid.midX - spare,
+    postX: grid.postX - spare,
+    width: grid.width - spare,
+  };
+}
+
+/** @param {Shape} shape */
+export function blockElastic(shape) {
+  return { least: shapedGrid(shape, 0).width, ideal: shapedGrid(shape, 1).width };
 }
 
 /**
- * @param {boolean} hasRows
+ * @param {Shape} shape
  * @param {number} width
  */
-export function gridForWidth(hasRows, width) {
-  const { least, ideal } = blockElastic(hasRows);
-  return blockGrid(hasRows, Math.min(1, Math.max(0, (width - least) / (ideal - least))));
+export function gridForWidth(shape, width) {
+  const { least, ideal } = blockElastic(shape);
+  return shapedGrid(shape, Math.min(1, Math.max(0, (width - least) / (ideal - least))));
 }

@@ -1,5 +1,6 @@
 /** The key to colours, patterns and widths, set in lines that fit the width. */
 
+import { OPAQUE } from "./names.js";
 import { isSigned, SHADE_RANKS } from "./scales.js";
 import { textWidth } from "./text.js";
 
@@ -8,7 +9,7 @@ import { textWidth } from "./text.js";
 /**
  * @typedef {object} LegendItem
  * @property {string} key
- * @property {"positive" | "negative" | "unsigned" | "memory" | "rest" | "read" | "scale" | "shades"} mark
+ * @property {"positive" | "negative" | "unsigned" | "memory" | "rest" | "read" | "opaque" | "scale" | "shades"} mark
  * @property {string} text
  * @property {number} x
  * @property {number} y
@@ -30,13 +31,26 @@ export const SHADE_SWATCH = 15;
  * @param {string} spec.target
  * @param {string | null} spec.foil
  * @param {number} spec.scale Ribbon pixels per unit in the overview.
- * @param {boolean} spec.open
+ * @param {boolean} spec.attends Whether an open layer shows heads.
+ * @param {boolean} spec.reads Whether an open layer shows heads or neurons.
+ * @param {boolean} spec.opaque Whether the picture has an opaque part.
  * @param {number} spec.left
  * @param {number} spec.right
  * @param {number} spec.y
  * @returns {Legend}
  */
-export function placeLegend({ measure, target, foil, scale, open, left, right, y }) {
+export function placeLegend({
+  measure,
+  target,
+  foil,
+  scale,
+  attends,
+  reads,
+  opaque,
+  left,
+  right,
+  y,
+}) {
   const against = foil ? `${target} − ${foil}` : target;
   /** @type {Pick<LegendItem, "key" | "mark" | "text">[]} */
   const wanted = [];
@@ -53,8 +67,9 @@ export function placeLegend({ measure, target, foil, scale, open, left, right, y
   }
   const unit = scaleUnit(scale);
   if (unit) wanted.push({ key: "scale", mark: "scale", text: unitText(unit, measure) });
-  if (open) {
-    wanted.push({ key: "memory", mark: "memory", text: "attention weight" });
+  if (opaque) wanted.push({ key: "opaque", mark: "opaque", text: `opaque: ${OPAQUE}` });
+  if (attends) wanted.push({ key: "memory", mark: "memory", text: "attention weight" });
+  if (reads) {
     wanted.push({ key: "read", mark: "read", text: "reads the stream" });
     wanted.push({ key: "rest", mark: "rest", text: "not shown apart" });
   }

@@ -15,9 +15,12 @@ const ROW = 19;
 const WIDEST_ACTIVATION = 9;
 /** Room between the river and the first row, for the whole and the column headings. */
 export const MLP_ROOM = 92;
+/** What a half without anything in it is high. */
+export const NO_MLP = 44;
 
 /** @param {BlockContent} content */
-export function mlpHeight({ neurons, mlpOthers }) {
+export function mlpHeight({ parts, neurons, mlpOthers }) {
+  if (!parts.mlp && neurons.length === 0) return NO_MLP;
   return MLP_ROOM + (neurons.length + mlpOthers.length) * ROW;
 }
 

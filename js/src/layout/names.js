@@ -2,9 +2,13 @@
 
 import { formatValue, percent } from "./scales.js";
 
+/** @typedef {import("../types.js").FlowGraph} FlowGraph */
 /** @typedef {import("../types.js").Node} Node */
 /** @typedef {import("../types.js").Measure} Measure */
 /** @typedef {import("./graph.js").GraphIndex} GraphIndex */
+
+/** What an opaque part is: a state space, a convolution, linear attention. */
+export const OPAQUE = "a layer that does not attend, shown as one part";
 
 const UNITS = {
   logit: "logit",
@@ -55,9 +59,9 @@ export function nodeName(index, node, value, measure) {
     case "embed":
       return `Embedding of ${index.graph.tokens[node.position]?.text ?? label}`;
     case "residual":
-      return `Stream ${streamPlace(node)}: would predict ${label}, rank of ${target} ${node.target_rank ?? "unknown"}`;
+      return `Stream ${streamPlace(index, node)}: would predict ${label}, rank of ${target} ${node.target_rank ?? "unknown"}`;
     case "norm":
-      return node.layer === null ? "Final norm" : `Norm before ${normReader(node)}`;
+      return node.layer === null ? "Final norm" : `Norm before ${normReader(index, node)}`;
     case "query":
       return `Head ${node.head} looks for ${label}`;
     case "key":
@@ -70,10 +74,12 @@ export function nodeName(index, node, value, measure) {
       return `Output row of head ${node.head} writes ${label}${adds}`;
     case "attention":
       return `Attention of layer ${node.layer} writes ${label}${adds}`;
+    case "opaque":
+      return `Opaque part of layer ${node.layer}, ${OPAQUE}, writes ${label}${adds}`;
     case "neuron_key":
-      return `Neuron ${node.neuron} looks for ${label}`;
+      return `Neuron ${neuronNumber(node)} looks for ${label}`;
     case "neuron":
-      return `Neuron ${node.neuron} writes ${label}${adds}`;
+      return `Neuron ${neuronNumber(node)} writes ${label}${adds}`;
     case "expert":
       return `Expert writes ${label}${adds}`;
     case "mlp":
@@ -87,29 +93,70 @@ export function nodeName(index, node, value, measure) {
   }
 }
 
-/** @param {Node} node */
-function streamPlace(node) {
-  const stage = node.id.split(".").pop();
-  const words = { pre: "before", mid: "after attention in", post: "after" };
-  return `${words[/** @type {"pre" | "mid" | "post"} */ (stage)] ?? "at"} layer ${node.layer}`;
+/**
+ * @param {Node} node
+ * @returns {string} "919", "919 of expert 2"
+ */
+export const neuronNumber = ({ neuron, expert }) =>
+  typeof expert === "number" ? `${neuron} of expert ${expert}` : `${neuron}`;
+
+/** What the stream has taken in at a layer's middle. */
+export const MIDDLE = { attention: "attention", opaque: "the opaque part", both: "both mixers" };
+
+/**
+ * What has joined the stream by the middle of a layer. An opaque part may join after it.
+ * @param {FlowGraph} graph
+ * @param {number | null} layer
+ * @returns {keyof typeof MIDDLE}
+ */
+export function mixerOf({ edges }, layer) {
+  const [mid, post] = [`L${layer}.mid`, `L${layer}.post`];
+  const into = edges.filter(({ target, kind }) => kind === "write" && target === mid);
+  const early = into.length > 0 ? into : edges.filter(({ target }) => target === post);
+  const joins = (/** @type {string} */ part) =>
+    early.some(({ source }) => source === `L${layer}.${part}`);
+  if (!joins("mix")) return "attention";
+  return joins("attn") ? "both" : "opaque";
 }
 
-/** @param {Node} node */
-const normReader = (node) => (node.id.endsWith("ln1") ? "attention" : "the MLP");
+/**
+ * @param {GraphIndex} index
+ * @param {Node} node
+ */
+function streamPlace({ graph }, { id, layer }) {
+  const stage = id.split(".").pop();
+  if (stage === "mid") return `after ${MIDDLE[mixerOf(graph, layer)]} in layer ${layer}`;
+  const words = { pre: "before", post: "after" };
+  return `${words[/** @type {"pre" | "post"} */ (stage)] ?? "at"} layer ${layer}`;
+}
+
+/**
+ * @param {GraphIndex} index
+ * @param {Node} node
+ */
+const normReader = ({ graph }, { id, layer }) =>
+  id.endsWith("ln1") ? MIDDLE[mixerOf(graph, layer)] : "the MLP";
+
+/** @type {Record<string, string>} */
+const WRITERS = { attention: "attention", opaque: "an opaque part", mlp: "MLP" };
 
 /**
  * @param {GraphIndex} index
  * @param {import("./graph.js").LayerParts} parts
- * @param {{attention: number | null, mlp: number | null}} values
+ * @param {import("./overview.js").Write[]} writes
  * @param {Measure} measure
  */
-export function layerName(index, parts, values, measure) {
-  const writes = [
-    parts.attention &&
-      `attention writes ${parts.attention.label}${amount(values.attention, measure)}`,
-    parts.mlp && `MLP writes ${parts.mlp.label}${amount(values.mlp, measure)}`,
-    parts.post &&
-      `then the stream would predict ${parts.post.label}, rank of ${index.graph.target.text} ${parts.post.target_rank ?? "unknown"}`,
-  ].filter(Boolean);
-  return `Layer ${parts.layer}: ${writes.join("; ")}`;
+export function layerName(index, parts, writes, measure) {
+  const { post } = parts;
+  const phrases = writes.map(
+    ({ node, value }) =>
+      `${WRITERS[node.kind] ?? node.kind} writes ${node.label ?? "no token"}${amount(value, measure)}`,
+  );
+  if (post) {
+    phrases.push(
+      `then the stream would predict ${post.label ?? "no token"}, ` +
+        `rank of ${index.graph.target.text} ${post.target_rank ?? "unknown"}`,
+    );
+  }
+  return `Layer ${parts.layer}: ${phrases.join("; ")}`;
 }

@@ -3,7 +3,7 @@
 import { edgeBetween } from "./graph.js";
 import { placeLabels } from "./labels.js";
 import { layerName, nodeName } from "./names.js";
-import { BANK, MOUTH_DEPTH, ribbon, WRITER_DISTANCE } from "./parts.js";
+import { BANK, MOUTH_DEPTH, ribbon, WRITER_DISTANCE, writerShape } from "./parts.js";
 import { ribbonPath, tributaryLine } from "./ribbons.js";
 import { commonScale, formatValue, ribbonWidth, signOf } from "./scales.js";
 import { fitText, textWidth } from "./text.js";
@@ -18,7 +18,6 @@ import { fitText, textWidth } from "./text.js";
 /** @typedef {import("./parts.js").SceneRibbon} SceneRibbon */
 
 const WIDEST_RIBBON = 24;
-const PILL_HEIGHT = 8;
 const LABEL_LANE = 34;
 const LABEL_SIZE = 12;
 const NUMBER_SIZE = 11;
@@ -28,27 +27,34 @@ const NUMBER_SIZE = 11;
  * @property {Node} node
  * @property {string} target
  * @property {number | null} value
+ *
+ * @typedef {"above" | "below"} Side
  */
 
 /**
+ * What joins the river in a layer: from above attention, or what stands in its place, and from below
+ * the MLP. Either side may be empty.
  * @param {GraphIndex} index
  * @param {LayerParts} parts
  * @param {Measure} measure
- * @returns {{attention: Write | null, mlp: Write | null}}
+ * @returns {Record<Side, Write[]>}
  */
 export function layerWrites(index, parts, measure) {
   /**
    * @param {Node | undefined} node
-   * @param {Node | undefined} target
+   * @param {(Node | undefined)[]} targets The first that it flows into, or else the first there is.
    */
-  const write = (node, target) => {
-    if (!node || !target) return null;
+  const write = (node, targets) => {
+    const there = targets.filter((target) => target !== undefined);
+    if (!node || there.length === 0) return [];
+    const target = there.find(({ id }) => edgeBetween(index, node.id, id)) ?? there[0];
     const edge = edgeBetween(index, node.id, target.id);
-    return { node, target: target.id, value: edge?.[measure] ?? null };
+    return [{ node, target: target.id, value: edge?.[measure] ?? null }];
   };
+  const { attention, mix, mid, mlp, post } = parts;
   return {
-    attention: write(parts.attention, parts.mid ?? parts.post),
-    mlp: write(parts.mlp, parts.post),
+    above: [...write(attention, [mid, post]), ...write(mix, [mid, post])],
+    below: write(mlp, [post]),
   };
 }
 
@@ -59,8 +65,8 @@ export function layerWrites(index, parts, measure) {
  */
 export function overviewScale(index, measure, closedWidth) {
   const values = index.layers.flatMap((parts) => {
-    const { attention, mlp } = layerWrites(index, parts, measure);
-    return [attention?.value ?? null, mlp?.value ?? null];
+    const { above, below } = layerWrites(index, parts, measure);
+    return [...above, ...below].map(({ value }) => value);
   });
   return commonScale([{ values, room: Math.min(WIDEST_RIBBON, Math.max(5, closedWidth * 0.72)) }]);
 }
@@ -99,9 +105,12 @@ export function placeOverview(index, columns, measure) {
   for (const column of columns.columns) {
     if (column.open) continue;
     const writes = layerWrites(index, index.layers[column.layer], measure);
-    for (const side of /** @type {const} */ (["attention", "mlp"])) {
-      const write = writes[side];
-      if (write) placeWriter(index, column, write, side, scale, measure, nodes, ribbons);
+    for (const side of /** @type {const} */ (["above", "below"])) {
+      writes[side].forEach((write, at, all) => {
+        const width = column.width / all.length;
+        const slot = { x: column.x + (at + 0.5) * width, width };
+        placeWriter(index, slot, write, side, scale, measure, nodes, ribbons);
+      });
     }
   }
   return { nodes, ribbons, scale };
@@ -109,42 +118,36 @@ export function placeOverview(index, columns, measure) {
 
 /**
  * @param {GraphIndex} index
- * @param {Column} column
+ * @param {{x: number, width: number}} slot Its middle, and its room in the column.
  * @param {Write} write
- * @param {"attention" | "mlp"} side
+ * @param {Side} side
  * @param {number} scale
  * @param {Measure} measure
  * @param {SceneNode[]} nodes
  * @param {SceneRibbon[]} ribbons
  */
-function placeWriter(index, column, write, side, scale, measure, nodes, ribbons) {
+function placeWriter(index, { x, width: room }, write, side, scale, measure, nodes, ribbons) {
   const { node, target, value } = write;
-  const outward = side === "attention" ? -1 : 1;
-  const x = column.x + column.width * 0.5;
+  const outward = side === "above" ? -1 : 1;
   const y = outward * WRITER_DISTANCE;
   const width = ribbonWidth(value, scale);
-  const pill = Math.max(Math.min(4.5, Math.max(2.5, column.width - 3)), width);
+  const pill = Math.max(Math.min(4.5, Math.max(2.5, room - 3)), width);
   const tone = signOf(value, measure);
+  const shape = writerShape(node.kind, pill);
   nodes.push({
     id: node.id,
     kind: node.kind,
     layer: node.layer,
     x,
     y,
-    shape: {
-      x: -pill / 2,
-      y: -PILL_HEIGHT / 2,
-      width: pill,
-      height: PILL_HEIGHT,
-      radius: Math.min(pill / 2, 2.5),
-    },
-    box: { x: -column.width / 2, y: -13, width: column.width, height: 26 },
+    shape,
+    box: { x: -room / 2, y: -13, width: room, height: 26 },
     tone,
     texts: [],
     name: nodeName(index, node, value, measure),
   });
-  const line = tributaryLine([x, y - outward * (PILL_HEIGHT / 2)], outward * BANK, {
-    lead: Math.min(22, Math.max(6, column.width * 0.6)),
+  const line = tributaryLine([x, y - outward * (shape.height / 2)], outward * BANK, {
+    lead: Math.min(22, Math.max(6, room * 0.6)),
     depth: MOUTH_DEPTH,
   });
   ribbons.push(
@@ -163,15 +166,18 @@ function placeWriter(index, column, write, side, scale, measure, nodes, ribbons)
  * Labels of the strongest writers on one side.
  * @param {GraphIndex} index
  * @param {Columns} columns
- * @param {"attention" | "mlp"} side
+ * @param {Side} side
  * @param {Measure} measure
  * @returns {{labels: WriterLabel[], lanes: number}}
  */
 export function labelWriters(index, columns, side, measure) {
   const closed = columns.columns.filter((column) => !column.open);
   const writes = closed.flatMap((column) => {
-    const write = layerWrites(index, index.layers[column.layer], measure)[side];
-    return write?.value && write.node.label ? [{ ...write, value: write.value, column }] : [];
+    const all = layerWrites(index, index.layers[column.layer], measure)[side];
+    return all.flatMap((write, at) => {
+      const anchor = column.x + ((at + 0.5) * column.width) / all.length;
+      return write.value && write.node.label ? [{ ...write, value: write.value, anchor }] : [];
+    });
   });
   const span = closed.length * columns.closedWidth;
   const most = Math.max(1, Math.min(6, Math.round(span / 130)));
@@ -195,9 +201,9 @@ export function labelWriters(index, columns, side, measure) {
   );
   const last = columns.columns[columns.columns.length - 1];
   const placed = placeLabels(
-    strongest.map(({ node, value, column }) => ({
+    strongest.map(({ node, value, anchor }) => ({
       id: node.id,
-      anchor: column.x + column.width / 2,
+      anchor,
       width: texts.get(node.id)?.width ?? 0,
       priority: Math.abs(value),
     })),
@@ -208,7 +214,7 @@ export function labelWriters(index, columns, side, measure) {
       blocked: columns.columns.filter(({ open }) => open).map(({ x, width }) => [x, x + width]),
     },
   );
-  const outward = side === "attention" ? -1 : 1;
+  const outward = side === "above" ? -1 : 1;
   const labels = placed.flatMap(({ id, anchor, x, width, lane }) => {
     const entry = texts.get(id);
     if (!entry) return [];
@@ -240,8 +246,10 @@ export function labelWriters(index, columns, side, measure) {
  * @param {Measure} measure
  */
 function largestWrite(index, measure) {
-  const values = index.layers.flatMap((parts) => Object.values(layerWrites(index, parts, measure)));
-  return Math.max(0, ...values.map((write) => Math.abs(write?.value ?? 0)));
+  const writes = index.layers.flatMap((parts) =>
+    Object.values(layerWrites(index, parts, measure)).flat(),
+  );
+  return Math.max(0, ...writes.map(({ value }) => Math.abs(value ?? 0)));
 }
 
 /** @param {number} lanes */
@@ -256,8 +264,7 @@ export const overviewReach = (lanes) => WRITER_DISTANCE + 16 + lanes * LABEL_LAN
 export function layerAreas(index, columns, measure) {
   return columns.columns.map(({ layer, x, width, open }) => {
     const parts = index.layers[layer];
-    const { attention, mlp } = layerWrites(index, parts, measure);
-    const values = { attention: attention?.value ?? null, mlp: mlp?.value ?? null };
-    return { layer, x, width, open, name: layerName(index, parts, values, measure) };
+    const { above, below } = layerWrites(index, parts, measure);
+    return { layer, x, width, open, name: layerName(index, parts, [...above, ...below], measure) };
   });
 }

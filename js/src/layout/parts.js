@@ -68,6 +68,8 @@
  * @property {string} id
  */
 
+const PILL_HEIGHT = 8;
+const BLOCK_HEIGHT = 14;
 export const RIVER_HEIGHT = 38;
 export const BANK = RIVER_HEIGHT / 2;
 /** How deep a tributary reaches into the river before it has faded. */
@@ -76,6 +78,18 @@ export const MOUTH_DEPTH = 12;
 export const LEAD = 16;
 /** Distance of a closed layer's writers from the river's axis. */
 export const WRITER_DISTANCE = 112;
+
+/**
+ * The mark of what writes into the river: a pill, or for an opaque part a taller block.
+ * @param {string} kind
+ * @param {number} width
+ * @returns {SceneNode["shape"]}
+ */
+export function writerShape(kind, width) {
+  const height = kind === "opaque" ? BLOCK_HEIGHT : PILL_HEIGHT;
+  const radius = kind === "opaque" ? 0 : Math.min(width / 2, 2.5);
+  return { x: -width / 2, y: -height / 2, width, height, radius };
+}
 
 /**
  * @param {object} spec

@@ -1,6 +1,7 @@
 /** A layer that is being fetched: its room is kept and calmly outlined, so that nothing jumps. */
 
-import { placeWhole } from "./block.js";
+import { placeWholes } from "./block.js";
+import { shapeOf } from "./blockContent.js";
 import { gridForWidth } from "./grid.js";
 import { layerWrites } from "./overview.js";
 import { BANK } from "./parts.js";
@@ -13,14 +14,17 @@ import { riverThrough } from "./through.js";
 const ROW = 30;
 const WIDEST_RIBBON = 18;
 
-/** @param {GraphIndex} index */
-export function pendingReach({ graph }) {
+/**
+ * @param {GraphIndex} index
+ * @param {import("./graph.js").LayerParts} parts
+ */
+export function pendingReach({ graph }, { attention, mix, mlp }) {
   const heads = Math.min(graph.keep.heads ?? 8, graph.model.n_heads, 16);
   const neurons = Math.min(graph.keep.neurons ?? 12, 24);
   const slots = Math.min(graph.keep.memories ?? 2, graph.tokens.length) + 1;
   return {
-    above: BANK + 128 + heads * (slots * 14 + 9),
-    below: BANK + 106 + (neurons + 1) * 19,
+    above: BANK + (attention ? 128 + heads * (slots * 14 + 9) : mix ? 128 : 54),
+    below: BANK + (mlp ? 106 + (neurons + 1) * 19 : 58),
   };
 }
 
@@ -32,20 +36,23 @@ export function pendingReach({ graph }) {
  * @returns {import("./block.js").PlacedBlock}
  */
 export function placePending(index, column, measure, tail) {
-  const grid = gridForWidth(false, column.width);
-  const { above, below } = pendingReach(index);
+  const parts = index.layers[column.layer];
+  const grid = gridForWidth(shapeOf(parts, null), column.width);
+  const { above, below } = pendingReach(index, parts);
   const midX = column.x + grid.midX;
   const postX = column.x + grid.postX;
-  const parts = index.layers[column.layer];
-  const wholes = placeWholes(index, column.layer, measure, grid, midX, postX);
-  const bars = (/** @type {number} */ from, /** @type {number} */ to) => {
+  const wholes = knownWholes(index, column, measure, grid, { midX, postX });
+  const written = [grid.headX, grid.headRight - grid.headX];
+  const upper = [[grid.keyX, grid.keyLabel], [grid.valueX, grid.valueLabel], written];
+  const lower = [[grid.neuronKeyX, grid.neuronKeyLabel], written];
+  const bars = (
+    /** @type {number[][]} */ places,
+    /** @type {number} */ from,
+    /** @type {number} */ to,
+  ) => {
     const skeleton = [];
     for (let y = from; y < to; y += ROW) {
-      for (const [at, width] of [
-        [grid.keyX, grid.keyLabel],
-        [grid.valueX, grid.valueLabel],
-        [grid.headX, grid.headRight - grid.headX],
-      ]) {
+      for (const [at, width] of places) {
         skeleton.push({ x: column.x + at, y, width });
       }
     }
@@ -61,7 +68,10 @@ export function placePending(index, column, measure, tail) {
       headings: [],
       pending: true,
       scale: null,
-      skeleton: [...bars(-above + 56, -BANK - 80), ...bars(BANK + 98, below - 20)],
+      skeleton: [
+        ...(parts.attention ? bars(upper, -above + 56, -BANK - 80) : []),
+        ...(parts.mlp ? bars(lower, BANK + 98, below - 20) : []),
+      ],
     },
     ...wholes,
     sources: [],
@@ -74,21 +84,18 @@ export function placePending(index, column, measure, tail) {
 /**
  * What the layer writes is known before its block is.
  * @param {GraphIndex} index
- * @param {number} layer
+ * @param {import("./columns.js").Column} column
  * @param {Measure} measure
  * @param {import("./grid.js").Grid} grid
- * @param {number} midX
- * @param {number} postX
+ * @param {{midX: number, postX: number}} places
  */
-function placeWholes(index, layer, measure, grid, midX, postX) {
+function knownWholes(index, { layer, x }, measure, grid, places) {
   const parts = index.layers[layer];
-  const { attention, mlp } = layerWrites(index, parts, measure);
-  const values = [attention?.value ?? null, mlp?.value ?? null];
+  const { above, below } = layerWrites(index, parts, measure);
+  const values = [...above, ...below].map(({ value }) => value);
   const scale = commonScale([{ values, room: WIDEST_RIBBON }]);
   /** @type {Pick<import("./block.js").PlacedBlock, "nodes" | "ribbons">} */
   const placed = { nodes: [], ribbons: [] };
-  const frame = { index, layer, measure, grid, scale, ...placed };
-  placeWhole(frame, parts.attention, [], midX, "above");
-  placeWhole(frame, parts.mlp, [], postX, "below");
+  placeWholes({ index, layer, measure, grid, scale, x, ...placed }, parts, [], [], places);
   return placed;
 }

@@ -1,9 +1,9 @@
 /** The whole picture as plain data: reads the graph, gives out the room, places every part. */
 
 import { blockReach, placeBlock } from "./block.js";
-import { readBlock, showsRows } from "./blockContent.js";
+import { readBlock, shapeOf } from "./blockContent.js";
 import { placeColumns } from "./columns.js";
-import { hasBlock, indexGraph } from "./graph.js";
+import { indexGraph } from "./graph.js";
 import { blockElastic } from "./grid.js";
 import { placeLegend } from "./legend.js";
 import { labelWriters, layerAreas, overviewReach, placeOverview } from "./overview.js";
@@ -54,7 +54,7 @@ const GAP_TO_RANK = 20;
  */
 export function layoutScene({ graph, expanded, pending, measure, width }) {
   const index = indexGraph(graph);
-  const open = openLayers(index, [...expanded, ...pending], measure);
+  const open = openLayers(index, expanded, pending, measure);
   const columns = placeColumns({
     layers: graph.model.n_layers,
     open: new Map([...open].map(([layer, { elastic }]) => [layer, elastic])),
@@ -74,8 +74,8 @@ export function layoutScene({ graph, expanded, pending, measure, width }) {
     });
   const overview = placeOverview(index, columns, measure);
   const river = placeRiver(index, columns);
-  const upper = labelWriters(index, columns, "attention", measure);
-  const lower = labelWriters(index, columns, "mlp", measure);
+  const upper = labelWriters(index, columns, "above", measure);
+  const lower = labelWriters(index, columns, "below", measure);
   const prediction = placePrediction(index, columns);
 
   const reach = overviewReach(Math.max(upper.lanes, lower.lanes));
@@ -88,12 +88,15 @@ export function layoutScene({ graph, expanded, pending, measure, width }) {
   const axisY = TOP_PAD + Math.max(...reaches.map(({ above }) => above));
   const rankY = axisY + Math.max(...reaches.map(({ below }) => below)) + GAP_TO_RANK;
   const rank = placeRank(index, columns, rankPoints(index, columns, blocks), rankY);
+  const contents = [...open.values()].flatMap(({ content }) => content ?? []);
   const legend = placeLegend({
     measure,
     target: graph.target.text,
     foil: graph.foil?.text ?? null,
     scale: overview.scale,
-    open: blocks.some(({ panel }) => !panel.pending),
+    attends: contents.some(({ bands }) => bands.length > 0),
+    reads: contents.some(({ bands, neurons }) => bands.length + neurons.length > 0),
+    opaque: index.layers.some(({ mix }) => mix !== undefined),
     left: columns.start.x,
     right: Math.min(width, columns.width) - 14,
     y: rankY + RANK_ROOM,
@@ -110,7 +113,7 @@ export function layoutScene({ graph, expanded, pending, measure, width }) {
     breaks: [...river.breaks, ...blocks.flatMap(({ breaks }) => breaks)].sort((a, b) => a - b),
     riverTexts: [...river.texts, ...blocks.flatMap(({ texts }) => texts)],
     labels: [...upper.labels, ...lower.labels],
-    laneNames: laneNames(columns),
+    laneNames: laneNames(index, columns),
     panels: blocks.map(({ panel }) => panel),
     sources: blocks.flatMap(({ sources }) => sources),
     rank,
@@ -122,22 +125,24 @@ export function layoutScene({ graph, expanded, pending, measure, width }) {
 
 /**
  * @param {GraphIndex} index
- * @param {number[]} wanted
+ * @param {number[]} expanded
+ * @param {number[]} pending
  * @param {Measure} measure
  */
-function openLayers(index, wanted, measure) {
-  const layers = [...new Set(wanted)]
+function openLayers(index, expanded, pending, measure) {
+  const layers = [...new Set([...expanded, ...pending])]
     .filter((layer) => layer >= 0 && layer < index.graph.model.n_layers)
     .sort((a, b) => a - b);
   return new Map(
     layers.map((layer) => {
-      const content = hasBlock(index, layer) ? readBlock(index, layer, measure) : null;
+      const content = pending.includes(layer) ? null : readBlock(index, layer, measure);
+      const parts = index.layers[layer];
       return [
         layer,
         {
           content,
-          elastic: blockElastic(content ? showsRows(content) : false),
-          reach: content ? blockReach(content) : pendingReach(index),
+          elastic: blockElastic(shapeOf(parts, content)),
+          reach: content ? blockReach(content) : pendingReach(index, parts),
         },
       ];
     }),
@@ -178,11 +183,20 @@ function rankPoints(index, columns, blocks) {
   return [...start, ...closed, ...blocks.flatMap(({ ranks }) => ranks)];
 }
 
-/** @param {import("./columns.js").Columns} columns */
-function laneNames({ start }) {
+/**
+ * @param {GraphIndex} index
+ * @param {import("./columns.js").Columns} columns
+ */
+function laneNames({ layers }, { start }) {
   const x = start.x + start.width - 8;
+  const above = layers.some(({ attention }) => attention)
+    ? "attention"
+    : layers.some(({ mix }) => mix)
+      ? "opaque"
+      : null;
+  const below = layers.some(({ mlp }) => mlp) ? "MLP" : null;
   return [
-    { key: "attention", x, y: 4 - WRITER_DISTANCE, text: "attention" },
-    { key: "mlp", x, y: 4 + WRITER_DISTANCE, text: "MLP" },
-  ];
+    { key: "above", x, y: 4 - WRITER_DISTANCE, text: above },
+    { key: "below", x, y: 4 + WRITER_DISTANCE, text: below },
+  ].flatMap(({ text, ...lane }) => (text === null ? [] : [{ ...lane, text }]));
 }

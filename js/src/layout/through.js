@@ -1,6 +1,6 @@
 /** The river through an open layer: before, between and after what is written into it. */
 
-import { nodeName } from "./names.js";
+import { mixerOf, nodeName } from "./names.js";
 import { LEAD } from "./parts.js";
 import { count, shadeOf } from "./scales.js";
 import { fitText, textWidth } from "./text.js";
@@ -9,6 +9,9 @@ import { fitText, textWidth } from "./text.js";
 /** @typedef {import("./columns.js").Column} Column */
 /** @typedef {import("./parts.js").SceneCell} SceneCell */
 /** @typedef {import("./parts.js").RiverText} RiverText */
+
+/** Captions have little room. */
+const SHORT = { attention: "attention", opaque: "opaque", both: "both" };
 
 /**
  * @param {GraphIndex} index
@@ -19,10 +22,14 @@ import { fitText, textWidth } from "./text.js";
 export function riverThrough(index, { parts }, column, { midX, postX, tail }) {
   const end = column.x + column.width + tail;
   const isLast = parts.layer === index.layers.length - 1;
+  const { pre, mid, mlp, post } = parts;
+  const mixed = `after ${SHORT[mixerOf(index.graph, parts.layer)]}`;
+  // Where nothing joins after the middle, the layer ends with what joined there.
+  const endX = mlp || mid ? postX : midX;
   const joints = [
-    { node: parts.pre, word: "before", x: column.x },
-    { node: parts.mid, word: "after attention", x: midX + LEAD },
-    { node: parts.post, word: "after MLP", x: postX + LEAD },
+    { node: pre, word: "before", x: column.x },
+    { node: mid, word: mixed, x: midX + LEAD },
+    { node: post, word: mlp ? "after MLP" : mixed, x: endX + LEAD },
   ].filter((joint) => joint.node !== undefined);
   /** @type {SceneCell[]} */
   const cells = [];

@@ -37,6 +37,25 @@ export function scientific(value) {
   return `${digits}e${Number(exponent)}`.replace("e-", `e${MINUS}`);
 }
 
+const SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹";
+
+/**
+ * @param {number} value
+ * @param {{even?: boolean}} [options] `even`: one digit after the point, for a column of them.
+ * @returns {string} "1.2 × 10⁻⁷", as it is printed; whole powers without the 1
+ */
+export function powerOfTen(value, { even = false } = {}) {
+  if (!Number.isFinite(value)) return "–";
+  if (value === 0) return "0";
+  const [digits, exponent] = value.toExponential(1).split("e");
+  const power = String(Number(exponent)).replace("-", "⁻").replace(/\d/g, raised);
+  if (even) return `${digits} × 10${power}`;
+  return digits === "1.0" ? `10${power}` : `${digits.replace(/\.0$/, "")} × 10${power}`;
+}
+
+/** @param {string} digit */
+const raised = (digit) => SUPERSCRIPTS[Number(digit)];
+
 /**
  * @param {number} value
  * @returns {string} "15,307"

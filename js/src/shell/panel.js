@@ -1,6 +1,7 @@
 /** The chosen node, at length: what the graph holds at once, then what the kernel adds. */
 
 import { knownAttention, knownNode, outgoingPart } from "../selectors.js";
+import { copyButton } from "./copy.js";
 import { createChangeGuard, fill, h, iconButton } from "./dom.js";
 import { followVisible } from "./follow.js";
 import { signed } from "./format.js";
@@ -29,7 +30,17 @@ const TOKENS_HEADING = {
 };
 
 /** Kinds whose tokens are what they push down as much as what they push up. */
-const WRITERS = new Set(["value", "head", "row", "attention", "neuron", "expert", "mlp", "bias"]);
+const WRITERS = new Set([
+  "value",
+  "head",
+  "row",
+  "attention",
+  "neuron",
+  "expert",
+  "mlp",
+  "opaque",
+  "bias",
+]);
 
 /**
  * @param {Controller} controller
@@ -224,17 +235,7 @@ export function createPanel(controller) {
   /** @param {string} id */
   function footer(id) {
     const label = id.length > 24 ? "copy ids" : `copy ${id}`;
-    const button = h(
-      "button",
-      { type: "button", class: "vw-link", "data-role": "copy-id", click: copy },
-      label,
-    );
-    async function copy() {
-      const copied = await copyText(id, el);
-      button.textContent = copied ? "copied" : "select and copy:";
-      if (!copied) button.after(" ", h("code", {}, id));
-      else setTimeout(() => (button.textContent = label), 1500);
-    }
+    const button = copyButton(label, () => id, { "data-role": "copy-id" });
     return h("div", { class: "vw-side-foot" }, button);
   }
 
@@ -268,23 +269,4 @@ function sumOf(nodes) {
   if (kinds.size !== 1 || kinds.has("residual") || kinds.has("norm")) return null;
   if (nodes.some((node) => node?.logit == null)) return null;
   return nodes.reduce((sum, node) => sum + (node?.logit ?? 0), 0);
-}
-
-/**
- * @param {string} text
- * @param {HTMLElement} near Where to put a field for browsers that only copy what is selected.
- */
-async function copyText(text, near) {
-  try {
-    await navigator.clipboard.writeText(text);
-    return true;
-  } catch {
-    const field = h("textarea", { class: "vw-offscreen", "aria-hidden": true });
-    field.value = text;
-    near.append(field);
-    field.select();
-    const copied = near.ownerDocument.execCommand?.("copy") ?? false;
-    field.remove();
-    return copied;
-  }
 }

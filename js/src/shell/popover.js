@@ -4,6 +4,8 @@ import { h } from "./dom.js";
 
 const GAP = 6;
 const MARGIN = 8;
+const TAB_STOPS =
+  "button:not([disabled], [tabindex='-1']), input, select, textarea, summary, [tabindex='0']";
 
 /**
  * @typedef {object} OpenPopover
@@ -34,9 +36,25 @@ export function createPopovers(root) {
     open = { anchor, element, onClose };
     place(align);
     const first = /** @type {HTMLElement | null} */ (
-      element.querySelector("input, [role='menuitem'], button")
+      element.querySelector("[data-first]") ??
+        element.querySelector("input, [role='menuitem'], button")
     );
     first?.focus({ preventScroll: true });
+  }
+
+  /**
+   * Tab stays within: what lies behind is reached by closing.
+   *
+   * @param {KeyboardEvent} event
+   */
+  function keepTab(event) {
+    if (event.key !== "Tab" || !open || !event.composedPath().includes(open.element)) return;
+    const stops = /** @type {HTMLElement[]} */ ([...open.element.querySelectorAll(TAB_STOPS)]);
+    const at = stops.indexOf(/** @type {HTMLElement} */ (event.composedPath()[0]));
+    const inside = event.shiftKey ? at > 0 : at < stops.length - 1;
+    if (inside) return;
+    stops[event.shiftKey ? stops.length - 1 : 0]?.focus();
+    event.preventDefault();
   }
 
   /** @param {"start" | "end"} align */
@@ -47,8 +65,10 @@ export function createPopovers(root) {
     const width = open.element.offsetWidth;
     const wanted = (align === "end" ? anchor.right - width : anchor.left) - frame.left;
     const left = Math.max(MARGIN, Math.min(wanted, frame.width - width - MARGIN));
+    const top = anchor.bottom - frame.top + GAP;
     open.element.style.left = `${left}px`;
-    open.element.style.top = `${anchor.bottom - frame.top + GAP}px`;
+    open.element.style.top = `${top}px`;
+    open.element.style.setProperty("--vw-room", `${frame.height - top - MARGIN}px`);
   }
 
   /**
@@ -84,6 +104,7 @@ export function createPopovers(root) {
   const document = root.ownerDocument;
   document.addEventListener("pointerdown", closeOutside, true);
   root.addEventListener("focusout", closeLeft);
+  root.addEventListener("keydown", keepTab);
 
   return {
     show,
@@ -93,6 +114,7 @@ export function createPopovers(root) {
       close();
       document.removeEventListener("pointerdown", closeOutside, true);
       root.removeEventListener("focusout", closeLeft);
+      root.removeEventListener("keydown", keepTab);
     },
   };
 }

@@ -19,8 +19,8 @@ export function createProblems(dispatch) {
   /** @param {State} state */
   function update({ problems: all, silent }) {
     if (!changed(all, silent)) return;
-    // What the panel lacks is said in the panel.
-    const problems = all.filter(({ key }) => key !== "details");
+    // What the panel or the audit lacks is said there.
+    const problems = all.filter(({ key }) => key !== "details" && key !== "audit");
     fill(
       el,
       silent && h("div", { class: "vw-problem quiet", role: "status" }, h("p", {}, SILENCE)),

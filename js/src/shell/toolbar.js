@@ -1,6 +1,7 @@
 /** What is followed, against what, how exact it is; and undo, fullscreen, export. */
 
-import { mergedGraph } from "../selectors.js";
+import { exactness, mergedGraph } from "../selectors.js";
+import { createAuditWindow } from "./audit.js";
 import { createChangeGuard, fill, h, icon, iconButton } from "./dom.js";
 import { exportJson, exportPng, exportSvg } from "./export.js";
 import { scientific } from "./format.js";
@@ -48,7 +49,15 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
     "aria-expanded": "false",
     click: chooseFoil,
   });
-  const mark = h("span", { class: "vw-exact", "data-role": "exact" });
+  const audit = createAuditWindow(controller, popovers);
+  const mark = h("button", {
+    type: "button",
+    class: "vw-field vw-exact",
+    "data-role": "exact",
+    "aria-haspopup": "dialog",
+    "aria-expanded": "false",
+    click: () => audit.toggle(mark),
+  });
   const undo = iconButton("undo", "Undo (u)", () => dispatch({ type: "undo" }));
   const redo = iconButton("redo", "Redo (Shift-u)", () => dispatch({ type: "redo" }));
   const full = iconButton("fullscreen", "Fullscreen", toggleFullscreen);
@@ -69,8 +78,9 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
 
   /** @param {State} state */
   function update(state) {
+    audit.update(state);
     const { past, future, status, graph } = state;
-    if (!changed(state.measure, state.foil, past, future, status, graph)) return;
+    if (!changed(state.measure, state.foil, past, future, status, graph, state.audit)) return;
     select.value = state.measure;
     measure.title = MEASURES.find(([value]) => value === state.measure)?.[2] ?? "";
     undo.disabled = past.length === 0;
@@ -100,15 +110,21 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
   }
 
   /** @param {State} state */
-  function showExactness({ status: { max_error: error, exact }, graph }) {
-    mark.hidden = typeof error !== "number" || exact === null || !graph;
-    if (mark.hidden) return;
+  function showExactness(state) {
+    const found = exactness(state);
+    mark.hidden = !found || !state.graph;
+    if (!found) return;
+    const { exact, error } = found;
+    const size = error === null ? null : scientific(error);
+    const how = exact ? "exact" : "off";
+    const text =
+      size === null ? (exact ? how : "not exact") : `${how} ${exact ? "to" : "by"} ${size}`;
     mark.classList.toggle("off", !exact);
-    const size = scientific(Number(error));
-    fill(mark, exact ? `exact to ${size}` : `off by ${size}`, icon(exact ? "check" : "alert"));
+    fill(mark, text, icon(exact ? "check" : "alert"));
+    mark.setAttribute("aria-label", `${text}. Show the audit`);
     mark.title = exact
-      ? `Checked on this prompt: every part adds up to its whole, to ${size} of it.`
-      : `Checked on this prompt: parts and wholes differ by up to ${size}. Read small ribbons with care.`;
+      ? "Checked on this prompt: every part adds up to its whole. Click for the audit."
+      : "Checked on this prompt: parts do not add up to their wholes. Click for the audit.";
   }
 
   function chooseFoil() {

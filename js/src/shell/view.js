@@ -2,6 +2,7 @@
 
 import { watchTheme } from "../host-theme.js";
 import {
+  auditPending,
   awaitsGraph,
   knownNode,
   mergedGraph,
@@ -161,7 +162,8 @@ export function mountView(el, controller) {
   /** @param {State} state */
   function showProgress(state) {
     const part = overallProgress(state);
-    const busy = awaitsGraph(state) || state.asked.length > 0 || part !== null;
+    const asks = awaitsGraph(state) || state.asked.length > 0 || auditPending(state);
+    const busy = asks || part !== null;
     root.classList.toggle("busy", busy);
     root.setAttribute("aria-busy", String(busy));
     progress.classList.toggle("known", part !== null);

@@ -1,5 +1,6 @@
 /** What things are called on screen: the names of nodes, and what is said of them. */
 
+import { MIDDLE, mixerOf, neuronNumber, OPAQUE } from "../layout/names.js";
 import { counted, percent, plain, shareOf, signed, whole } from "./format.js";
 
 /** @import { Detail, FlowGraph, Node, NodeKind } from "../types.js" */
@@ -14,13 +15,16 @@ const REST_WORDS = {
   expert: ["expert", "experts"],
 };
 
+/** @type {Record<string, string>} */
+const BIAS_OF = { attn: "attention", mix: "opaque part’s" };
+
 /**
  * @param {Node} node
  * @param {FlowGraph} graph
  * @returns {string} "Layer 23 · head 4"
  */
 export function nodeTitle(node, graph) {
-  if (node.kind === "residual" && node.layer !== null) return streamTitle(node);
+  if (node.kind === "residual" && node.layer !== null) return streamTitle(node, graph);
   const name = partName(node, graph);
   if (node.layer === null) return capitalised(name);
   return `Layer ${node.layer} · ${name}`;
@@ -38,11 +42,11 @@ export function partName(node, graph) {
     case "embed":
       return "embedding";
     case "residual":
-      return streamName(node.id);
+      return streamName(node, graph);
     case "norm":
       return node.layer === null
         ? "final norm"
-        : `norm before ${node.id.endsWith("ln1") ? "attention" : "the MLP"}`;
+        : `norm before ${node.id.endsWith("ln1") ? middleOf(node.id, graph) : "the MLP"}`;
     case "query":
       return `${head} · query`;
     case "key":
@@ -55,16 +59,18 @@ export function partName(node, graph) {
       return `W_O row ${node.id.split(".O")[1] ?? ""}`;
     case "attention":
       return "attention";
+    case "opaque":
+      return "opaque part";
     case "neuron_key":
-      return `neuron ${node.neuron} · key`;
+      return `neuron ${neuronNumber(node)} · key`;
     case "neuron":
-      return `neuron ${node.neuron}`;
+      return `neuron ${neuronNumber(node)}`;
     case "expert":
       return `expert ${node.id.split(".E")[1] ?? ""}`;
     case "mlp":
       return "MLP";
     case "bias":
-      return node.id.includes(".attn.") ? "attention bias" : "MLP bias";
+      return `${BIAS_OF[node.id.split(".")[1]] ?? "MLP"} bias`;
     case "rest":
       return restName(node);
     case "logits":
@@ -72,17 +78,34 @@ export function partName(node, graph) {
   }
 }
 
-/** @param {Node} node */
-function streamTitle({ id, layer }) {
+/**
+ * What the stream of a layer has taken in at its middle.
+ *
+ * @param {string} id Of any node of the layer.
+ * @param {FlowGraph} graph
+ */
+function middleOf(id, graph) {
+  const layer = Number(/^L(\d+)/.exec(id)?.[1]);
+  return MIDDLE[mixerOf(graph, layer)];
+}
+
+/**
+ * @param {Node} node
+ * @param {FlowGraph} graph
+ */
+function streamTitle({ id, layer }, graph) {
   if (id.endsWith(".pre")) return `Before layer ${layer}`;
-  if (id.endsWith(".mid")) return `Layer ${layer} · after attention`;
+  if (id.endsWith(".mid")) return `Layer ${layer} · after ${middleOf(id, graph)}`;
   return `After layer ${layer}`;
 }
 
-/** @param {string} id */
-function streamName(id) {
+/**
+ * @param {Node} node
+ * @param {FlowGraph} graph
+ */
+function streamName({ id }, graph) {
   if (id.endsWith(".pre")) return "the stream before it";
-  if (id.endsWith(".mid")) return "the stream after attention";
+  if (id.endsWith(".mid")) return `the stream after ${middleOf(id, graph)}`;
   return "the stream after it";
 }
 
@@ -107,6 +130,7 @@ export const KIND_WORDS = {
   head: "head output: what one head adds to the stream",
   row: "one row of W_O, times its activation",
   attention: "the sum of the layer's heads",
+  opaque: OPAQUE,
   neuron_key: "what the neuron looks for",
   neuron: "what the neuron writes",
   expert: "what one expert writes",
@@ -120,14 +144,16 @@ export const KIND_WORDS = {
  * What a whole is called when a part is a share of it.
  *
  * @param {string} id
+ * @param {FlowGraph} graph
  * @returns {string}
  */
-export function wholeName(id) {
+export function wholeName(id, graph) {
   const head = /\.H(\d+)$/.exec(id);
   if (head) return `head ${head[1]}`;
   if (id.endsWith(".attn")) return "attention";
+  if (id.endsWith(".mix")) return "the opaque part";
   if (id.endsWith(".mlp")) return "the MLP";
-  if (id.endsWith(".mid")) return "the stream after attention";
+  if (id.endsWith(".mid")) return `the stream after ${middleOf(id, graph)}`;
   if (id.endsWith(".post")) return "the stream after the layer";
   return "the stream";
 }
@@ -164,7 +190,8 @@ export function contribution(node, graph) {
 export function nodeFacts(node, graph, { share, whole }) {
   /** @type {(string | null)[]} */
   const facts = [contribution(node, graph)];
-  if (share !== null && whole !== null) facts.push(`${shareOf(share)} of ${wholeName(whole)}`);
+  if (share !== null && whole !== null)
+    facts.push(`${shareOf(share)} of ${wholeName(whole, graph)}`);
   if (node.kind === "key" || node.kind === "value") facts.push(memoryWords(node));
   if (node.activation !== null && node.activation !== undefined) {
     facts.push(`activation ${signed(node.activation)}`);

@@ -20,6 +20,14 @@ import { layerToReveal, reveal } from "./scroll.js";
 
 const DRAG_PAUSE = 400;
 
+/** What an opened layer is announced by. */
+const COUNTED = [
+  ["head", "head", "heads"],
+  ["opaque", "opaque part", "opaque parts"],
+  ["expert", "expert", "experts"],
+  ["neuron", "neuron", "neurons"],
+];
+
 /**
  * @param {HTMLElement} el
  * @param {{dispatch: (action: StageAction) => void}} host
@@ -171,9 +179,11 @@ function announceOpened(before, after, dispatch) {
   for (const layer of ready(after)) {
     if (known.has(layer)) continue;
     const inLayer = after.nodes.filter((node) => node.layer === layer);
-    const heads = inLayer.filter(({ kind }) => kind === "head").length;
-    const neurons = inLayer.filter(({ kind }) => kind === "neuron").length;
-    const text = `Layer ${layer} is open: ${heads} heads, ${neurons} neurons`;
+    const counted = COUNTED.flatMap(([kind, one, many]) => {
+      const count = inLayer.filter((node) => node.kind === kind).length;
+      return count === 0 ? [] : `${count} ${count === 1 ? one : many}`;
+    });
+    const text = `Layer ${layer} is open: ${counted.join(", ") || "nothing apart"}`;
     // The shell may draw again when told: let this update finish first.
     queueMicrotask(() => dispatch({ type: "announce", text }));
   }

@@ -62,6 +62,16 @@ function drawMark(key, { mark, markWidth, markHeight }, hatch) {
       .attr("d", `M0,5.5H${markWidth}`);
     return;
   }
+  if (mark === "opaque") {
+    key
+      .append("rect")
+      .attr("class", "vw-shape key")
+      .attr("x", markWidth - 8)
+      .attr("y", -1.5)
+      .attr("width", 8)
+      .attr("height", 14);
+    return;
+  }
   const tone = mark === "scale" ? "rest" : mark;
   key
     .append("rect")

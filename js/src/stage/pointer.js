@@ -113,8 +113,10 @@ export function listen(svg, { scene, dispatch, pointAt }) {
   function layerPart(area, event) {
     if (!area.classList.contains("closed")) return null;
     const y = event.clientY - svg.getBoundingClientRect().top - (scene()?.axisY ?? 0);
-    const part = Math.abs(y) <= BANK ? "post" : y < 0 ? "attn" : "mlp";
-    return `L${area.getAttribute("data-layer")}.${part}`;
+    const parts = Math.abs(y) <= BANK ? ["post"] : y < 0 ? ["attn", "mix"] : ["mlp"];
+    const ids = parts.map((part) => `L${area.getAttribute("data-layer")}.${part}`);
+    const drawn = [...(scene()?.nodes ?? []), ...(scene()?.cells ?? [])];
+    return ids.find((id) => drawn.some((each) => each.id === id)) ?? null;
   }
 
   on("click", (/** @type {MouseEvent} */ event) => {

@@ -118,6 +118,33 @@ export function detail(id, more = {}) {
   };
 }
 
+export function audit(more = {}) {
+  return {
+    rows: [
+      { identity: "attention = Σ heads + bias", error: 4.8e-7 },
+      { identity: "MLP = Σ neurons + bias", error: 2.5e-6 },
+      { identity: "attention rows = output_attentions", error: null },
+    ],
+    tolerance: 1e-4,
+    exact: true,
+    max_error: 2.5e-6,
+    position: 2,
+    dtype: "float32",
+    ...more,
+  };
+}
+
+/** One of two identities does not hold. */
+export const badAudit = () =>
+  audit({
+    rows: [
+      { identity: "attention = Σ heads + bias", error: 4.8e-7 },
+      { identity: "MLP = Σ neurons + bias", error: 0.03 },
+    ],
+    exact: false,
+    max_error: 0.03,
+  });
+
 export function traits(more = {}) {
   return {
     prompt: "The capital of",

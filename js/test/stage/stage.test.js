@@ -1,7 +1,7 @@
 // @vitest-environment jsdom
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { createStage } from "../../src/stage/index.js";
-import { overview, viewOf, withBlock } from "../layout/fixtures.js";
+import { handMade, handMadeBlock, merge, overview, viewOf, withBlock } from "../layout/fixtures.js";
 
 let el;
 let stage;
@@ -108,6 +108,52 @@ describe("actions", () => {
       type: "announce",
       text: "Layer 23 is open: 9 heads, 12 neurons",
     });
+  });
+});
+
+describe("layers of other kinds", () => {
+  const hybrid = handMade("attn+mlp", "mix+mlp", "mlp");
+  const move = (target, clientY) =>
+    target.dispatchEvent(new MouseEvent("pointermove", { bubbles: true, clientX: 7, clientY }));
+
+  it("are pointed at by what they have", () => {
+    stage.update(viewOf(hybrid));
+    move(layerButton(1), 1);
+    move(layerButton(2), 1);
+    move(layerButton(2), 1e4);
+    const seen = actions.filter(({ type }) => type === "hover").map(({ node }) => node);
+    expect(seen).toEqual(["L1.mix", null, "L2.mlp"]);
+  });
+
+  it("are walked with arrows, and what they have is selected", () => {
+    stage.update(viewOf(hybrid));
+    layerButton(1).focus();
+    press(document.activeElement, "ArrowUp");
+    expect(document.activeElement.getAttribute("data-node")).toBe("L1.mix");
+    press(document.activeElement, "Enter");
+    expect(actions.at(-1)).toEqual({ type: "select", nodes: ["L1.mix"], additive: false });
+  });
+
+  it("say what has arrived", async () => {
+    for (const layer of [1, 2]) {
+      stage.update(viewOf(hybrid, { expanded: [layer], pending: [layer] }));
+      stage.update(viewOf(merge(hybrid, handMadeBlock(hybrid, layer)), { expanded: [layer] }));
+      await Promise.resolve();
+    }
+    expect(actions.filter(({ type }) => type === "announce").map(({ text }) => text)).toEqual([
+      "Layer 1 is open: 1 opaque part, 2 neurons",
+      "Layer 2 is open: 2 neurons",
+    ]);
+  });
+
+  it("are drawn again when they close", () => {
+    stage.update(viewOf(merge(hybrid, handMadeBlock(hybrid, 1)), { expanded: [1] }));
+    expect(find('[data-node="L1.mix"]').getAttribute("data-kind")).toBe("opaque");
+    stage.update(viewOf(hybrid));
+    expect(find('[data-source="L1.mix"][data-target="L1.mid"]')).not.toBeNull();
+    expect(find(".vw-legend").getAttribute("aria-label")).toContain(
+      "opaque: a layer that does not",
+    );
   });
 });
 
