@@ -263,6 +263,22 @@ def test_an_audit_sees_a_wrong_trace():
     assert "NOT exact" in str(audit)
 
 
+@pytest.mark.parametrize("family", ["gpt2", "gemma2"])
+def test_what_is_kept_goes_where_it_is_told(family):
+    model = make_model(family)
+    here, told = (vw.trace(model, None, PROMPT_IDS, keep_on=d) for d in (None, "cpu"))
+    assert told.logit_parts(3, by="neuron") == here.logit_parts(3, by="neuron")
+    # No second device to be had everywhere: the one without numbers shows that all of it moves.
+    away = vw.trace(model, None, PROMPT_IDS, keep_on="meta")
+    for layer in away.record.layers:
+        kept = layer.attention
+        assert {
+            t.device.type for t in (layer.pre, layer.mid, kept.query, kept.key, kept.value)
+        } == {"meta"}
+    assert away.record.final.device.type == "meta"
+    assert away.device == here.device
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("family", ["gpt2", "llama", "qwen3", "gemma2"])
 def test_half_precision_models_are_traced_in_float32(family, dtype):

@@ -64,6 +64,19 @@ def input_embedding(model: PreTrainedModel) -> Tensor:
     return weight
 
 
+def device_of(module: nn.Module) -> torch.device | None:
+    """Where a module wants its input; None for a module without weights of its own.
+
+    Of weights that `accelerate` has put away, where it will bring them.
+    """
+    for inner in module.modules():
+        device = getattr(getattr(inner, "_hf_hook", None), "execution_device", None)
+        if device is not None:
+            return torch.device(device)
+    weight = next(module.parameters(), None)
+    return None if weight is None else weight.device
+
+
 def first_tensor(value: Any) -> Tensor | None:
     """The value itself if it is a tensor, else the first tensor in it."""
     if isinstance(value, Tensor):

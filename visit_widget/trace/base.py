@@ -12,6 +12,7 @@ from transformers import PreTrainedModel
 from ..model import Anatomy, VisitError
 from ..model.norms import Norm
 from ..model.tokens import SPACE, token_texts
+from ..model.watch import device_of
 from .record import AttentionRecord, Record
 
 
@@ -45,7 +46,7 @@ class TracedPass:
         self.d_model, self.d_mlp = anatomy.d_model, anatomy.d_mlp
         self.n_vocab = anatomy.n_vocab
         self.dtype = torch.promote_types(kept.final.dtype, torch.float32)
-        self.device = kept.final.device
+        self.device = kept.device
         self._norms: dict[nn.Module, Norm] = {}
 
     def __repr__(self) -> str:
@@ -102,6 +103,11 @@ class TracedPass:
     def work(self, tensor: Tensor) -> Tensor:
         """The tensor in the dtype and on the device of the trace's arithmetic."""
         return tensor.detach().to(device=self.device, dtype=self.dtype)
+
+    def into(self, module: nn.Module | None, tensor: Tensor) -> Tensor:
+        """The tensor as it was recorded, on the device where the module wants it."""
+        device = None if module is None else device_of(module)
+        return tensor.detach().to(device or self.device)
 
     def position(self, position: int) -> int:
         """A position from 0, checked."""

@@ -53,10 +53,11 @@ class Projection:
         self._calls: Counter[nn.Module] = Counter()
         self._norms: dict[nn.Module, Norm] = {}
         self._clamps: list[Tensor] = []
-        stream = trace.record.layers[layer].pre
         norm = self.part.attention_norm
+        stream = trace.into(norm or self.part.attention, trace.record.layers[layer].pre)
         with torch.no_grad():
             everywhere = stream if norm is None else norm(stream[None])[0]
+            everywhere = trace.into(self.part.attention, everywhere)
             everywhere = everywhere * self.part.attention_input_scale
         self.input = everywhere[self.rows].detach()
         self.everywhere = everywhere.detach()
@@ -240,14 +241,13 @@ def query_directions(
     scale = _scale(kept.scaling, kept.query)
     shared = kept.query.shape[0] // kept.key.shape[0]
     x = projection.input.clone().requires_grad_()
+    query = kept.query[:, position].to(x.device) * scale
     with torch.enable_grad():
         key = projection(x)[1]
-        directions = [
-            _gradient((key[h // shared] @ kept.query[h, position] * scale).sum(), x) for h in heads
-        ]
+        directions = [_gradient((key[h // shared] @ query[h]).sum(), x) for h in heads]
     with torch.no_grad():
         base = projection(torch.zeros_like(x))[1]
-        constants = [base[h // shared] @ kept.query[h, position] * scale for h in heads]
+        constants = [base[h // shared] @ query[h] for h in heads]
     return trace.work(torch.stack(directions)), trace.work(torch.stack(constants))
 
 
@@ -264,7 +264,8 @@ def key_directions(
     projection = Projection(trace, layer, [position] * len(sources))
     kept = trace.attention_record(layer)
     shared = kept.query.shape[0] // kept.key.shape[0]
-    keys = kept.key[:, list(sources)] * _scale(kept.scaling, kept.query)
+    scale = _scale(kept.scaling, kept.query)
+    keys = kept.key[:, list(sources)].to(projection.input.device) * scale
     x = projection.input.clone().requires_grad_()
     with torch.enable_grad():
         query = projection(x)[0]
@@ -303,6 +304,7 @@ def _near(a: Tensor, b: Tensor) -> bool:
     # A wrong cut is off by much; norms and rotary tables of transformers round to float32 whatever
     # the dtype.
     tolerance = max(1e-4, 8 * torch.finfo(a.dtype).eps)
+    b = b.to(a.device)
     return bool((a - b).norm() <= tolerance * b.norm().clamp_min(1e-30))
 
 

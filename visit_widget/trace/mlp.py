@@ -73,10 +73,11 @@ def mlp_row(trace: Trace, layer: int, position: int) -> MlpRow:
     mid = trace.record.layers[layer].mid
     assert part.mlp is not None
     assert mid is not None
-    stream = mid[position].detach()
+    stream = trace.into(part.mlp_entry, mid[position])
     index = experts = None
     with torch.no_grad(), MODEL_LOCK:
         normed = stream if part.mlp_norm is None else part.mlp_norm(stream[None, None])[0, 0]
+        normed = trace.into(part.mlp, normed)
         if part.down_projection is not None:
             inputs = _run_until(part.mlp, part.down_projection, normed[None, None])
             activations = trace.work(inputs[0].reshape(-1))

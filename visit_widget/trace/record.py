@@ -88,54 +88,76 @@ class Record:
         layers: one per block.
         final: (T, d_model) the stream after the last block.
         logits: (n_vocab,) the model's own logits at the last position.
+        device: where the last stream was made.
         implementation: the attention implementation that the model ran.
     """
 
     layers: list[LayerRecord]
     final: Tensor
     logits: Tensor
+    device: torch.device
     implementation: str
 
 
 @dataclass
 class _Notes:
+    keep_on: torch.device | str | None
     pre: dict[int, Tensor] = field(default_factory=dict)
     mid: dict[int, Tensor] = field(default_factory=dict)
     mixed: dict[int, Tensor] = field(default_factory=dict)
     arguments: dict[int, tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=dict)
     calls: dict[nn.Module, AttentionCall] = field(default_factory=dict)
     final: Tensor | None = None
+    device: torch.device | None = None
+
+    def kept(self, tensor: Tensor) -> Tensor:
+        """The tensor where it is to be kept."""
+        return tensor if self.keep_on is None else tensor.to(self.keep_on)
 
 
-def record(model: PreTrainedModel, anatomy: Anatomy, input_ids: Tensor) -> Record:
+def record(
+    model: PreTrainedModel,
+    anatomy: Anatomy,
+    input_ids: Tensor,
+    keep_on: torch.device | str | None = None,
+) -> Record:
     """Run the model once on input_ids of shape (T,) and keep what a Trace is derived from.
 
-    Nothing is copied: the kept tensors are the ones that the pass made.
+    Nothing is copied, unless it is to be kept on another device: the kept tensors are the ones that
+    the pass made.
     """
     device = input_embedding(model).device
     options: dict[str, Any] = {"use_cache": False}
     if "logits_to_keep" in inspect.signature(model.forward).parameters:
         options["logits_to_keep"] = 1
 
-    notes, logits = _run(model, anatomy, input_ids[None].to(device), options)
+    notes, logits = _run(model, anatomy, input_ids[None].to(device), options, keep_on)
     if any(len(stream) != input_ids.numel() for stream in notes.pre.values()):
         # Some models leave out positions whose logits are not asked for.
         options.pop("logits_to_keep", None)
-        notes, logits = _run(model, anatomy, input_ids[None].to(device), options)
+        notes, logits = _run(model, anatomy, input_ids[None].to(device), options, keep_on)
     layers = _collect(anatomy, notes, input_ids.numel())
     assert notes.final is not None
-    return Record(layers, notes.final, logits, model.config._attn_implementation or "eager")
+    assert notes.device is not None
+    implementation = model.config._attn_implementation or "eager"
+    return Record(layers, notes.final, logits, notes.device, implementation)
 
 
 def _run(
-    model: PreTrainedModel, anatomy: Anatomy, input_ids: Tensor, options: dict[str, Any]
+    model: PreTrainedModel,
+    anatomy: Anatomy,
+    input_ids: Tensor,
+    options: dict[str, Any],
+    keep_on: torch.device | str | None,
 ) -> tuple[_Notes, Tensor]:
     """What one pass leaves in the hooks, and the logits (n_vocab,) at the last position."""
-    notes = _Notes()
+    notes = _Notes(keep_on)
 
     def hear(call: AttentionCall) -> None:
         # Not kept: they are derived again, row by row.
         call.output, call.weights = call.output[:0], None
+        call.query, call.key = notes.kept(call.query), notes.kept(call.key)
+        call.value = notes.kept(call.value)
         notes.calls[call.module] = call
 
     modules = [part.attention for part in anatomy.blocks if part.attention is not None]
@@ -156,7 +178,7 @@ def _hook(stack: ExitStack, anatomy: Anatomy, notes: _Notes) -> None:
         def before_block(_: nn.Module, args: Any, kwargs: Any, index: int = index) -> None:
             stream = first_tensor(args) if args else kwargs.get("hidden_states")
             assert stream is not None
-            notes.pre[index] = stream[0]
+            notes.pre[index] = notes.kept(stream[0])
 
         def before_attention(_: nn.Module, args: Any, kwargs: Any, index: int = index) -> None:
             notes.arguments[index] = _without_hidden(args, kwargs)
@@ -164,12 +186,12 @@ def _hook(stack: ExitStack, anatomy: Anatomy, notes: _Notes) -> None:
         def before_mlp(_: nn.Module, args: Any, kwargs: Any, index: int = index) -> None:
             stream = first_tensor(args) if args else first_tensor(kwargs)
             assert stream is not None
-            notes.mid[index] = stream.reshape(-1, stream.shape[-1])
+            notes.mid[index] = notes.kept(stream.reshape(-1, stream.shape[-1]))
 
         def after_mixer(_module: nn.Module, _args: Any, output: Any, index: int = index) -> None:
             written = first_tensor(output)
             assert written is not None
-            notes.mixed[index] = written.reshape(-1, written.shape[-1])
+            notes.mixed[index] = notes.kept(written.reshape(-1, written.shape[-1]))
 
         keep(part.block.register_forward_pre_hook(before_block, with_kwargs=True))
         if part.attention is not None:
@@ -182,7 +204,7 @@ def _hook(stack: ExitStack, anatomy: Anatomy, notes: _Notes) -> None:
     def after_last(_module: nn.Module, _args: Any, output: Any) -> None:
         stream = first_tensor(output)
         assert stream is not None
-        notes.final = stream[0]
+        notes.final, notes.device = notes.kept(stream[0]), stream.device
 
     keep(anatomy.blocks[-1].block.register_forward_hook(after_last))
 

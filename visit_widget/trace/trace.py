@@ -43,7 +43,12 @@ At = Literal["pre", "mid", "post"]
 
 
 def trace(
-    model: PreTrainedModel, tokenizer: Any, prompt: Prompt, *, anatomy: Anatomy | None = None
+    model: PreTrainedModel,
+    tokenizer: Any,
+    prompt: Prompt,
+    *,
+    anatomy: Anatomy | None = None,
+    keep_on: torch.device | str | None = None,
 ) -> Trace:
     """Trace one forward pass of a causal language model.
 
@@ -52,6 +57,8 @@ def trace(
         tokenizer: its tokenizer; None when the prompt is token ids.
         prompt: a string, or token ids of shape (T,) or (1, T).
         anatomy: where the model keeps its parts, when that cannot be found.
+        keep_on: device for the kept tensors ("cpu" spares a GPU's memory on long prompts); where
+            they were made by default. Arithmetic stays where the model is.
 
     Raises:
         VisitError: the prompt cannot be used; the message says why.
@@ -65,7 +72,7 @@ def trace(
     input_ids = prompt_ids(model, tokenizer, prompt)
     with MODEL_LOCK:
         anatomy = anatomy or anatomy_of(model)
-        kept = record(model, anatomy, input_ids)
+        kept = record(model, anatomy, input_ids, keep_on)
     text = prompt if isinstance(prompt, str) else None
     return Trace(model, tokenizer, input_ids, anatomy, kept, text)
 
@@ -141,9 +148,11 @@ class Trace(TracedPass):
         """The model's logits at one position: (n_vocab,), before any softcapping."""
         anatomy = self.anatomy
         stream = self.record.final[self.position(position)][None, None]
+        stream = self.into(anatomy.final_norm or anatomy.unembedding, stream)
         with torch.no_grad(), MODEL_LOCK:
             normed = stream if anatomy.final_norm is None else anatomy.final_norm(stream)
-            said = anatomy.unembedding(normed * anatomy.head_scale)[0, 0]
+            normed = self.into(anatomy.unembedding, normed * anatomy.head_scale)
+            said = anatomy.unembedding(normed)[0, 0]
             return self.work(said) * anatomy.logit_scale
 
     def attention(self, layer: int, position: int = -1) -> Tensor:
