@@ -5,7 +5,7 @@ PORT   ?= 8888
 BIN    := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bundle lint screenshots fixtures constraints clean
+.PHONY: help setup demo test bench bundle lint screenshots fixtures families constraints clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ demo: .venv/.ready ## JupyterLab on the quickstart notebook with a real model (P
 
 test: setup ## every test: front end, Python, browser, notebooks
 	@scripts/test.sh
+
+bench: .venv/.ready ## side-by-side timings and memory, also into docs/performance.md (ARGS="--quick")
+	@scripts/bench.sh $(ARGS)
 
 bundle: node_modules/.ready ## rebuild visit_widget/static from js/
 	@npm run --silent build
@@ -30,6 +33,9 @@ screenshots: .venv/.ready ## redraw docs/images from the demo model
 
 fixtures: .venv/.ready ## rewrite tests/fixtures from the demo model
 	@$(BIN)/python scripts/fixtures.py
+
+families: .venv/.ready ## trace every family of models and write down which are exact
+	@OMP_NUM_THREADS=1 $(BIN)/python scripts/families.py
 
 constraints: .venv/.ready ## pin what .venv holds now
 	@$(BIN)/python scripts/freeze.py > constraints.txt

@@ -1,11 +1,44 @@
-"""What each query may see, without keeping a T×T tensor where rows are intervals."""
+"""What each query may see, and what is added to its scores, without keeping a T×T tensor.
+
+Rows of nearly all masks are a few runs of seen sources (causal, sliding window, prefix, packed
+documents). What is added where a query sees (ALiBi) depends on the head and the key, or on the head
+and the distance. Both are found by looking at the numbers, and kept only where they give the mask
+back; any other mask is kept as it is.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
+
+Along = Literal["key", "distance"]
+
+# Rows looked at together: what is made on the way stays far below T×T.
+ROWS_AT_ONCE = 128
+# Kept as runs while these take less memory than one byte for each source.
+BYTES_PER_RUN = 8
+
+
+@dataclass(frozen=True)
+class Bias:
+    """What is added to the scores of seen sources.
+
+    Attributes:
+        table: (1 or n_heads, T) by key, or (1 or n_heads, 2T − 1) by distance.
+        along: what its columns are: "key" j, or "distance" j − i + T − 1.
+    """
+
+    table: Tensor
+    along: Along
+
+    def columns(self, query: int, first: int, last: int) -> Tensor:
+        """(1 or n_heads, last − first + 1) for one query and the sources first … last."""
+        shift = 0 if self.along == "key" else self.table.shape[1] // 2 - query
+        return self.table[:, first + shift : last + shift + 1]
 
 
 @dataclass(frozen=True)
@@ -13,14 +46,16 @@ class RowMask:
     """The mask of an attention call, kept small.
 
     Attributes:
-        first: (T,) the first source that each query sees.
-        last: (T,) the last one.
-        dense: (1, 1 or n_heads, T, T), kept only for masks whose rows are not plain intervals
-            (ALiBi, prefixes).
+        first: (T, R) the first source of each run of sources that a query sees; R is 1 for plain
+            intervals.
+        last: (T, R) the last one; before `first` where a query has fewer runs.
+        bias: what is added where a query sees; None for nothing.
+        dense: (1, 1 or n_heads, T, T), kept only for masks that are neither.
     """
 
     first: Tensor | None
     last: Tensor | None
+    bias: Bias | None = None
     dense: Tensor | None = None
 
     @classmethod
@@ -28,29 +63,25 @@ class RowMask:
         """From the mask that the attention function got: None, boolean (True = seen) or
         additive.
         """
-        positions = torch.arange(n_tokens)
         if mask is None:
-            return cls(
-                torch.zeros_like(positions), positions if causal else positions * 0 + n_tokens - 1
-            )
-        if mask.shape[-2:] != (n_tokens, n_tokens):
-            mask = mask[..., -n_tokens:, -n_tokens:]
-        if mask.dtype == torch.bool:
-            seen = mask
-        else:
-            seen = mask == 0
-            hidden = mask <= torch.finfo(mask.dtype).min / 2
-            if not bool((seen | hidden).all()):
-                return cls(None, None, mask)
-        rows = seen[0, 0]
-        if not bool((seen == rows).all()) or not bool(rows.any(-1).all()):
-            return cls(None, None, mask)
-        first = rows.to(torch.uint8).argmax(-1)
-        last = n_tokens - 1 - rows.flip(-1).to(torch.uint8).argmax(-1)
-        # A row with holes is no interval.
-        if not bool((rows.sum(-1) == last - first + 1).all()):
-            return cls(None, None, mask)
-        return cls(first.cpu(), last.cpu())
+            positions = torch.arange(n_tokens, dtype=torch.int32)[:, None]
+            last = positions if causal else torch.full_like(positions, n_tokens - 1)
+            return cls(torch.zeros_like(positions), last)
+        mask = mask.detach()[(None,) * (4 - mask.ndim)][..., -n_tokens:, -n_tokens:]
+        if mask.shape[-2] == 1:  # one row for every query
+            mask = mask.expand(-1, -1, n_tokens, -1)
+        kinds = _kinds(mask)
+        if kinds is None or mask.shape[0] != 1:
+            return cls(None, None, None, _own(mask))
+        runs = _runs(mask)
+        if runs is None:
+            shown = torch.cat([_seen(r) for r in mask[:, :1].split(ROWS_AT_ONCE, dim=-2)], -2)
+            return cls(None, None, None, _own(mask) if kinds == "biased" else shown)
+        first, last = runs
+        if kinds == "plain":
+            return cls(first, last)
+        bias = _bias(mask[0], first, last)
+        return cls(None, None, None, _own(mask)) if bias is None else cls(first, last, bias)
 
     def row(
         self, position: int, n_sources: int, dtype: torch.dtype, device: torch.device
@@ -60,11 +91,105 @@ class RowMask:
         if self.dense is not None:
             row = self.dense[..., position : position + 1, :].to(device)
             if row.dtype == torch.bool:
-                return torch.where(row, 0.0, lowest).to(dtype)
+                return torch.zeros_like(row, dtype=dtype).masked_fill_(~row, lowest)
             return row.to(dtype).clamp_min(lowest)
+        n_heads = 1 if self.bias is None else self.bias.table.shape[0]
+        row = torch.full((n_heads, n_sources), lowest, dtype=dtype, device=device)
+        for first, last in self._runs_of(position):
+            if self.bias is None:
+                row[:, first : last + 1] = 0
+            else:
+                row[:, first : last + 1] = self.bias.columns(position, first, last).to(row)
+        return row[None, :, None]
+
+    def _runs_of(self, position: int) -> Iterator[tuple[int, int]]:
         assert self.first is not None
         assert self.last is not None
-        sources = torch.arange(n_sources, device=device)
-        seen = (sources >= int(self.first[position])) & (sources <= int(self.last[position]))
-        zero = torch.zeros((), dtype=dtype, device=device)
-        return torch.where(seen, zero, torch.full_like(zero, lowest)).view(1, 1, 1, n_sources)
+        return _pairs(self.first[position], self.last[position])
+
+
+def _pairs(first: Tensor, last: Tensor) -> Iterator[tuple[int, int]]:
+    """The runs of one query that are there."""
+    for start, end in zip(first.tolist(), last.tolist(), strict=True):
+        if start <= end:
+            yield start, end
+
+
+def _own(mask: Tensor) -> Tensor:
+    """The mask without the rest of a larger storage that it may be a slice of."""
+    small = mask.untyped_storage().nbytes() <= mask.numel() * mask.element_size()
+    return mask if small else mask.contiguous().clone()
+
+
+def _seen(rows: Tensor) -> Tensor:
+    return rows if rows.dtype == torch.bool else rows > torch.finfo(rows.dtype).min / 2
+
+
+def _kinds(mask: Tensor) -> Literal["plain", "biased"] | None:
+    """Whether anything is added where a query sees; None where heads see different sources."""
+    kind: Literal["plain", "biased"] = "plain"
+    for rows in mask.split(ROWS_AT_ONCE, dim=-2):
+        seen = _seen(rows)
+        if seen.shape[1] > 1 and not bool((seen == seen[:, :1]).all()):
+            return None
+        if rows.dtype != torch.bool and bool(((rows != 0) & seen).any()):
+            kind = "biased"
+    return kind
+
+
+def _runs(mask: Tensor) -> tuple[Tensor, Tensor] | None:
+    """(T, R) the first and last source of each run of seen sources, from the first head; None where
+    rows have so many runs that they take more memory than the mask.
+    """
+    n_tokens = mask.shape[-1]
+    edges: list[tuple[Tensor, Tensor, int]] = []
+    for begin in range(0, n_tokens, ROWS_AT_ONCE):
+        seen = _seen(mask[0, 0, begin : begin + ROWS_AT_ONCE])
+        margin = torch.zeros_like(seen[:, :1])
+        starts = (seen & ~torch.cat([margin, seen[:, :-1]], 1)).nonzero().cpu()
+        ends = (seen & ~torch.cat([seen[:, 1:], margin], 1)).nonzero().cpu()
+        # The runs of a row follow one another: number them from its first.
+        counts = torch.bincount(starts[:, 0], minlength=len(seen))
+        offset = counts.cumsum(0) - counts
+        number = torch.arange(len(starts)) - offset[starts[:, 0]]
+        place = torch.stack([starts[:, 0] + begin, number])
+        edges.append((place, torch.stack([starts[:, 1], ends[:, 1]]), int(counts.max())))
+    n_runs = max(1, *(most for _, _, most in edges))
+    if n_runs > 1 and n_runs * BYTES_PER_RUN > n_tokens:
+        return None
+    first = torch.ones(n_tokens, n_runs, dtype=torch.int32)
+    last = torch.zeros(n_tokens, n_runs, dtype=torch.int32)
+    for (row, number), (start, end), _ in edges:
+        first[row, number], last[row, number] = start.int(), end.int()
+    return first, last
+
+
+def _bias(mask: Tensor, first: Tensor, last: Tensor) -> Bias | None:
+    """What is added, if it depends on (head, key) or on (head, distance) alone.
+
+    Args:
+        mask: (1 or n_heads, T, T).
+        first: (T, R).
+        last: (T, R).
+    """
+    n_heads, n_tokens = mask.shape[:2]
+    rows = [(i, run) for i in range(n_tokens) for run in _pairs(first[i], last[i])]
+    rows.reverse()  # in a causal mask the last query sees all there is
+    widths: dict[Along, int] = {"key": n_tokens, "distance": 2 * n_tokens - 1}
+    for along, width in widths.items():
+        bias = Bias(mask.new_full((n_heads, width), torch.nan), along)
+        for query, (start, end) in rows:
+            there = bias.columns(query, start, end)
+            given = mask[:, query, start : end + 1]
+            known = ~there.isnan()
+            if not bool((_close(given, there) | ~known).all()):
+                break
+            there.copy_(torch.where(known, there, given))
+        else:
+            return bias
+    return None
+
+
+def _close(given: Tensor, expected: Tensor) -> Tensor:
+    """Equal to rounding of the numbers themselves."""
+    return (given - expected).abs() <= 2 * torch.finfo(given.dtype).eps * expected.abs()

@@ -1,0 +1,1 @@
+"""Side-by-side timings of visit_widget: `make bench`."""

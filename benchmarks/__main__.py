@@ -1,0 +1,64 @@
+"""`python -m benchmarks`: every benchmark, or some, as tables on the screen and in the docs."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import time
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bench", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="a quarter of the rounds, no memory")
+    parser.add_argument("--repeats", type=int, help="counted rounds of everything")
+    parser.add_argument(
+        "--tokens", type=int, nargs="+", default=[8, 256, 2048], help="prompt lengths for trace"
+    )
+    parser.add_argument(
+        "--memory-tokens", type=int, nargs="+", default=[2048, 4096], help="likewise, for memory"
+    )
+    parser.add_argument(
+        "--only", nargs="+", choices=["trace", "lens", "draw", "memory"], help="some benchmarks"
+    )
+    parser.add_argument(
+        "--write", action=argparse.BooleanOptionalAction, default=None,
+        help="write docs/performance.md (the default where everything is measured in full)",
+    )  # fmt: skip
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = arguments()
+    # Heavy, and not for --help.
+    from . import drawing, memory, projecting, tracing
+    from .report import write_page
+    from .setting import Setting, machine
+
+    start = time.perf_counter()
+    setting = Setting(options.tokens, options.memory_tokens, options.repeats, options.quick)
+    benchmarks = {"trace": tracing, "lens": projecting, "draw": drawing, "memory": memory}
+    usual = [name for name in benchmarks if not (options.quick and name == "memory")]
+    chosen = options.only or usual
+    where = machine(setting)
+    print(f"{where}\n", flush=True)
+    gc.freeze()
+
+    tables = []
+    for name in chosen:
+        for table in benchmarks[name].bench(setting):
+            print(table.screen(), flush=True)
+            tables.append(table)
+    print(f"Took {time.perf_counter() - start:.0f} s.")
+
+    in_full = options.only is None and not options.quick and options.repeats is None
+    if in_full if options.write is None else options.write:
+        write_page(where, tables)
+        print("Written into docs/performance.md.")
+
+
+if __name__ == "__main__":
+    main()
