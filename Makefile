@@ -5,10 +5,10 @@ PORT   ?= 8888
 BIN    := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench bundle lint screenshots fixtures families constraints clean
+.PHONY: help setup demo test bench bundle lint screenshots fixtures families constraints clean test-oldest
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: .venv/.ready node_modules/.ready ## Python in .venv and the front end's packages in node_modules
 
@@ -17,6 +17,9 @@ demo: .venv/.ready ## JupyterLab on the quickstart notebook with a real model (P
 
 test: setup ## every test: front end, Python, browser, notebooks
 	@scripts/test.sh
+
+test-oldest: ## the Python tests with the oldest supported versions (TORCH=2.4.0, PYTHON=python3.10)
+	@PYTHON=$(PYTHON) TORCH=$(TORCH) scripts/oldest.sh
 
 bench: .venv/.ready ## side-by-side timings and memory, also into docs/performance.md (ARGS="--quick")
 	@scripts/bench.sh $(ARGS)
@@ -41,7 +44,7 @@ constraints: .venv/.ready ## pin what .venv holds now
 	@$(BIN)/python scripts/freeze.py > constraints.txt
 
 clean: ## remove what was built, downloaded and cached here (not the demo model)
-	rm -rf .venv node_modules dist build tests/browser/screenshots .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest node_modules dist build tests/browser/screenshots .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.ready: pyproject.toml constraints.txt scripts/setup.sh

@@ -118,17 +118,21 @@ def make_speaker(
     return make_model(family, dtype, "sdpa", vocab_size=len(tokenizer()), **changes)
 
 
+_PRODUCTS = (torch.matmul, Tensor.matmul, Tensor.__matmul__)
+
+
 class _Widen(TorchFunctionMode):
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = dict(kwargs or {})
         if args and isinstance(args[0], Tensor) and args[0].dtype == torch.float64:
             if func is Tensor.float:
                 func = Tensor.double
-            elif func is Tensor.to:
+            elif func in (Tensor.to, Tensor.type):
                 args = tuple(torch.float64 if a is torch.float32 else a for a in args)
-            casts = func in (Tensor.to, Tensor.softmax, torch.softmax, nn.functional.softmax)
-            if casts and kwargs.get("dtype") is torch.float32:
+            if kwargs.get("dtype") is torch.float32:
                 kwargs["dtype"] = torch.float64
+            if func in _PRODUCTS and args[1].dtype == torch.float32:
+                args = (args[0], args[1].double())  # positions, by wider rotary frequencies
         return func(*args, **kwargs)
 
 
@@ -137,10 +141,10 @@ def float64_throughout() -> Iterator[None]:
     """Within the block nothing rounds a float64 tensor to float32.
 
     `transformers` computes RMS norms, eager softmax and rotary tables in float32 whatever the
-    model's dtype (`.to(torch.float32)`, `.float()`, `softmax(dtype=torch.float32)`), so that even a
-    float64 model's own numbers agree with themselves to 1e-7 only. To check identities to 1e-9, the
-    model *and* the trace run in this block, where those three leave a float64 tensor as wide as it
-    is. It changes no formula.
+    model's dtype (`.to(torch.float32)`, `.float()`, `softmax(dtype=torch.float32)`, and experts'
+    routes by `.type(torch.float32)`), so that even a float64 model's own numbers agree with
+    themselves to 1e-7 only. To check identities to 1e-9, the model *and* the trace run in this
+    block, where all of these leave a float64 tensor as wide as it is. It changes no formula.
     """
     with _Widen():
         yield

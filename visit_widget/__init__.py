@@ -29,6 +29,7 @@ _HOME = {
     "VisitError": ".model",
     "VisitWidget": ".widget",
     "load_demo": ".model.demo",
+    "supported": ".model.families",
     "trace": ".trace",
     "visit": ".widget",
 }
@@ -46,6 +47,7 @@ __all__ = [
     "VisitError",
     "VisitWidget",
     "load_demo",
+    "supported",
     "trace",
     "visit",
 ]
@@ -55,6 +57,7 @@ if TYPE_CHECKING:
     from .lens import LogitLens
     from .model import Anatomy, BlockAnatomy, Join, UnsupportedModelError, VisitError
     from .model.demo import load_demo
+    from .model.families import supported
     from .trace import Audit, Trace, trace
     from .widget import VisitWidget, visit
 

@@ -39,9 +39,21 @@ def config_of(model_type: str, **changes: Any) -> PreTrainedConfig:
 
 
 def build(
-    model_type: str, dtype: torch.dtype = torch.float64, seed: int = 0, **changes: Any
+    model_type: str,
+    dtype: torch.dtype = torch.float64,
+    seed: int = 0,
+    implementation: str | None = None,
+    **changes: Any,
 ) -> PreTrainedModel:
-    """A random model of the family in eval mode; `changes` are changes of its config."""
+    """A random model of the family in eval mode.
+
+    Args:
+        model_type: the family.
+        dtype: of its weights.
+        seed: of its weights.
+        implementation: of its attention; what transformers takes for the family by default.
+        **changes: of its config.
+    """
     config = config_of(model_type, **changes)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -49,7 +61,7 @@ def build(
             cls = getattr(transformers, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[model_type])
             model: PreTrainedModel = cls(getattr(config, tables.INNER[model_type]))
         else:
-            model = AutoModelForCausalLM.from_config(config)
+            model = AutoModelForCausalLM.from_config(config, attn_implementation=implementation)
     # The grouped matrix product of experts knows no float64; this changes no result.
     model.set_experts_implementation("eager")
     model = model.to(dtype).eval()

@@ -61,11 +61,12 @@ def own_queries_and_keys(model: PreTrainedModel, layer: int, x: Tensor) -> tuple
 
 def own_rotation(y: Tensor, config: object) -> Tensor:
     """Rotary embedding, as complex numbers: the pair (n, n + half) turned by position and step."""
-    width = int(y.shape[-1] * config.rope_parameters.get("partial_rotary_factor", 1))
+    rope = getattr(config, "rope_parameters", None) or vars(config)  # where transformers 4 has them
+    width = int(y.shape[-1] * rope.get("partial_rotary_factor", 1))
     half = width // 2
     # Frequencies are float32 in transformers, and so part of the model.
     steps = torch.arange(0, width, 2).float() / width
-    frequency = 1.0 / (config.rope_parameters["rope_theta"] ** steps)
+    frequency = 1.0 / (rope["rope_theta"] ** steps)
     angle = torch.arange(T).double()[:, None] * frequency.double()
     turned = torch.complex(y[..., :half], y[..., half:width]) * torch.polar(
         torch.ones_like(angle), angle
@@ -113,10 +114,10 @@ def test_direction_times_input_plus_constant_is_the_score(model):
         for i in (0, 3, T - 1):
             d, c = query_directions(trace, layer, i, heads, sources)
             assert torch.equal(d, trace.query_directions(layer, i))
-            assert torch.allclose(torch.einsum("hjd,jd->hj", d, x) + c, scores[:, i], atol=1e-9)
+            assert torch.allclose(torch.einsum("hjd,jd->hj", d, x) + c(), scores[:, i], atol=1e-9)
             d, c = key_directions(trace, layer, i, heads, sources)
             assert torch.equal(d, trace.key_directions(layer, i))
-            assert torch.allclose(d @ x[i] + c, scores[:, i], atol=1e-9)
+            assert torch.allclose(d @ x[i] + c(), scores[:, i], atol=1e-9)
 
 
 @pytest.mark.parametrize("family", [f for f in EVERY if f not in WITH_INNER_NORMS])

@@ -113,8 +113,13 @@ def _model(family: str, dtype: torch.dtype, implementation: str = "eager") -> An
 
 
 def _run(model: nn.Module, **options: Any) -> Any:
-    with torch.no_grad():
-        return model(torch.tensor([PROMPT_IDS]), use_cache=False, **options)
+    try:
+        with torch.no_grad():
+            return model(torch.tensor([PROMPT_IDS]), use_cache=False, **options)
+    except RuntimeError as error:
+        if "without overflow" not in str(error):
+            raise
+        pytest.skip(f"transformers {transformers.__version__} makes this mask in float32 only")
 
 
 def _hear(model: nn.Module, **options: Any) -> tuple[list[AttentionCall], Tensor]:

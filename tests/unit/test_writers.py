@@ -269,6 +269,8 @@ class Case:
 
 def build(name: str, dtype: torch.dtype = torch.float64) -> Case:
     family = FAMILIES[name]
+    if family.routed and not hasattr(transformers.PreTrainedModel, "set_experts_implementation"):
+        pytest.skip(f"transformers {transformers.__version__} has experts of another layout")
     config = getattr(transformers, f"{family.config}Config")(
         **{"tie_word_embeddings": False, **family.options}
     )

@@ -8,10 +8,13 @@ sums to it.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from ..model import UnsupportedModelError
 from ..model.norms import Norm
+from ..trace import Trace
 from ..trace.attention import AttentionRow
+from ..trace.stream import added
 from .sheet import Sheet
 
 
@@ -27,13 +30,10 @@ def draw_block(sheet: Sheet, layer: int) -> None:
 def _draw_attention(sheet: Sheet, layer: int) -> None:
     trace, at, name = sheet.trace, sheet.position, f"L{layer}"
     row, along = trace.attention_row(layer, at), sheet.read.layers[layer].mid
-    whole = trace.attention_output(layer, at)
+    whole = added(trace, layer, at, "attention")
     part = trace.anatomy.blocks[layer]
-    norm = trace.norm(part.attention_norm, f"the attention norm of layer {layer}")
-    stream = trace.residual(layer, "pre")[at]
-    ln1 = sheet.node(
-        f"{name}.ln1", "norm", stream if norm is None else norm(stream), None, layer=layer
-    )
+    norm = _understood(trace, part.attention_norm)
+    ln1 = sheet.node(f"{name}.ln1", "norm", trace.attention_input(layer, at), None, layer=layer)
     sheet.edge(f"{name}.pre", ln1, "read")
 
     kept = sheet.keep.select(sheet.rank(row.heads, whole, along), sheet.keep.heads)
@@ -153,9 +153,9 @@ def _draw_mlp(sheet: Sheet, layer: int) -> None:
     anatomy = trace.anatomy.blocks[layer]
     ln2 = sheet.node(f"{name}.ln2", "norm", row.input, None, layer=layer)
     sheet.edge(f"{name}.pre" if anatomy.parallel else f"{name}.mid", ln2, "read")
-    every = row.parts()
-    kept = sheet.keep.select(sheet.rank(every, row.total, along), sheet.keep.neurons)
-    norm = trace.norm(anatomy.mlp_norm, f"the MLP norm of layer {layer}")
+    every, whole = row.parts(), added(trace, layer, at, "mlp")
+    kept = sheet.keep.select(sheet.rank(every, whole, along), sheet.keep.neurons)
+    norm = _understood(trace, anatomy.mlp_norm)
     numbers = [row.number(n) for n in kept]
     keys = _in_stream(norm, trace.neuron_directions(layer, numbers, at))
     parts: list[tuple[str, Tensor, str]] = []
@@ -171,9 +171,7 @@ def _draw_mlp(sheet: Sheet, layer: int) -> None:
         parts.append((value, every[place], "part"))
     left_out = len(every) - len(kept)
     if left_out:
-        mask = torch.ones(len(every), dtype=torch.bool, device=every.device)
-        mask[kept] = False
-        vector = every[mask].sum(0)
+        vector = every.sum(0) - every[kept].sum(0)
         rest = {"of": "neuron", "count": left_out}
         parts.append(
             (
@@ -190,7 +188,17 @@ def _draw_mlp(sheet: Sheet, layer: int) -> None:
                 "part",
             )
         )
-    sheet.flow(f"{name}.mlp", row.total, parts, along)
+    sheet.flow(f"{name}.mlp", whole, parts, along)
+
+
+def _understood(trace: Trace, module: nn.Module | None) -> Norm | None:
+    """A norm that stands before a sublayer, if its gain can be told. Nothing exact hangs on it:
+    it only turns directions in the normed stream into directions in the stream.
+    """
+    try:
+        return trace.norm(module)
+    except UnsupportedModelError:
+        return None
 
 
 def _in_stream(norm: Norm | None, directions: Tensor) -> Tensor:

@@ -1,18 +1,28 @@
-"""The flow graph as plain data. `docs/protocol.md` says what every field means; `docs/schema.json`
-is its schema.
+"""The flow graph as plain data. `docs/protocol.md` says what every field means, `docs/measures.md`
+what the numbers do and do not say; `schema.json` (the same as in docs/) is its schema.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..model import VisitError
 
+if TYPE_CHECKING:
+    import networkx as nx
+    import pandas as pd
+
 VERSION = 1
 MEASURES = ("share", "logit", "norm", "proximity")
+# The kinds of edges that carry summands; what the others carry is looked at, not added.
+FLOWS = ("residual", "write", "part", "split")
+Measure = Literal["share", "logit", "norm", "proximity"]
+_SCHEMA = Path(__file__).with_name("schema.json")
 
 
 @dataclass(frozen=True)
@@ -143,8 +153,106 @@ class FlowGraph:
         """The edges that flow out of a node."""
         return [e for e in self.edges if e.source == node_id]
 
+    def path(self, start: str, end: str, measure: Measure = "share") -> list[Edge]:
+        """The strongest path of flow edges (residual, write, part, split) between two nodes.
+
+        Strongest is the path with the largest product of what its edges carry of the whole that
+        each flows into: |share| and proximity as they are; |logit| and norm over the sum of the
+        same over all edges into that whole. Edges that carry 0 are no way. Of paths that are as
+        strong, the one with fewer edges, then the one whose node ids come first in the alphabet.
+
+        Args:
+            start: id of the node that the path leaves.
+            end: id of the node that it arrives at.
+            measure: "share", "logit", "norm" or "proximity".
+
+        Returns:
+            the edges in order; none from a node to itself.
+
+        Raises:
+            VisitError: a node is not in the graph, or nothing flows from the one to the other.
+        """
+        from .reading import strongest_path
+
+        return strongest_path(self, start, end, measure)
+
+    def top(
+        self,
+        n: int,
+        kind: str | Sequence[str] | None = None,
+        measure: Measure = "logit",
+        sign: Literal[1, -1] | None = None,
+    ) -> list[tuple[Node, float]]:
+        """The n nodes that carry most into their whole, largest |measure| first.
+
+        Parts and wholes are ranked side by side: a head, and the attention that it is part of. W_O
+        rows shown apart count towards their head too (in share and logit; the head's norm is its
+        full length, its proximity that of what is left of it).
+
+        Args:
+            n: how many nodes at most.
+            kind: a kind of node, or several. By default all but the stream itself (residual, norm),
+                which carries all that was written before, and rest nodes, which are sums of many
+                parts; ask for these by name.
+            measure: "share", "logit", "norm" or "proximity", of the node's edge into its whole.
+            sign: 1 for positive values only, -1 for negative ones.
+
+        Returns:
+            (node, value) each; where values are as large, in the graph's order.
+
+        Raises:
+            VisitError: an argument means nothing here; the message says what does.
+        """
+        from .reading import top_nodes
+
+        return top_nodes(self, n, kind, measure, sign)
+
+    def explain(self, node_id: str) -> str:
+        """One or two sentences with numbers: what a node is, what it reads and writes, and what it
+        adds to the target's logit (target − foil with a foil).
+
+        Raises:
+            VisitError: it is not in the graph.
+        """
+        from .explain import explain
+
+        return explain(self, node_id)
+
+    def to_networkx(self) -> nx.DiGraph:
+        """The graph for networkx, with every field of nodes and edges as attributes, and what the
+        graph is about (model, prompt, target, …) as the graph's.
+
+        A DiGraph, since no two edges join the same two nodes, and more of networkx takes one than
+        takes a MultiDiGraph.
+
+        Raises:
+            VisitError: networkx is not installed.
+        """
+        from .reading import to_networkx
+
+        return to_networkx(self)
+
+    def to_pandas(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """Nodes and edges as two tables, a row each, columns as in the schema.
+
+        Whole numbers are nullable (Int64), other numbers NaN where there is none; `top`, `bottom`
+        and `rest` stay lists and dicts.
+
+        Raises:
+            VisitError: pandas is not installed.
+        """
+        from .reading import to_pandas
+
+        return to_pandas(self)
+
+    @staticmethod
+    def schema() -> dict[str, Any]:
+        """The JSON schema of what `to_json` writes."""
+        schema: dict[str, Any] = json.loads(_SCHEMA.read_text(encoding="utf-8"))
+        return schema
+
     def to_dict(self) -> dict[str, Any]:
-        """Plain data, as docs/schema.json describes it."""
+        """Plain data, as `schema` describes it."""
         return asdict(self)
 
     def to_json(self, indent: int | None = None) -> str:

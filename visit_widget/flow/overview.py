@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from ..trace.stream import carry
+from ..trace.stream import added, carry
 from .sheet import Sheet
 
 Parts = list[tuple[str, Tensor, str]]
@@ -45,7 +45,7 @@ def _draw_layer(sheet: Sheet, layer: int, pre: Tensor, post: Tensor) -> str:
     early: Parts = [(f"{name}.pre", carry(trace, layer, at, "attention").forward(pre), "residual")]
     late: Parts = []
     if part.attention is not None:
-        written = trace.attention_output(layer, at)
+        written = added(trace, layer, at, "attention")
         node = sheet.node(f"{name}.attn", "attention", written, read.mid, layer=layer)
         early.append((node, written, "write"))
     if part.mixer is not None:
@@ -59,7 +59,7 @@ def _draw_layer(sheet: Sheet, layer: int, pre: Tensor, post: Tensor) -> str:
         carried = carry(trace, layer, at, "mlp").forward(mid)
         late.insert(0, (f"{name}.mid", carried, "residual"))
     if part.mlp is not None:
-        written = trace.mlp_output(layer, at)
+        written = added(trace, layer, at, "mlp")
         node = sheet.node(f"{name}.mlp", "mlp", written, read.post, layer=layer)
         late.append((node, written, "write"))
     after = sheet.node(f"{name}.post", "residual", post, read.post, layer=layer)

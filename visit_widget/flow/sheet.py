@@ -17,7 +17,7 @@ from ..lens import LogitLens, Projection
 from ..model import UnsupportedModelError
 from ..model.tokens import token_texts
 from ..trace import Trace
-from ..trace.audit import TOLERANCE
+from ..trace.audit import tolerance_of
 from ..trace.logit import LogitDirection
 from .graph import MEASURES, Edge, Node
 from .keep import Keep
@@ -98,7 +98,7 @@ class Sheet:
         vectors = torch.stack([p for _, p, _ in parts])
         off = float((vectors.sum(0) - whole).norm() / whole.norm().clamp_min(1e-30))
         self.max_error = max(self.max_error, off)
-        if off > NOT_ROUNDING * TOLERANCE.get(self.trace.record.final.dtype, 1e-4):
+        if off > NOT_ROUNDING * tolerance_of(self.trace):
             raise UnsupportedModelError(
                 f"What flows into {target} does not sum to it (off by {off:.1e}), so no graph is "
                 "drawn: the model does something in this layer that was not understood. "

@@ -25,9 +25,15 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..model import Anatomy, VisitError, anatomy_of
+from ..model.linear import apply, input_dtype, is_plain
+from ..model.loaded import weights_at_hand
 from ..model.norms import Norm
+from ..model.watch import device_of
+from .ranking import largest, smallest
 
 NormReading = Literal["own", "stream"]
+
+_ROWS_AT_ONCE = 8
 
 
 @dataclass(frozen=True)
@@ -78,9 +84,8 @@ class LogitLens:
         self.memory = memory
         self.softcap = self.anatomy.softcap
         head = self.anatomy.unembedding
-        weight = next(head.parameters())
-        self.dtype = torch.promote_types(weight.dtype, torch.float32)
-        self.device = weight.device
+        self.dtype = torch.promote_types(input_dtype(head, torch.float32), torch.float32)
+        self.device = device_of(head) or torch.device("cpu")
         norm = self.anatomy.final_norm
         self.norm = (
             None
@@ -180,22 +185,23 @@ class LogitLens:
 
     def _unembed(self, normed: Tensor, norm: NormReading) -> Tensor:
         head = self.anatomy.unembedding
-        with torch.no_grad():
-            if type(head) is not nn.Linear:
-                theirs = normed.to(next(head.parameters()).dtype)
-                logits = head(theirs).to(self.dtype)
+        with torch.no_grad(), weights_at_hand(head):
+            plain = head if isinstance(head, nn.Linear) and is_plain(head) else None
+            if plain is None:
+                theirs = normed.to(input_dtype(head, self.dtype))
+                logits = apply(head, theirs).to(self.dtype)
                 if norm == "stream":
-                    logits = logits - head(torch.zeros_like(theirs[:1])).to(self.dtype)
-            elif head.weight.dtype == self.dtype:
-                logits = normed @ head.weight.T
+                    logits = logits - apply(head, torch.zeros_like(theirs[:1])).to(self.dtype)
+            elif plain.weight.dtype == self.dtype:
+                logits = normed @ plain.weight.T
             else:
                 # Widen the weights a slice of the vocabulary at a time.
                 step = max(1, self.memory // (4 * self.d_model * normed.element_size()))
                 logits = torch.cat(
-                    [normed @ w.to(self.dtype).T for w in head.weight.split(step)], dim=-1
+                    [normed @ w.to(self.dtype).T for w in plain.weight.split(step)], dim=-1
                 )
-            if type(head) is nn.Linear and head.bias is not None and norm == "own":
-                logits += head.bias.to(self.dtype)
+            if plain is not None and plain.bias is not None and norm == "own":
+                logits += plain.bias.to(self.dtype)
         if self.anatomy.logit_scale != 1.0:
             logits = logits * self.anatomy.logit_scale
         if self.softcap and norm == "own":
@@ -205,16 +211,23 @@ class LogitLens:
 
     @staticmethod
     def _read(logits: Tensor, k: int, bottom: int, targets: Tensor) -> tuple[Tensor, ...]:
-        total = torch.logsumexp(logits, -1, keepdim=True)
-        top, low = logits.topk(k, -1), logits.topk(bottom, -1, largest=False)
+        # Not by log-sum-exp: on a CPU it is several times slower where it meets denormal numbers.
+        said = torch.log_softmax(logits, -1)
+        top, low = largest(logits, k), smallest(logits, bottom)
         mine = logits[:, targets]
+        ranks = torch.empty_like(mine, dtype=torch.long)
         # Counted in floats: on a CPU several times faster than summing booleans, and exact up to
-        # sixteen million tokens.
-        above = torch.empty_like(logits, dtype=torch.float32)
-        counts = [torch.gt(logits, m[:, None], out=above).sum(-1) for m in mine.T]
-        ranks = torch.stack(counts, -1).long() + 1 if counts else mine.long()
+        # sixteen million tokens. A few rows at a time stay in the cache.
+        above = logits.new_empty(min(_ROWS_AT_ONCE, len(logits)), logits.shape[1])
+        for rows, row_targets, counts in zip(
+            logits.split(_ROWS_AT_ONCE), mine.split(_ROWS_AT_ONCE), ranks.split(_ROWS_AT_ONCE),
+            strict=True,
+        ):  # fmt: skip
+            for n in range(len(targets)):
+                more = torch.gt(rows, row_targets[:, n, None], out=above[: len(rows)])
+                counts[:, n] = more.sum(-1) + 1
         return (
-            top.indices, top.values, (top.values - total).exp(),
-            low.indices, low.values, (low.values - total).exp(),
-            mine, (mine - total).exp(), ranks,
+            top[1], top[0], said.gather(-1, top[1]).exp(),
+            low[1], low[0], said.gather(-1, low[1]).exp(),
+            mine, said[:, targets].exp(), ranks,
         )  # fmt: skip

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from .joins import PLAIN, Factor, Join
+from .loaded import unwrapped
 from .watch import first_tensor
 from .writers import WriterLayout
 
@@ -134,21 +135,26 @@ class Anatomy:
         return max(block.d_mlp for block in self.blocks)
 
 
-_known: weakref.WeakKeyDictionary[PreTrainedModel, tuple[tuple[int, ...], Anatomy]] = (
+_known: weakref.WeakKeyDictionary[PreTrainedModel, tuple[tuple[object, ...], Anatomy]] = (
     weakref.WeakKeyDictionary()
 )
 
 
 def anatomy_of(model: PreTrainedModel) -> Anatomy:
-    """The anatomy of a model, found once and found anew when its modules have changed (an adapter
-    was added, say).
+    """The anatomy of a model, found once and found anew when its modules have changed (an
+    adapter or a hook was added, say).
 
     Raises:
         UnsupportedModelError: a part was not found or the parts do not add up.
     """
     from .discover import discover
 
-    modules = tuple(id(m) for m in model.modules())
+    model = unwrapped(model)
+    # Hooks may be part of what a module computes.
+    modules = (
+        model.config._attn_implementation,
+        *(n for m in model.modules() for n in (id(m), *m._forward_hooks, *m._forward_pre_hooks)),
+    )
     known = _known.get(model)
     if known is None or known[0] != modules:
         known = modules, discover(model)

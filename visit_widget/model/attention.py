@@ -16,12 +16,14 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .errors import UnsupportedModelError
+from .loaded import lent
 
 # One model, one hook, one listener at a time: a widget's handlers may run on any thread while a
 # cell is running.
@@ -58,12 +60,22 @@ def own_function(module: nn.Module, name: str) -> Attend:
 
 
 def own_attention(module: nn.Module, *given: Any, **options: Any) -> tuple[Tensor, Tensor | None]:
-    """The module's own `eager_attention_forward`, looked up when it is called.
+    """The module's own `eager_attention_forward`, looked up when it is called, in eval mode: some
+    drop out with a module of their own.
 
     Raises:
         UnsupportedModelError: there is none.
     """
-    return own_function(module, "eager_attention_forward")(module, *given, **options)
+    function = own_function(module, "eager_attention_forward")
+    with MODEL_LOCK, ExitStack() as stack:
+        _in_eval_mode(stack, module)
+        return function(module, *given, **options)
+
+
+def _in_eval_mode(stack: ExitStack, whole: nn.Module) -> None:
+    for module in [m for m in whole.modules() if m.training]:
+        module.training = False
+        stack.callback(setattr, module, "training", True)
 
 
 @dataclass
@@ -94,6 +106,26 @@ class AttentionCall:
     output: Tensor
     weights: Tensor | None
     attend: Attend = own_attention
+
+
+def scaling_of(call: AttentionCall) -> float | None:
+    """The factor on the scores: what the attention function was given, else what it makes of one
+    query and two keys.
+    """
+    if call.scaling is not None:
+        return call.scaling
+    width, n_kv_heads = call.query.shape[-1], call.key.shape[1]
+    wide = torch.promote_types(call.query.dtype, torch.float32)
+    query = torch.ones_like(call.query[:, :, :1], dtype=wide)
+    key = query.new_zeros(1, n_kv_heads, 2, width)
+    key[:, :, 1] = width**-0.5  # the scores are 0 and √d_head times the factor
+    value = query.new_zeros(1, n_kv_heads, 2, call.value.shape[-1])
+    _, weights = call.attend(
+        call.module, query, key, value, None, scaling=None, dropout=0.0, **call.options
+    )
+    if weights is None:
+        return None
+    return float(weights[0, :, 0].log().diff(dim=-1).mean()) * width**-0.5
 
 
 # What it returns, if a tensor, goes on in the place of the output.
@@ -130,13 +162,20 @@ def _listener_for(attend: Attend) -> Attend:
         result = attend(module, query, key, value, attention_mask, **options)
         if hearing is not None:
             rest = {k: v for k, v in options.items() if k not in ("scaling", "dropout")}
-            given = (module, query, key, value, attention_mask, options.get("scaling"), rest)
+            mask = _as_wide(attention_mask, key)
+            given = (module, query, key, value, mask, options.get("scaling"), rest)
             instead = hearing.listener(AttentionCall(*given, *result))
             if instead is not None:
                 return instead, result[1]
         return result
 
     return listen_then_attend
+
+
+def _as_wide(mask: Any, key: Tensor) -> Any:
+    """A mask without the columns that no key is for: some models make it wider than it is used."""
+    wider = isinstance(mask, Tensor) and mask.shape[-1] > key.shape[-2]
+    return mask[..., : key.shape[-2]] if wider else mask
 
 
 def _put(stack: ExitStack, name: str, owner: nn.Module) -> None:
@@ -223,10 +262,8 @@ def listening(
     """
     if modules is None and within is not None:
         modules = [within]
-    with MODEL_LOCK, ExitStack() as stack:
-        for module in [m for m in (within or model).modules() if m.training]:
-            module.training = False
-            stack.callback(setattr, module, "training", True)
+    with MODEL_LOCK, lent(within or model), ExitStack() as stack:
+        _in_eval_mode(stack, within or model)
         if not _switch(stack, model, within, implementation):
             from .operations import overhearing
 

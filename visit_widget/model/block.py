@@ -182,9 +182,9 @@ class BlockReader:
         inside = set(self.heard.module.modules())
 
         def scales(c: Call) -> bool:
-            if c.input is None or c.input.shape != c.output.shape or not is_leaf(c.module):
+            shape = c.inputs[0].shape if len(c.inputs) == 1 else None
+            if shape != c.output.shape or not is_leaf(c.module):
                 return False
-            shape = c.input.shape
             return all(p.shape == shape[len(shape) - p.ndim :] for p in c.module.parameters())
 
         found = (c.module for c in self.calls if c.module in inside and scales(c) and not idle(c))

@@ -9,10 +9,11 @@ from transformers import PreTrainedModel
 from .anatomy import Anatomy
 from .attention import AttentionCall, hear_by_operations
 from .block import BlockReader
+from .eager import check_like_eager
 from .errors import UnsupportedModelError
 from .find import called, is_linear_like, is_norm_like, outermost, refuse, same
 from .joins import scalar, settle
-from .watch import Call, Watched, eval_mode, first_tensor, input_embedding, watch
+from .watch import Call, Watched, eval_mode, first_tensor, input_device, input_embedding, watch
 
 
 def discover(model: PreTrainedModel) -> Anatomy:
@@ -23,23 +24,26 @@ def discover(model: PreTrainedModel) -> Anatomy:
     """
     embedding = input_embedding(model)
     n_vocab = int(embedding.shape[0])
-    ids = torch.tensor([[n_vocab // n for n in (3, 2, 5, 7, 4, 6)]]) % n_vocab
-    seen = watch(model, ids.to(embedding.device))
+    ids = torch.tensor([[n_vocab // n for n in (3, 2, 5, 7, 4, 6)]], device="cpu") % n_vocab
+    seen = watch(model, ids.to(input_device(model)))
     if not seen.attention:
         hear_by_operations(model)
-        seen = watch(model, ids.to(embedding.device))
+        seen = watch(model, ids.to(input_device(model)))
     if not seen.attention:
         raise UnsupportedModelError(
             f"No layer of {type(model).__name__} mixes tokens by attention in a way that can be "
             "heard. Recurrent and state-space models are not supported: trace a model with "
             "attention layers."
         )
+    check_like_eager(seen.attention, model.config._attn_implementation or "eager")
     blocks = _blocks(model, seen)
     whole = called(seen, model, "the model")
     if not _is_causal(model, ids, whole.output):
         raise UnsupportedModelError(
             f"{type(model).__name__} looks at later tokens (it is an encoder): load a causal "
-            "language model, or set is_decoder=True in its config if it was trained as one."
+            "language model, or set is_decoder=True in its config if it was trained as one. (If it "
+            "is quantised, activations are rounded across tokens: load it with weight-only "
+            "quantisation. If a hook of yours adds noise, take it off.)"
         )
     parts = []
     for index, block in enumerate(blocks):
@@ -68,7 +72,7 @@ def _is_causal(model: PreTrainedModel, ids: Tensor, logits: Tensor) -> bool:
     changed = ids.clone()
     changed[0, -1] = ids[0, 0] if ids[0, 0] != ids[0, -1] else ids[0, -1] // 2
     with torch.no_grad(), eval_mode(model):
-        again = first_tensor(model(input_ids=changed.to(logits.device), use_cache=False))
+        again = first_tensor(model(input_ids=changed.to(input_device(model)), use_cache=False))
     if again is None or again.shape != logits.shape:
         return False
     before, after = logits[0, :-1].double(), again[0, :-1].double()
@@ -165,17 +169,24 @@ def _after_head(logits: Tensor, head: Call, model: PreTrainedModel) -> tuple[flo
     eps = torch.finfo(logits.dtype).eps
     if head.output.numel() == logits.numel():
         given = head.output.reshape(logits.shape).to(logits.dtype)
+        # In half precision a gentle cap looks like a factor: the best of what fits is taken.
+        fitting: list[tuple[float, float, float | None]] = []
         factor = scalar(logits, given, model)
         if factor is not None:
-            return factor, None
+            off = (given.double() * factor - logits).norm()
+            fitting.append((float(off), factor, None))
         for cap in sorted(_caps(model)):
             # Far from the cap, where the inverse is well behaved, it shows what was capped.
             inner = torch.atanh((logits.double() / cap).clamp(-0.999, 0.999)) * cap
             scale = float((inner * given).sum() / given.double().square().sum())
-            for factor in {1.0, float(settle(scale, model, eps))}:
+            for factor in (1.0, float(settle(scale, model, eps))):
                 ours = torch.tanh(given.double() * factor / cap) * cap
-                if (ours - logits).norm() <= 8 * eps * logits.double().norm():
-                    return factor, cap
+                off = (ours - logits).norm()
+                if off <= 8 * eps * logits.double().norm():
+                    fitting.append((float(off), factor, cap))
+        if fitting:
+            _, factor, softcap = min(fitting, key=lambda f: f[0])
+            return factor, softcap
     raise refuse(
         f"The logits of {type(model).__name__} are not what its unembedding gives, scaled or "
         "softly capped."

@@ -54,7 +54,15 @@ class Join:
             and self.carry == 1.0
         )
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether what is written is just added."""
+        as_is = isinstance(self.scale, float) and self.scale == 1.0
+        return self.carries_as_is and as_is and self.post_norm is None and self.bias is None
 
+
+# What solving for factors in float64 rounds itself.
+SOLVED = 1e-13
 # Nothing but a plain addition.
 PLAIN = Join()
 
@@ -136,7 +144,7 @@ def _numbers_for(y: Tensor, wide: list[Tensor], eps: float) -> list[Factor] | No
         return None
     noise = eps * columns.norm() / columns.norm(dim=0).clamp_min(1e-30) * y.shape[1] ** -0.5
     pairs = zip(numbers.tolist(), noise.tolist(), strict=True)
-    return [1.0 if abs(n - 1) <= 4 * s else n for n, s in pairs]
+    return [1.0 if abs(n - 1) <= 4 * s + SOLVED else n for n, s in pairs]
 
 
 def _sums(terms: Sequence[Tensor]) -> Iterator[Tensor]:

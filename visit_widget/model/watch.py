@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from .attention import AttentionCall, listening
 from .errors import UnsupportedModelError
+from .loaded import lent
 
 
 @dataclass
@@ -64,6 +65,11 @@ def input_embedding(model: PreTrainedModel) -> Tensor:
     return weight
 
 
+def input_device(model: PreTrainedModel) -> torch.device:
+    """Where the model wants its prompt."""
+    return device_of(model.get_input_embeddings()) or torch.device("cpu")
+
+
 def device_of(module: nn.Module) -> torch.device | None:
     """Where a module wants its input; None for a module without weights of its own.
 
@@ -95,7 +101,8 @@ def eval_mode(module: nn.Module) -> Iterator[None]:
     try:
         for m in training:
             m.training = False
-        yield
+        with lent(module):
+            yield
     finally:
         for m in training:
             m.training = True

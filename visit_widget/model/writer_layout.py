@@ -84,7 +84,8 @@ def _probes(x: Tensor) -> list[Tensor]:
     """x, and random vectors of its size."""
     generator = torch.Generator().manual_seed(11)
     size = float(x.float().square().mean().sqrt())
-    noise = torch.randn(2, x.numel(), generator=generator) * (size if 0 < size < math.inf else 1)
+    noise = torch.randn(2, x.numel(), generator=generator, device="cpu")
+    noise *= size if 0 < size < math.inf else 1
     return [x, *noise.to(x.dtype).to(x.device)]
 
 

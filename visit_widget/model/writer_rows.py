@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from .errors import UnsupportedModelError
 from .gates import Gate
+from .loaded import brought_in
 from .watch import first_tensor
 from .weight_calls import Product, Run, Watch
 from .weights import Weights
@@ -96,7 +97,7 @@ def as_found(module: nn.Module) -> Iterator[None]:
         module.eval()
         for config, _ in usual:
             vars(config)[key] = "eager"
-        with torch.enable_grad():
+        with brought_in(module), torch.enable_grad():
             yield
     finally:
         for config, value in usual:

@@ -17,8 +17,9 @@ from torch import Tensor, nn
 
 from ..model.attention import MODEL_LOCK, AttentionCall, listening
 from ..model.joins import Join
-from ..model.watch import eval_mode, first_tensor, input_embedding
+from ..model.watch import eval_mode, first_tensor, input_device
 from .directions import Projection, key_directions, query_directions
+from .outlet import like
 from .stream import carry
 
 if TYPE_CHECKING:
@@ -124,14 +125,20 @@ def audit(trace: Trace, position: int) -> Audit:
             if layer >= 0:
                 worst[name] = layer
         errors["Σ logit parts = logit"] = _logit(trace, position, theirs.logits)
-        errors["lens of the last stream = logits"] = _error(trace.logits(position), theirs.logits)
+        lens = _cap(trace, trace.logits(position))
+        errors["lens of the last stream = logits"] = _error(lens, theirs.logits)
     dtype = trace.record.final.dtype
     name = str(getattr(trace.model.config, "model_type", "")) or type(trace.model).__name__
     about = (
         f"{name}, {str(dtype).removeprefix('torch.')}, {trace.n_layers} layers, "
         f"position {position} of {len(trace)} tokens"
     )
-    return Audit(errors, TOLERANCE.get(dtype, 1e-4), worst, about)
+    return Audit(errors, tolerance_of(trace), worst, about)
+
+
+def tolerance_of(trace: Trace) -> float:
+    """What rounding alone may cause, by the coarsest dtype that the model computes in."""
+    return TOLERANCE.get(trace.coarsest_dtype, 1e-4)
 
 
 def last_logits_error(trace: Trace) -> float:
@@ -145,7 +152,9 @@ _ByLayer = Callable[["Trace", int, int], float | None]
 
 @dataclass
 class _Theirs:
-    """What the model's own modules gave: {module: (width,)} at the position, and the logits."""
+    """What the model's own modules gave: {module: (width,)} at the position, and its logits as it
+    gives them, (n_vocab,).
+    """
 
     outputs: dict[nn.Module, Tensor]
     logits: Tensor
@@ -162,7 +171,7 @@ def _fresh_pass(trace: Trace, position: int) -> _Theirs:
         # A copy: some models go on to write into what a module gave them.
         outputs[module] = trace.work(result.reshape(-1, result.shape[-1])[position]).clone()
 
-    wanted: set[nn.Module | None] = {anatomy.unembedding}
+    wanted: set[nn.Module | None] = set()
     for part in anatomy.blocks:
         wanted |= {part.output_projection, *part.mlp_exits}
         for join in (part.attention_join, part.mlp_join):
@@ -172,9 +181,10 @@ def _fresh_pass(trace: Trace, position: int) -> _Theirs:
             assert module is not None
             stack.callback(module.register_forward_hook(note).remove)
         stack.enter_context(eval_mode(model))
-        ids = trace.input_ids[None].to(input_embedding(model).device)
-        model(input_ids=ids, use_cache=False)
-    return _Theirs(outputs, outputs[anatomy.unembedding] * anatomy.logit_scale)
+        ids = trace.input_ids[None].to(input_device(model))
+        said = first_tensor(model(input_ids=ids, use_cache=False))
+    assert said is not None
+    return _Theirs(outputs, trace.work(said[0, position]))
 
 
 def _joined(theirs: _Theirs, join: Join, writers: tuple[nn.Module, ...], carried: Tensor) -> Tensor:
@@ -183,7 +193,7 @@ def _joined(theirs: _Theirs, join: Join, writers: tuple[nn.Module, ...], carried
         return theirs.outputs[join.stream_norm] - carried
     modules = writers if join.post_norm is None else (join.post_norm,)
     written = torch.stack([theirs.outputs[module] for module in modules]).sum(0)
-    written = written * torch.as_tensor(join.scale).to(written)
+    written = written * like(join.scale, written)
     return written if join.bias is None else written + join.bias.to(written)
 
 
@@ -198,7 +208,11 @@ def _stream(trace: Trace, layer: int, position: int) -> float:
     worst = 0.0
     if part.mlp is None:
         return _error(mid + late, post)
-    if not part.parallel:
+    if part.parallel:
+        read = trace.record.layers[layer].mid
+        assert read is not None
+        worst = _error(trace.work(read[position]), pre)
+    else:
         worst = _error(mid, trace.mid(layer, position))
         mid = trace.mid(layer, position)
     carried = carry(trace, layer, position, "mlp").forward(mid)
@@ -237,6 +251,9 @@ def _sources(trace: Trace, layer: int, position: int) -> float | None:
 def _eager_rows(trace: Trace, position: int) -> dict[nn.Module, Tensor]:
     """The weights that the model's eager attention gives, the same that it returns as
     `output_attentions` (asking for those would leave hooks of transformers on the model).
+
+    Each block reads the traced stream, so that what another implementation rounds otherwise does
+    not add up: it could tip a router over to another expert.
     """
     theirs: dict[nn.Module, Tensor] = {}
 
@@ -244,8 +261,23 @@ def _eager_rows(trace: Trace, position: int) -> dict[nn.Module, Tensor]:
         if call.weights is not None:
             theirs[call.module] = trace.work(call.weights[0, :, position])
 
-    ids = trace.input_ids[None].to(input_embedding(trace.model).device)
-    with listening(trace.model, hear, implementation="eager"):
+    def put(layer: int) -> Any:
+        pre = trace.record.layers[layer].pre
+
+        def hook(block: nn.Module, args: Any, kwargs: Any) -> tuple[Any, Any]:
+            stream = trace.into(block, pre)[None]
+            if args:
+                return (stream, *args[1:]), kwargs
+            return args, {**kwargs, "hidden_states": stream}
+
+        return hook
+
+    ids = trace.input_ids[None].to(input_device(trace.model))
+    with ExitStack() as stack:
+        for layer, part in enumerate(trace.anatomy.blocks):
+            hook = part.block.register_forward_pre_hook(put(layer), with_kwargs=True)
+            stack.callback(hook.remove)
+        stack.enter_context(listening(trace.model, hear, implementation="eager"))
         trace.model(input_ids=ids, use_cache=False)
     return theirs
 
@@ -267,7 +299,7 @@ def _directions(
     directions, constants = derive(trace, layer, position, heads, sources)
     rows = sources if at_source else [position]
     x = trace.work(Projection(trace, layer, list(rows)).input)
-    scores = torch.einsum("hjd,jd->hj", directions, x.expand(len(sources), -1)) + constants
+    scores = torch.einsum("hjd,jd->hj", directions, x.expand(len(sources), -1)) + constants()
     seen = expected > float("-inf")
     return _error(scores[seen], expected[seen])
 
@@ -276,8 +308,9 @@ def _logit(trace: Trace, position: int, logits: Tensor) -> float:
     target = int(logits.argmax())
     worst = 0.0
     for by in ("component", "head", "neuron"):
-        total = sum(trace.logit_parts(target, position=position, by=by).values())
-        worst = max(worst, abs(total - float(logits[target])) / logits.abs().max().item())
+        parts = trace.logit_parts(target, position=position, by=by).values()
+        total = _cap(trace, logits.new_tensor(sum(parts)))
+        worst = max(worst, float((total - logits[target]).abs() / logits.abs().max()))
     return worst
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..model import Anatomy, VisitError
+from ..model.loaded import coarsest_dtype
 from ..model.norms import Norm
 from ..model.tokens import SPACE, token_texts
 from ..model.watch import device_of
@@ -68,6 +69,11 @@ class TracedPass:
     def tokens(self) -> list[str]:
         """The prompt's tokens as a person reads them."""
         return token_texts(self.tokenizer, self.input_ids.tolist())
+
+    @cached_property
+    def coarsest_dtype(self) -> torch.dtype:
+        """The coarsest dtype that the model computes in."""
+        return coarsest_dtype(self.model, self.record.final.dtype)
 
     @property
     def final_norm(self) -> Norm | None:

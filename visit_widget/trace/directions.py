@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Callable, MutableMapping, Sequence
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -53,12 +53,7 @@ class Projection:
         self._calls: Counter[nn.Module] = Counter()
         self._norms: dict[nn.Module, Norm] = {}
         self._clamps: list[Tensor] = []
-        norm = self.part.attention_norm
-        stream = trace.into(norm or self.part.attention, trace.record.layers[layer].pre)
-        with torch.no_grad():
-            everywhere = stream if norm is None else norm(stream[None])[0]
-            everywhere = trace.into(self.part.attention, everywhere)
-            everywhere = everywhere * self.part.attention_input_scale
+        everywhere = attention_input(trace, layer)
         self.input = everywhere[self.rows].detach()
         self.everywhere = everywhere.detach()
         # Where the arguments cannot be cut to these rows, all positions are run and cut afterwards.
@@ -163,6 +158,19 @@ class Projection:
         return norm.forward_frozen(x, self._scales[call]).to(args[0].dtype)
 
 
+def attention_input(trace: Trace, layer: int, position: int | None = None) -> Tensor:
+    """What queries, keys and values are made of, as the model makes it: (T, d_model), or (1,
+    d_model) at one position.
+    """
+    part, stream = trace.anatomy.blocks[layer], trace.record.layers[layer].pre
+    norm = part.attention_norm
+    rows = slice(None) if position is None else slice(position, position + 1)
+    stream = trace.into(norm or part.attention, stream[rows])
+    with torch.no_grad():
+        normed = stream if norm is None else norm(stream[None])[0]
+        return trace.into(part.attention, normed) * part.attention_input_scale
+
+
 class _FrozenClamps(TorchFunctionMode):
     """Clamps of queries and keys, frozen: what was within the bounds the first time passes as it
     is, what was not is a constant.
@@ -231,8 +239,9 @@ def heads_gate(trace: Trace, layer: int, position: int, mixed: Tensor) -> Tensor
 @torch.inference_mode(False)
 def query_directions(
     trace: Trace, layer: int, position: int, heads: Sequence[int], sources: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    """Directions (len(heads), len(sources), d_model) and constants (len(heads), len(sources)).
+) -> tuple[Tensor, Callable[[], Tensor]]:
+    """Directions (len(heads), len(sources), d_model), and what gives the constants (len(heads),
+    len(sources)) to one who wants them.
 
     ⟨d[h, j], x_j⟩ + c[h, j] is the score that head h's query gives source j.
     """
@@ -245,17 +254,21 @@ def query_directions(
     with torch.enable_grad():
         key = projection(x)[1]
         directions = [_gradient((key[h // shared] @ query[h]).sum(), x) for h in heads]
-    with torch.no_grad():
-        base = projection(torch.zeros_like(x))[1]
-        constants = [base[h // shared] @ query[h] for h in heads]
-    return trace.work(torch.stack(directions)), trace.work(torch.stack(constants))
+
+    def constants() -> Tensor:
+        with torch.no_grad():
+            base = projection(torch.zeros_like(x))[1]
+            return trace.work(torch.stack([base[h // shared] @ query[h] for h in heads]))
+
+    return trace.work(torch.stack(directions)), constants
 
 
 @torch.inference_mode(False)
 def key_directions(
     trace: Trace, layer: int, position: int, heads: Sequence[int], sources: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    """Directions (len(heads), len(sources), d_model) and constants (len(heads), len(sources)).
+) -> tuple[Tensor, Callable[[], Tensor]]:
+    """Directions (len(heads), len(sources), d_model), and what gives the constants (len(heads),
+    len(sources)) to one who wants them.
 
     ⟨d[h, j], x_i⟩ + c[h, j] is the score that head h gives source j, x_i the normed input at
     `position`.
@@ -270,10 +283,13 @@ def key_directions(
     with torch.enable_grad():
         query = projection(x)[0]
         directions = [_gradient((query[h] * keys[h // shared]).sum(), x) for h in heads]
-    with torch.no_grad():
-        base = projection(torch.zeros_like(x))[0]
-        constants = [(base[h] * keys[h // shared]).sum(-1) for h in heads]
-    return trace.work(torch.stack(directions)), trace.work(torch.stack(constants))
+
+    def constants() -> Tensor:
+        with torch.no_grad():
+            base = projection(torch.zeros_like(x))[0]
+            return trace.work(torch.stack([(base[h] * keys[h // shared]).sum(-1) for h in heads]))
+
+    return trace.work(torch.stack(directions)), constants
 
 
 def _gradient(value: Tensor, x: Tensor) -> Tensor:

@@ -46,11 +46,13 @@ def _to_ids(tokenizer: Any, prompt: Prompt) -> Tensor:
     if isinstance(prompt, str):
         if tokenizer is None:
             raise VisitError("A text prompt needs a tokenizer: pass one, or pass token ids.")
-        return torch.tensor(tokenizer(prompt)["input_ids"], dtype=torch.long)
+        return torch.tensor(tokenizer(prompt)["input_ids"], dtype=torch.long, device="cpu")
     if isinstance(prompt, Sequence) and any(isinstance(p, str) for p in prompt):
         raise VisitError("A trace is of one prompt: pass one string, not a list of them.")
     try:
-        ids = torch.as_tensor(prompt).detach().cpu()
+        if not isinstance(prompt, Tensor):
+            prompt = torch.as_tensor(prompt, device="cpu")
+        ids = prompt.detach().cpu()
     except (TypeError, ValueError, RuntimeError):
         raise VisitError(
             f"A prompt is a string or a sequence of token ids, not {type(prompt).__name__}."

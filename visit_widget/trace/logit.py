@@ -12,11 +12,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..model import VisitError
-from ..model.linear import linear_map
+from ..model.linear import linear_row
 from .stream import Reading, mixer_output, readings
 
 if TYPE_CHECKING:
@@ -117,9 +116,5 @@ def _of_mlp(
 
 def _unembedding_row(trace: Trace, token: int) -> tuple[Tensor, float]:
     head = trace.anatomy.unembedding
-    if isinstance(head, nn.Linear) and type(head) is nn.Linear:
-        bias = 0.0 if head.bias is None else float(head.bias[token].detach())
-        return trace.work(head.weight[token]), bias
-    with torch.no_grad():
-        matrix, vector = linear_map(head, trace.d_model, trace.dtype)
-    return trace.work(matrix[:, token]), 0.0 if vector is None else float(vector[token])
+    row, bias = linear_row(head, trace.d_model, token, trace.dtype)
+    return trace.work(row), bias

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
+
+from ..model import UnsupportedModelError
 
 Along = Literal["key", "distance"]
 
@@ -59,14 +61,16 @@ class RowMask:
     dense: Tensor | None = None
 
     @classmethod
-    def of(cls, mask: Tensor | None, n_tokens: int, causal: bool) -> RowMask:
-        """From the mask that the attention function got: None, boolean (True = seen) or
-        additive.
+    def of(cls, mask: Any, n_tokens: int, causal: bool) -> RowMask:
+        """From the mask that the attention function got: None, boolean (True = seen), additive, or
+        the block mask of flex attention.
         """
         if mask is None:
-            positions = torch.arange(n_tokens, dtype=torch.int32)[:, None]
+            positions = torch.arange(n_tokens, dtype=torch.int32, device="cpu")[:, None]
             last = positions if causal else torch.full_like(positions, n_tokens - 1)
             return cls(torch.zeros_like(positions), last)
+        if not isinstance(mask, Tensor):
+            mask = _of_flex_attention(mask, n_tokens)
         mask = mask.detach()[(None,) * (4 - mask.ndim)][..., -n_tokens:, -n_tokens:]
         if mask.shape[-2] == 1:  # one row for every query
             mask = mask.expand(-1, -1, n_tokens, -1)
@@ -151,14 +155,14 @@ def _runs(mask: Tensor) -> tuple[Tensor, Tensor] | None:
         # The runs of a row follow one another: number them from its first.
         counts = torch.bincount(starts[:, 0], minlength=len(seen))
         offset = counts.cumsum(0) - counts
-        number = torch.arange(len(starts)) - offset[starts[:, 0]]
+        number = torch.arange(len(starts), device="cpu") - offset[starts[:, 0]]
         place = torch.stack([starts[:, 0] + begin, number])
         edges.append((place, torch.stack([starts[:, 1], ends[:, 1]]), int(counts.max())))
     n_runs = max(1, *(most for _, _, most in edges))
     if n_runs > 1 and n_runs * BYTES_PER_RUN > n_tokens:
         return None
-    first = torch.ones(n_tokens, n_runs, dtype=torch.int32)
-    last = torch.zeros(n_tokens, n_runs, dtype=torch.int32)
+    first = torch.ones(n_tokens, n_runs, dtype=torch.int32, device="cpu")
+    last = torch.zeros(n_tokens, n_runs, dtype=torch.int32, device="cpu")
     for (row, number), (start, end), _ in edges:
         first[row, number], last[row, number] = start.int(), end.int()
     return first, last
@@ -193,3 +197,16 @@ def _bias(mask: Tensor, first: Tensor, last: Tensor) -> Bias | None:
 def _close(given: Tensor, expected: Tensor) -> Tensor:
     """Equal to rounding of the numbers themselves."""
     return (given - expected).abs() <= 2 * torch.finfo(given.dtype).eps * expected.abs()
+
+
+def _of_flex_attention(mask: Any, n_tokens: int) -> Tensor:
+    """The boolean mask (1, 1, T, T) that a block mask stands for."""
+    rule = getattr(mask, "mask_mod", None)
+    if rule is None:
+        raise UnsupportedModelError(
+            f"The attention got a mask that cannot be read ({type(mask).__name__}): call "
+            'model.set_attn_implementation("sdpa") and trace again.'
+        )
+    from torch.nn.attention.flex_attention import create_mask
+
+    return create_mask(rule, 1, 1, n_tokens, n_tokens, device=mask.kv_num_blocks.device)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ..model import VisitError
 from ..model.attention import MODEL_LOCK
-from ..model.linear import linear_map
+from ..model.linear import input_dtype, linear_map
 from ..model.watch import eval_mode
 from ..model.writers import writer_directions, writers_at
 from .outlet import Outlet
@@ -117,15 +117,16 @@ def neuron_directions(trace: Trace, layer: int, row: MlpRow, neurons: Tensor) ->
         assert part.writers is not None
         found = writer_directions(part.mlp, part.writers, row.input, neurons.tolist())
         return trace.work(found)
-    like = next(part.mlp.parameters())
-    x = row.input.to(like).clone().requires_grad_()
+    own = input_dtype(part.mlp, trace.record.final.dtype)
+    if not len(neurons):
+        return row.input.new_zeros(0, row.input.numel())
+    # One copy of the input for each neuron, so that one derivative serves all.
+    x = trace.into(part.mlp, row.input).to(own).repeat(len(neurons), 1).requires_grad_()
+    until = part.activation or part.down_projection
     with torch.enable_grad(), MODEL_LOCK:
-        before = _run_until(part.mlp, part.activation or part.down_projection, x[None, None])[0][
-            0
-        ].reshape(-1)
-        chosen = before[neurons.clone()]
-        grads = [torch.autograd.grad(value, x, retain_graph=True)[0] for value in chosen]
-    return trace.work(torch.stack(grads)) if grads else row.input.new_zeros(0, row.input.numel())
+        before = _run_until(part.mlp, until, x[None])[0].reshape(len(neurons), -1)
+        chosen = before.gather(1, neurons.to(before.device)[:, None].clone()).sum()
+        return trace.work(torch.autograd.grad(chosen, x)[0])
 
 
 class _ReachedError(Exception):

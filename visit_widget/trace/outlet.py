@@ -19,6 +19,11 @@ from ..model.norms import Norm
 NormOf = Callable[[nn.Module | None], Norm | None]
 
 
+def like(factor: Factor, vector: Tensor) -> Tensor:
+    """A factor in the dtype and on the device of what it multiplies."""
+    return torch.as_tensor(factor, dtype=vector.dtype, device=vector.device)
+
+
 @dataclass(frozen=True)
 class Passage:
     """A linear map of the stream at one position: frozen norms and factors, in order.
@@ -45,11 +50,11 @@ class Passage:
         """This passage and one more step."""
         return Passage((*self.steps, (norm, scale)))
 
-    def times(self, factor: Factor, like: Tensor) -> Passage:
+    def times(self, factor: Factor, vector: Tensor) -> Passage:
         """This passage and a factor, where it is not 1."""
         if isinstance(factor, float) and factor == 1.0:
             return self
-        return self.then(None, torch.as_tensor(factor, dtype=like.dtype, device=like.device))
+        return self.then(None, like(factor, vector))
 
 
 @dataclass(frozen=True)
@@ -97,8 +102,7 @@ class Outlet:
             carry = carry.then(past, past.scale(before))
         carry = carry.times(join.carry, before)
         if past is not None:
-            factor = torch.as_tensor(join.carry).to(before)
-            constant = constant + past.bias * factor
+            constant = constant + past.bias * like(join.carry, before)
         if join.bias is not None:
             constant = constant + join.bias.to(before)
 

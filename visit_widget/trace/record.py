@@ -5,19 +5,23 @@ values.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
-from ..model import Anatomy, UnsupportedModelError
-from ..model.attention import AttentionCall, listening
-from ..model.watch import first_tensor, input_embedding
+from ..model import Anatomy, BlockAnatomy, UnsupportedModelError
+from ..model.attention import AttentionCall, listening, scaling_of
+from ..model.watch import first_tensor, input_device
 from .masks import RowMask
+
+Half = Literal["attention", "mlp"]
 
 # Stands for the hidden state among the kept arguments of an attention module.
 HIDDEN = object()
@@ -60,7 +64,7 @@ class AttentionRecord:
     scaling: float | None
     options: dict[str, Any]
     attend: Callable[..., tuple[Tensor, Tensor | None]]
-    arguments: tuple[tuple[Any, ...], dict[str, Any]]
+    arguments: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
 
 
 @dataclass
@@ -72,12 +76,15 @@ class LayerRecord:
         mid: (T, d_model) the stream that the MLP branch read; None in a block without MLP.
         mixed: (T, d_model) what a mixer other than attention gave; None where there is none.
         attention: what its attention call left behind; None in a block without attention.
+        added: what a sublayer ("attention", "mlp") added at the last position, (d_model,), where it
+            joins the stream by a plain sum.
     """
 
     pre: Tensor
     mid: Tensor | None = None
     mixed: Tensor | None = None
     attention: AttentionRecord | None = None
+    added: dict[Half, Tensor] = field(default_factory=dict)
 
 
 @dataclass
@@ -106,13 +113,29 @@ class _Notes:
     mid: dict[int, Tensor] = field(default_factory=dict)
     mixed: dict[int, Tensor] = field(default_factory=dict)
     arguments: dict[int, tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=dict)
-    calls: dict[nn.Module, AttentionCall] = field(default_factory=dict)
+    attention: dict[nn.Module, AttentionRecord] = field(default_factory=dict)
+    added: dict[int, dict[Half, Tensor]] = field(default_factory=lambda: defaultdict(dict))
+    masks: list[tuple[Tensor | None, bool, RowMask]] = field(default_factory=list)
     final: Tensor | None = None
     device: torch.device | None = None
 
     def kept(self, tensor: Tensor) -> Tensor:
         """The tensor where it is to be kept."""
         return tensor if self.keep_on is None else tensor.to(self.keep_on)
+
+    def hear(self, call: AttentionCall, n_tokens: int) -> None:
+        """Keep of an attention call what its rows are derived from again."""
+        causal = bool(getattr(call.module, "is_causal", True))
+        known = (m for given, c, m in self.masks if given is call.mask and c == causal)
+        mask = next(known, None)
+        if mask is None:
+            mask = RowMask.of(call.mask, n_tokens, causal)
+            # Most layers share a mask or two; where each has its own, they are not all kept alive.
+            self.masks = [*self.masks[-3:], (call.mask, causal, mask)]
+        query, key, value = (self.kept(t[0]) for t in _apart(call.query, call.key, call.value))
+        self.attention[call.module] = AttentionRecord(
+            query, key, value, mask, scaling_of(call), call.options, call.attend
+        )
 
 
 def record(
@@ -126,7 +149,7 @@ def record(
     Nothing is copied, unless it is to be kept on another device: the kept tensors are the ones that
     the pass made.
     """
-    device = input_embedding(model).device
+    device = input_device(model)
     options: dict[str, Any] = {"use_cache": False}
     if "logits_to_keep" in inspect.signature(model.forward).parameters:
         options["logits_to_keep"] = 1
@@ -136,7 +159,7 @@ def record(
         # Some models leave out positions whose logits are not asked for.
         options.pop("logits_to_keep", None)
         notes, logits = _run(model, anatomy, input_ids[None].to(device), options, keep_on)
-    layers = _collect(anatomy, notes, input_ids.numel())
+    layers = _collect(anatomy, notes)
     assert notes.final is not None
     assert notes.device is not None
     implementation = model.config._attn_implementation or "eager"
@@ -154,11 +177,7 @@ def _run(
     notes = _Notes(keep_on)
 
     def hear(call: AttentionCall) -> None:
-        # Not kept: they are derived again, row by row.
-        call.output, call.weights = call.output[:0], None
-        call.query, call.key = notes.kept(call.query), notes.kept(call.key)
-        call.value = notes.kept(call.value)
-        notes.calls[call.module] = call
+        notes.hear(call, input_ids.shape[1])
 
     modules = [part.attention for part in anatomy.blocks if part.attention is not None]
     # What is kept takes part in derivatives later, which tensors made in inference mode cannot.
@@ -200,6 +219,8 @@ def _hook(stack: ExitStack, anatomy: Anatomy, notes: _Notes) -> None:
             keep(part.mlp_entry.register_forward_pre_hook(before_mlp, with_kwargs=True))
         if part.mixer is not None:
             keep(part.mixer.register_forward_hook(after_mixer))
+        for half, writer in _plain_writers(part):
+            keep(writer.register_forward_hook(partial(_note_added, notes.added[index], half)))
 
     def after_last(_module: nn.Module, _args: Any, output: Any) -> None:
         stream = first_tensor(output)
@@ -207,6 +228,22 @@ def _hook(stack: ExitStack, anatomy: Anatomy, notes: _Notes) -> None:
         notes.final, notes.device = notes.kept(stream[0]), stream.device
 
     keep(anatomy.blocks[-1].block.register_forward_hook(after_last))
+
+
+def _plain_writers(part: BlockAnatomy) -> Iterator[tuple[Half, nn.Module]]:
+    """The modules whose output is what a sublayer adds to the stream as it is."""
+    if part.output_projection is not None and part.attention_join.is_plain:
+        yield "attention", part.output_projection
+    if len(part.mlp_exits) == 1 and part.mlp_join.is_plain:
+        yield "mlp", part.mlp_exits[0]
+
+
+def _note_added(
+    into: dict[Half, Tensor], half: Half, _module: nn.Module, _args: Any, output: Any
+) -> None:
+    written = first_tensor(output)
+    assert written is not None
+    into[half] = written.reshape(-1, written.shape[-1])[-1].clone()
 
 
 def _without_hidden(
@@ -232,15 +269,23 @@ def _without_hidden(
     return tuple(mark(a) for a in args), {k: mark(v) for k, v in kwargs.items()}
 
 
-def _collect(anatomy: Anatomy, notes: _Notes, n_tokens: int) -> list[LayerRecord]:
-    masks: dict[int, RowMask] = {}
+def _apart(*tensors: Tensor) -> list[Tensor]:
+    """The tensors, copied out of their storages where these hold more than what is shown of them
+    all (a fused projection of which only the values are still in use, say).
+    """
+    storages = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+    shown = sum(t.numel() * t.element_size() for t in tensors)
+    return [t.clone() for t in tensors] if sum(storages.values()) > shown else list(tensors)
+
+
+def _collect(anatomy: Anatomy, notes: _Notes) -> list[LayerRecord]:
     layers = []
     for index, part in enumerate(anatomy.blocks):
         expected = [
             index in notes.pre,
             part.mlp is None or index in notes.mid,
             part.mixer is None or index in notes.mixed,
-            part.attention is None or part.attention in notes.calls,
+            part.attention is None or part.attention in notes.attention,
             notes.final is not None,
         ]
         if not all(expected):
@@ -249,21 +294,9 @@ def _collect(anatomy: Anatomy, notes: _Notes, n_tokens: int) -> list[LayerRecord
                 "or MLP was not called."
             )
         layer = LayerRecord(notes.pre[index], notes.mid.get(index), notes.mixed.get(index))
+        layer.added = notes.added[index]
         if part.attention is not None:
-            call = notes.calls[part.attention]
-            mask = masks.get(id(call.mask))
-            if mask is None:
-                causal = bool(getattr(part.attention, "is_causal", True))
-                mask = masks[id(call.mask)] = RowMask.of(call.mask, n_tokens, causal)
-            layer.attention = AttentionRecord(
-                query=call.query[0],
-                key=call.key[0],
-                value=call.value[0],
-                mask=mask,
-                scaling=call.scaling,
-                options=call.options,
-                attend=call.attend,
-                arguments=notes.arguments[index],
-            )
+            layer.attention = notes.attention[part.attention]
+            layer.attention.arguments = notes.arguments[index]
         layers.append(layer)
     return layers

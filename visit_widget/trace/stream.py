@@ -9,18 +9,16 @@ where `carry` is the identity in most models, and a frozen norm or a factor in s
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor
 
 from ..model.joins import Join
-from .outlet import Outlet, Passage
+from .outlet import Outlet, Passage, like
+from .record import Half
 
 if TYPE_CHECKING:
     from .trace import Trace
-
-Half = Literal["attention", "mlp"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,20 @@ def carry(trace: Trace, layer: int, position: int, half: Half) -> Passage:
     return _mixer_outlet(trace, layer, position).carry
 
 
+def added(trace: Trace, layer: int, position: int, half: Half) -> Tensor:
+    """What a sublayer adds to the stream: (d_model,).
+
+    At the last position, and where it joins by a plain sum, as the pass itself gave it: the sum of
+    the parts that are derived has to come out at that.
+    """
+    kept = trace.record.layers[layer].added.get(half)
+    if kept is not None and position == len(trace) - 1:
+        return trace.work(kept)
+    if half == "attention":
+        return trace.attention_output(layer, position)
+    return trace.mlp_output(layer, position)
+
+
 def mixer_output(trace: Trace, layer: int, position: int) -> Tensor | None:
     """What a mixer that is shown whole adds to the stream: (d_model,); None where there is none."""
     part, mixed = trace.anatomy.blocks[layer], trace.record.layers[layer].mixed
@@ -57,7 +69,7 @@ def mixer_output(trace: Trace, layer: int, position: int) -> Tensor | None:
         return None
     written = trace.work(mixed[position])
     if part.attention is not None or part.mixer_late:
-        return written * torch.as_tensor(part.mixer_scale).to(written)
+        return written * like(part.mixer_scale, written)
     outlet = _mixer_outlet(trace, layer, position)
     added = outlet.to_stream(written)
     return added if outlet.bias is None else added + outlet.bias

@@ -26,6 +26,8 @@ from transformers import PreTrainedModel
 
 from ..model import Anatomy, VisitError, anatomy_of
 from ..model.attention import MODEL_LOCK
+from ..model.linear import apply
+from ..model.loaded import check_traceable, unwrapped
 from . import attention as _attention
 from . import directions as _directions
 from . import logit as _logit
@@ -53,7 +55,8 @@ def trace(
     """Trace one forward pass of a causal language model.
 
     Args:
-        model: a decoder of `transformers`; left exactly as it is found.
+        model: a decoder of `transformers`, or one in a wrapper of `peft` or `torch.compile`; left
+            exactly as it is found.
         tokenizer: its tokenizer; None when the prompt is token ids.
         prompt: a string, or token ids of shape (T,) or (1, T).
         anatomy: where the model keeps its parts, when that cannot be found.
@@ -64,11 +67,8 @@ def trace(
         VisitError: the prompt cannot be used; the message says why.
         UnsupportedModelError: the model's anatomy was not understood.
     """
-    if not isinstance(model, PreTrainedModel):
-        raise VisitError(
-            f"A model of transformers is needed, not {type(model).__name__}: load one with "
-            "AutoModelForCausalLM."
-        )
+    model = unwrapped(model)
+    check_traceable(model)
     input_ids = prompt_ids(model, tokenizer, prompt)
     with MODEL_LOCK:
         anatomy = anatomy or anatomy_of(model)
@@ -152,8 +152,15 @@ class Trace(TracedPass):
         with torch.no_grad(), MODEL_LOCK:
             normed = stream if anatomy.final_norm is None else anatomy.final_norm(stream)
             normed = self.into(anatomy.unembedding, normed * anatomy.head_scale)
-            said = anatomy.unembedding(normed)[0, 0]
+            said = apply(anatomy.unembedding, normed[0])[0]
             return self.work(said) * anatomy.logit_scale
+
+    def attention_input(self, layer: int, position: int = -1) -> Tensor:
+        """What queries, keys and values are made of at one position: the (normed) stream before
+        the block, (d_model,).
+        """
+        layer, at = self.layer(layer), self.position(position)
+        return self.work(_directions.attention_input(self, layer, at)[0])
 
     def attention(self, layer: int, position: int = -1) -> Tensor:
         """One query's attention weights: (n_heads, T), zero where it does not look."""

@@ -72,6 +72,7 @@ def _script_json(value: Any) -> str:
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
 
+
 def write_whole(target: Path, text: str) -> None:
     """Write the file in one step, so that a failure leaves no half page behind."""
     handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".tmp")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, is_dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -11,7 +12,7 @@ from ..lens import LogitLens
 from ..model import Anatomy, VisitError
 from ..model.attention import MODEL_LOCK
 from ..model.tokens import token_texts
-from ..trace.audit import TOLERANCE, last_logits_error
+from ..trace.audit import last_logits_error, tolerance_of
 from ..trace.inputs import Prompt
 from ..trace.trace import Trace, trace
 
@@ -63,14 +64,14 @@ class Session:
             graph = painter.graph(layers)
             self.painter = painter
             self.revision += 1
-            return {**compact(graph.to_dict()), "revision": self.revision}
+            return {**compact(graph), "revision": self.revision}
 
     def exactness(self) -> dict[str, Any]:
         """How far off the identities are that can be checked without another pass."""
         with MODEL_LOCK:
             drawn = max(sheet.max_error for sheet in self.painter.sheets.values())
             error = max(drawn, last_logits_error(self.trace))
-        tolerance = TOLERANCE.get(self.trace.record.final.dtype, 1e-4)
+        tolerance = tolerance_of(self.trace)
         return {"max_error": compact(error), "exact": error <= tolerance}
 
     def audit(self, revision: int | None = None) -> dict[str, Any]:
@@ -105,7 +106,7 @@ class Session:
         with MODEL_LOCK:
             self._check_revision(revision)
             nodes, edges = self.painter.block(layer)
-            data = {"nodes": [vars(n) for n in nodes], "edges": [vars(e) for e in edges]}
+            data = {"nodes": nodes, "edges": edges}
             return {"layer": layer, "revision": self.revision, **compact(data)}
 
     def project(self, nodes: list[str], revision: int | None = None) -> dict[str, Any]:
@@ -159,8 +160,8 @@ class Session:
 
 
 def compact(value: Any) -> Any:
-    """The same data with floats at six significant digits: what a screen can show, at half the
-    bytes.
+    """Plain data of the same content with floats at six significant digits: what a screen can show,
+    at half the bytes.
     """
     if isinstance(value, float):
         if value != value or value in (float("inf"), float("-inf")):
@@ -168,6 +169,8 @@ def compact(value: Any) -> Any:
         return float(f"{value:.{SIGNIFICANT}g}")
     if isinstance(value, dict):
         return {k: compact(v) for k, v in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        return {f.name: compact(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, (list, tuple)):
         return [compact(v) for v in value]
     return value

@@ -1,0 +1,49 @@
+"""Writes visit_widget/model/families.json and docs/families.md: which families of models are traced
+exactly. `make families` runs it; do so after changing how models are understood, and commit both.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+os.environ["HF_HUB_OFFLINE"] = "1"
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT))
+DATA = ROOT / "visit_widget" / "model" / "families.json"
+PAGE = ROOT / "docs" / "families.md"
+
+
+def main() -> int:
+    """Sweeps all families and writes both files; 1 if any is neither exact nor refused."""
+    import torch
+    import transformers
+
+    from tests.families.page import render
+    from tests.families.sweep import FAMILIES, VARIANTS, examine
+
+    torch.set_num_threads(1)
+    found = {}
+    for name in (*FAMILIES, *VARIANTS):
+        found[name] = examine(name)
+        print(f"{name}: {found[name].status} {found[name].note}".rstrip(), flush=True)
+    data: dict[str, Any] = {
+        "transformers": transformers.__version__,
+        "torch": torch.__version__.split("+")[0],
+        "families": {name: found[name].recorded for name in FAMILIES},
+        "variants": {name: {"of": VARIANTS[name][0], **found[name].recorded} for name in VARIANTS},
+    }
+    DATA.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    PAGE.write_text(render(data), encoding="utf-8")
+    broken = [name for name, finding in found.items() if finding.status == "broken"]
+    print(dict(Counter(finding.status for finding in found.values())))
+    print("broken:", ", ".join(broken) or "none")
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
