@@ -13,6 +13,7 @@ from .eager import check_like_eager
 from .errors import UnsupportedModelError
 from .find import called, is_linear_like, is_norm_like, outermost, refuse, same
 from .joins import scalar, settle
+from .loaded import check_weights
 from .watch import Call, Watched, eval_mode, first_tensor, input_device, input_embedding, watch
 
 
@@ -22,6 +23,7 @@ def discover(model: PreTrainedModel) -> Anatomy:
     Raises:
         UnsupportedModelError: naming the part that was not found.
     """
+    check_weights(model)
     embedding = input_embedding(model)
     n_vocab = int(embedding.shape[0])
     ids = torch.tensor([[n_vocab // n for n in (3, 2, 5, 7, 4, 6)]], device="cpu") % n_vocab
@@ -125,10 +127,9 @@ def _unembedding(model: PreTrainedModel, seen: Watched, whole: Call) -> Call:
     module = model.get_output_embeddings()
     found = None if module is None else seen.of(module)
     if found is None:
-        n_vocab = whole.output.shape[-1]
         found = outermost(
-            seen.calls,
-            lambda c: is_linear_like(c.module) and c.output.shape[-1] == n_vocab,
+            [c for c in seen.calls if is_linear_like(c.module)],
+            lambda c: same(c.output, whole.output),
         )
     if found is None:
         raise UnsupportedModelError(

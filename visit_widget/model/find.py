@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from .errors import UnsupportedModelError
 from .watch import Call, Watched, eval_mode, first_tensor
 
-HINT = "If you know where the model keeps it, pass an Anatomy by hand: see docs/architecture.md."
+HINT = "If you know where the model keeps it, pass an Anatomy by hand: see docs/models.md."
 
 
 def refuse(what: str) -> UnsupportedModelError:

@@ -59,13 +59,21 @@ def check_traceable(model: PreTrainedModel) -> None:
         VisitError: saying what to do first.
         UnsupportedModelError: there are no weights.
     """
-    kinds = {"cpu", *(p.device.type for p in model.parameters())} - {"meta"}
-    if any(torch.is_autocast_enabled(kind) for kind in kinds):
+    if any(torch.is_autocast_enabled(kind) for kind in {"cpu", model.device.type} - {"meta"}):
         raise VisitError(
             "Under torch.autocast the model rounds in other places than the parts that are derived "
             "from it: trace outside of the autocast block, or load the model with "
             "dtype=torch.bfloat16."
         )
+
+
+def check_weights(model: PreTrainedModel) -> None:
+    """Whether the model's weights are at hand, and derivatives can be taken through them.
+
+    Raises:
+        UnsupportedModelError: the weights are nowhere.
+        VisitError: saying what to do first.
+    """
     for module in model.modules():
         if _is_away(module):
             _hook_of(module)
@@ -91,7 +99,7 @@ def lent(module: nn.Module) -> Iterator[None]:
     """Within the block the module's own code runs, not what `torch.compile` made of it; weights
     that were put away before are put away after it, also if a run is broken off.
     """
-    away = [m for m in module.modules() if _is_away(m)]
+    away = [m for m in module.modules() if "_hf_hook" in vars(m) and _is_away(m)]
     with ExitStack() as stack:
         if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
             stack.enter_context(torch.compiler.set_stance("force_eager"))
