@@ -6,14 +6,13 @@ name, and the family's own entry of `tables.FAMILIES` above that; the same for c
 
 from __future__ import annotations
 
-from dataclasses import fields
+import inspect
 from typing import Any
 
 import torch
 import transformers
 from torch import nn
-from transformers import AutoModelForCausalLM, PreTrainedModel
-from transformers.configuration_utils import PreTrainedConfig
+from transformers import AutoModelForCausalLM, PretrainedConfig, PreTrainedModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
 
@@ -26,10 +25,10 @@ FAMILIES: tuple[str, ...] = tuple(sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES))
 PROMPT: list[int] = [3, 17, 42, 5, 17, 60, 9]
 
 
-def config_of(model_type: str, **changes: Any) -> PreTrainedConfig:
+def config_of(model_type: str, **changes: Any) -> PretrainedConfig:
     """The tiny config of a family; `changes` are changes of it, and of configs in it by name."""
     cls = CONFIG_MAPPING[model_type]
-    config: PreTrainedConfig = cls(**_options(cls, model_type, changes))
+    config: PretrainedConfig = cls(**_options(cls, model_type, changes))
     for name, stand_in in tables.STAND_INS.get(model_type, {}).items():
         inner = CONFIG_MAPPING[stand_in]
         declared = {k: v for k, v in getattr(config, name).to_dict().items() if k != "model_type"}
@@ -63,7 +62,8 @@ def build(
         else:
             model = AutoModelForCausalLM.from_config(config, attn_implementation=implementation)
     # The grouped matrix product of experts knows no float64; this changes no result.
-    model.set_experts_implementation("eager")
+    if hasattr(model, "set_experts_implementation"):
+        model.set_experts_implementation("eager")
     model = model.to(dtype).eval()
     randomise(model, seed)
     for name, parameter in model.named_parameters():
@@ -93,14 +93,14 @@ def randomise(model: nn.Module, seed: int) -> None:
 
 
 def _options(
-    cls: type[PreTrainedConfig], model_type: str, changes: dict[str, Any]
+    cls: type[PretrainedConfig], model_type: str, changes: dict[str, Any]
 ) -> dict[str, Any]:
     """What a family's config class is called with."""
-    declared = {field.name for field in fields(cls)}
+    declared = inspect.signature(cls).parameters
     sizes = {**tables.SIZES, **(tables.LATENT if "qk_rope_head_dim" in declared else {})}
     options = {name: value for name, value in sizes.items() if name in declared}
     own = {**tables.FAMILIES.get(model_type, {}), **changes}
-    for name, spec in cls.sub_configs_defaults.items():
+    for name, spec in getattr(cls, "sub_configs_defaults", {}).items():
         if spec.optional and name not in own:
             continue
         inner = CONFIG_MAPPING[spec.model_type] if spec.model_type else spec.config_class

@@ -160,7 +160,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def quantised(folder: Path, config: Any, dtype: torch.dtype) -> PreTrainedModel:
-    options = {"quantization_config": config, "device_map": "cpu", "dtype": dtype}
+    options = {"quantization_config": config, "device_map": "cpu", "torch_dtype": dtype}
     return AutoModelForCausalLM.from_pretrained(folder, **options).eval()
 
 
@@ -277,7 +277,7 @@ def test_a_device_map_with_some_layers_on_a_disk(tmp_path: Path) -> None:
     places |= {"model.embed_tokens": "cpu", "model.rotary_emb": "cpu"}
     del places["model"]
     model = AutoModelForCausalLM.from_pretrained(
-        tmp_path / "model", device_map=places, offload_folder=tmp_path / "away", dtype=F32
+        tmp_path / "model", device_map=places, offload_folder=tmp_path / "away"
     ).eval()
     assert model.lm_head.weight.is_meta
     check(model)

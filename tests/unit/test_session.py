@@ -655,6 +655,10 @@ def test_a_model_that_fails_is_answered_for(widget, caplog, method, params):
 def test_a_model_that_fails_in_a_change_leaves_the_widget_as_it_was(settled, change, way):
     widget, before = settled
     (name,) = change
+    if name == "keep":
+        # At the last token nothing is run again: the pass left what each sublayer added there.
+        widget.focus = 2
+        before = state_of(widget)
     widget.trace._mlp_row.cache_clear()
     handle = raising(widget.trace.model)
     if way == "python":

@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable
 
 from .graph import Edge, FlowGraph, Node
-from .reading import flow_of
+from .reading import Flows
 
 N_READS, N_SOURCES = 3, 2
 _LOOKED_AT = "it is compared, not added, so it adds to no logit itself."
@@ -35,7 +35,7 @@ class _Teller:
     """Tells of the nodes of one graph."""
 
     def __init__(self, graph: FlowGraph) -> None:
-        self.graph = graph
+        self.graph, self.flows = graph, Flows(graph)
         target, foil = quoted(graph.target["text"]), graph.foil
         self.followed = f"the logit of {target}"
         if foil is not None:
@@ -219,11 +219,16 @@ class _Teller:
         others = ", among others," if more and named[0][0] < 0.5 else ""
         return f"attends{others} to {sources}" + ("," if len(named) > 1 else "")
 
+    def _flow(self, node: Node, measure: str) -> tuple[float, Node] | None:
+        """What a node carries into its whole, and the whole; None where it flows into none."""
+        value = self.flows.value(node, measure)
+        return None if value is None else (value, self.graph.node(self.flows.out[node.id].target))
+
     def _amount(self, node: Node) -> str:
         """What a node adds to the followed logit, and beside what its whole adds."""
         value = node.logit or 0.0
         text = self._plain(value)
-        flow = flow_of(self.graph, node, "logit")
+        flow = self._flow(node, "logit")
         if flow is None or value == 0 or not flow[1].logit:
             return text
         whole, total = flow[1], flow[1].logit
@@ -241,7 +246,7 @@ class _Teller:
         return f"{'nothing' if value == 0 else signed(value)} to {self.followed}"
 
     def _share(self, node: Node, plural: bool) -> str:
-        flow = flow_of(self.graph, node, "share")
+        flow = self._flow(node, "share")
         if flow is None or node.kind == "embed":
             return ""
         share, whole = flow

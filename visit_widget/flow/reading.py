@@ -84,19 +84,12 @@ def top_nodes(
             raise VisitError(f"Nodes of kind {name!r} flow into no whole, so they carry nothing.")
         if name not in known:
             raise VisitError(f"kind={name!r} is not known: use {', '.join(map(repr, known))}.")
-    flows = _Flows(graph)
+    flows = Flows(graph)
     found = [(node, flows.value(node, measure)) for node in graph.nodes if node.kind in kinds]
     ranked = [(node, value) for node, value in found if value is not None]
     if sign is not None:
         ranked = [(node, value) for node, value in ranked if value * sign > 0]
     return sorted(ranked, key=lambda pair: -abs(pair[1]))[:n]
-
-
-def flow_of(graph: FlowGraph, node: Node, measure: str) -> tuple[float, Node] | None:
-    """What a node carries into its whole, and the whole; None where it flows into none."""
-    flows = _Flows(graph)
-    value = flows.value(node, measure)
-    return None if value is None else (value, graph.node(flows.out[node.id].target))
 
 
 def to_networkx(graph: FlowGraph) -> nx.DiGraph:
@@ -150,7 +143,7 @@ _DTYPES = {
 }
 
 
-class _Flows:
+class Flows:
     """The edge by which each node flows into its whole, and the W_O rows split off it."""
 
     def __init__(self, graph: FlowGraph) -> None:

@@ -8,6 +8,7 @@ it stands for. On the way out everything is as it was, whatever happened inside.
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import weakref
@@ -118,14 +119,14 @@ def scaling_of(call: AttentionCall) -> float | None:
     wide = torch.promote_types(call.query.dtype, torch.float32)
     query = torch.ones_like(call.query[:, :, :1], dtype=wide)
     key = query.new_zeros(1, n_kv_heads, 2, width)
-    key[:, :, 1] = width**-0.5  # the scores are 0 and √d_head times the factor
+    key[:, :, 1] = 1 / math.sqrt(width)  # the scores are 0 and √d_head times the factor
     value = query.new_zeros(1, n_kv_heads, 2, call.value.shape[-1])
     _, weights = call.attend(
         call.module, query, key, value, None, scaling=None, dropout=0.0, **call.options
     )
     if weights is None:
         return None
-    return float(weights[0, :, 0].log().diff(dim=-1).mean()) * width**-0.5
+    return float(weights[0, :, 0].log().diff(dim=-1).mean()) / math.sqrt(width)
 
 
 # What it returns, if a tensor, goes on in the place of the output.
