@@ -18,6 +18,7 @@ import jsonschema
 import networkx as nx
 import pandas as pd
 import pytest
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -44,6 +45,8 @@ KEEPS = {
 
 @cache
 def traced(family: str) -> vw.Trace:
+    if family in OTHERS and not hasattr(transformers.PreTrainedModel, "set_experts_implementation"):
+        pytest.skip(f"transformers {transformers.__version__} has no {family} of this config")
     model = build(family) if family in OTHERS else make_model(family)
     return vw.trace(model, None, PROMPT_IDS)
 
@@ -455,9 +458,7 @@ def test_networkx_holds_every_field(graph):
     frame = {f.name for f in fields(FlowGraph)} - {"nodes", "edges"}
     assert made.graph == {name: getattr(graph, name) for name in frame}
     assert nx.is_directed_acyclic_graph(made)
-    again = nx.node_link_graph(
-        json.loads(json.dumps(nx.node_link_data(made, edges="edges"))), edges="edges"
-    )
+    again = nx.node_link_graph(json.loads(json.dumps(nx.node_link_data(made))))
     assert {"id": "embed", **again.nodes["embed"]} == made.nodes["embed"]
 
 

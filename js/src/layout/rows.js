@@ -55,8 +55,9 @@ export function rowNode(spec) {
       tone: face === "rest" ? undefined : "ink",
     },
   ];
-  if (spec.tag) {
-    texts.push({ x: right - x - 51, y: 3.5, text: spec.tag, face: "tag", anchor: "end" });
+  const tag = spec.tag ?? (node.kind === "bias" && face !== "rest" ? "bias" : null);
+  if (tag) {
+    texts.push({ x: right - x - 51, y: 3.5, text: tag, face: "tag", anchor: "end" });
   }
   if (number) {
     texts.push({

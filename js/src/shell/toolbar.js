@@ -115,7 +115,7 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
     mark.hidden = !found || !state.graph;
     if (!found) return;
     const { exact, error } = found;
-    const size = error === null ? null : scientific(error);
+    const size = error ? scientific(error) : null;
     const how = exact ? "exact" : "off";
     const text =
       size === null ? (exact ? how : "not exact") : `${how} ${exact ? "to" : "by"} ${size}`;
