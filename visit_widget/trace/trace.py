@@ -17,7 +17,7 @@ Source of the maths: Elhage et al. 2021; Katz & Belinkov 2023 (arXiv 2305.13417)
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
 import torch
@@ -36,7 +36,7 @@ from . import stream as _stream
 from .audit import Audit, audit
 from .base import TracedPass
 from .inputs import Prompt, prompt_ids
-from .record import Record, record
+from .record import record
 
 if TYPE_CHECKING:
     from ..flow import FlowGraph, Keep
@@ -93,22 +93,16 @@ class Trace(TracedPass):
             layer has.
     """
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        tokenizer: Any,
-        input_ids: Tensor,
-        anatomy: Anatomy,
-        kept: Record,
-        text: str | None = None,
-    ) -> None:
-        super().__init__(model, tokenizer, input_ids, anatomy, kept, text)
-        # One layer and position is asked for many times in a row (heads, bias, sources, logit):
-        # remember a few.
-        self._attention_row = lru_cache(maxsize=4)(
-            lambda layer, at: _attention.attention_row(self, layer, at)
-        )
-        self._mlp_row = lru_cache(maxsize=4)(lambda layer, at: _mlp.mlp_row(self, layer, at))
+    # One layer and position is asked for many times in a row (heads, bias, sources, logit):
+    # remember a few.
+
+    @cached_property
+    def _attention_row(self) -> Any:
+        return lru_cache(maxsize=4)(lambda layer, at: _attention.attention_row(self, layer, at))
+
+    @cached_property
+    def _mlp_row(self) -> Any:
+        return lru_cache(maxsize=4)(lambda layer, at: _mlp.mlp_row(self, layer, at))
 
     def residual(self, layer: int, at: At = "post") -> Tensor:
         """The residual stream of one layer: (T, d_model).
