@@ -1,0 +1,34 @@
+#!/usr/bin/env bash
+# Runs the Python tests that need neither a browser nor the demo model with the oldest supported
+# versions (oldest.txt), in .venv-oldest. Arguments go to pytest in place of the usual tests.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+PYTHON=${PYTHON:-python3}
+TORCH=${TORCH:-$(sed -n 's/^torch==//p' oldest.txt)}
+venv=.venv-oldest
+
+wanted=$({ cat pyproject.toml oldest.txt scripts/oldest.sh; "$PYTHON" --version; echo "$TORCH"; } | sha256sum)
+if [ "$(cat $venv/.ready 2> /dev/null)" != "$wanted" ]; then
+  # Another Python needs an environment of its own.
+  "$venv/bin/python" --version 2> /dev/null | grep -qxF "$("$PYTHON" --version)" || "$PYTHON" -m venv --clear $venv
+  pip_install() { $venv/bin/pip install --quiet --disable-pip-version-check "$@"; }
+  echo "Installing the oldest versions, PyTorch $TORCH"
+  pip_install "torch==$TORCH"
+  grep -v '^torch==' oldest.txt > $venv/constraints.txt
+  echo "torch==$TORCH" >> $venv/constraints.txt
+  pip_install --constraint $venv/constraints.txt --editable '.[test]'
+  $venv/bin/pip check --disable-pip-version-check
+  echo "$wanted" > $venv/.ready
+fi
+
+$venv/bin/python - << 'EOF'
+import platform
+from importlib.metadata import version
+
+names = ("torch", "transformers", "anywidget", "ipywidgets", "traitlets", "numpy")
+print(f"Python {platform.python_version()}", *(f"{name} {version(name)}" for name in names), sep=", ")
+EOF
+[ $# -gt 0 ] || set -- tests/unit tests/families/test_oldest.py
+export OMP_NUM_THREADS=${OMP_NUM_THREADS:-1}
+exec $venv/bin/python -m pytest -q -m "not demo and not browser" -p no:cacheprovider "$@"
