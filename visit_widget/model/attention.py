@@ -24,7 +24,7 @@ from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMa
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
 from .errors import UnsupportedModelError
-from .loaded import lent
+from .loaded import eval_mode
 
 # One model, one hook, one listener at a time: a widget's handlers may run on any thread while a
 # cell is running.
@@ -68,15 +68,8 @@ def own_attention(module: nn.Module, *given: Any, **options: Any) -> tuple[Tenso
         UnsupportedModelError: there is none.
     """
     function = own_function(module, "eager_attention_forward")
-    with MODEL_LOCK, ExitStack() as stack:
-        _in_eval_mode(stack, module)
+    with MODEL_LOCK, eval_mode(module):
         return function(module, *given, **options)
-
-
-def _in_eval_mode(stack: ExitStack, whole: nn.Module) -> None:
-    for module in [m for m in whole.modules() if m.training]:
-        module.training = False
-        stack.callback(setattr, module, "training", True)
 
 
 @dataclass
@@ -263,8 +256,7 @@ def listening(
     """
     if modules is None and within is not None:
         modules = [within]
-    with MODEL_LOCK, lent(within or model), ExitStack() as stack:
-        _in_eval_mode(stack, within or model)
+    with MODEL_LOCK, eval_mode(within or model), ExitStack() as stack:
         if not _switch(stack, model, within, implementation):
             from .operations import overhearing
 

@@ -13,8 +13,8 @@ from .eager import check_like_eager
 from .errors import UnsupportedModelError
 from .find import called, is_linear_like, is_norm_like, outermost, refuse, same
 from .joins import scalar, settle
-from .loaded import check_weights
-from .watch import Call, Watched, eval_mode, first_tensor, input_device, input_embedding, watch
+from .loaded import check_weights, eval_mode
+from .watch import Call, Watched, first_tensor, input_device, input_embedding, watch
 
 
 def discover(model: PreTrainedModel) -> Anatomy:

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from .errors import UnsupportedModelError
-from .watch import Call, Watched, eval_mode, first_tensor
+from .loaded import eval_mode
+from .watch import Call, Watched, first_tensor
 
 HINT = "If you know where the model keeps it, pass an Anatomy by hand: see docs/models.md."
 

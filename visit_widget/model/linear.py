@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
 from .errors import UnsupportedModelError
-from .loaded import is_changed, lent, tensors_of, weights_at_hand
-from .watch import device_of, eval_mode
+from .loaded import eval_mode, is_changed, tensors_of, weights_at_hand
+from .watch import device_of
 
 # Bytes of matrices that were read by applying a module, and are kept until it goes.
 KEPT_BYTES = 2**28
@@ -72,7 +72,7 @@ def apply(module: nn.Module, x: Tensor) -> Tensor:
     """module(x) for x of shape (n, n_in), each row a prompt of one token to the module and its
     hooks, in eval mode: (n, n_out).
     """
-    with lent(module), eval_mode(module):
+    with eval_mode(module):
         result: Tensor = module(x[:, None])[:, 0]
     return result
 

@@ -112,6 +112,20 @@ def lent(module: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def eval_mode(module: nn.Module) -> Iterator[None]:
+    """Within the block the module and those in it are in eval mode, and lent as above."""
+    training = [m for m in module.modules() if m.training]
+    try:
+        for m in training:
+            m.training = False
+        with lent(module):
+            yield
+    finally:
+        for m in training:
+            m.training = True
+
+
+@contextmanager
 def weights_at_hand(module: nn.Module) -> Iterator[None]:
     """Within the block the weights of the module are where it computes.
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +11,6 @@ from transformers import PreTrainedModel
 
 from .attention import AttentionCall, listening
 from .errors import UnsupportedModelError
-from .loaded import lent
 
 
 @dataclass
@@ -92,20 +89,6 @@ def first_tensor(value: Any) -> Tensor | None:
     if isinstance(value, (tuple, list)):
         return next((v for v in value if isinstance(v, Tensor)), None)
     return None
-
-
-@contextmanager
-def eval_mode(module: nn.Module) -> Iterator[None]:
-    """Within the block the module and those in it are in eval mode."""
-    training = [m for m in module.modules() if m.training]
-    try:
-        for m in training:
-            m.training = False
-        with lent(module):
-            yield
-    finally:
-        for m in training:
-            m.training = True
 
 
 def watch(model: PreTrainedModel, input_ids: Tensor) -> Watched:

@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from ..model.attention import MODEL_LOCK, AttentionCall, listening
 from ..model.joins import Join
-from ..model.watch import eval_mode, first_tensor, input_device
+from ..model.loaded import eval_mode
+from ..model.watch import first_tensor, input_device
 from .directions import Projection, key_directions, query_directions
 from .outlet import like
 from .stream import carry

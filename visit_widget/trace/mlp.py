@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..model import VisitError
 from ..model.attention import MODEL_LOCK
 from ..model.linear import input_dtype, linear_map
-from ..model.watch import eval_mode
+from ..model.loaded import eval_mode
 from ..model.writers import writer_directions, writers_at
 from .outlet import Outlet
 
