@@ -15,7 +15,7 @@ FIXTURES = Path(__file__).parent.parent / "tests" / "fixtures"
 PROMPT = "The capital of Japan is the city of"
 LAYER = 23
 TRAITS = ["prompt", "focus", "target", "foil", "graph"]
-TRAITS += ["expanded", "selection", "measure", "keep", "status"]
+TRAITS += ["expanded", "selection", "measure", "keep", "view", "status"]
 OVERVIEW = ["L23.pre", "L23.attn", "L23.mid", "L23.mlp", "L23.post"]
 OVERVIEW += ["L20.mlp", "L28.mlp", "L29.post", "embed", "logits"]
 
@@ -38,7 +38,8 @@ def main() -> None:
     write("traits", {name: getattr(widget, name) for name in TRAITS})
     write("expand", block)
     write("project", details)
-    write("audit", ask("audit", revision=widget.graph["revision"]))
+    for method in ("audit", "routes", "attribution", "predictions"):
+        write(method, ask(method, revision=widget.graph["revision"]))
 
 
 def write(name: str, message: dict[str, Any]) -> None:

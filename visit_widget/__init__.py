@@ -23,6 +23,7 @@ _HOME = {
     "FlowGraph": ".flow",
     "Join": ".model",
     "Keep": ".flow",
+    "Limit": ".flow",
     "LogitLens": ".lens",
     "Trace": ".trace",
     "UnsupportedModelError": ".model",
@@ -41,6 +42,7 @@ __all__ = [
     "FlowGraph",
     "Join",
     "Keep",
+    "Limit",
     "LogitLens",
     "Trace",
     "UnsupportedModelError",
@@ -53,7 +55,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from .flow import FlowGraph, Keep
+    from .flow import FlowGraph, Keep, Limit
     from .lens import LogitLens
     from .model import Anatomy, BlockAnatomy, Join, UnsupportedModelError, VisitError
     from .model.demo import load_demo

@@ -595,19 +595,23 @@ def test_the_frame_says_what_was_asked(case):
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 def test_visit_keeps_what_the_published_tool_keeps(family):
-    assert vw.Keep.visit() == vw.Keep(10, 2, (18, 7), (18, 7))
+    assert vw.Keep.visit() == vw.Keep(10, 2, (18, 7), (18, 7), by="visit")
     changes = {"n_inner": 90} if family == "gpt2" else {"intermediate_size": 90}
     with float64_throughout():
         trace = vw.trace(make_model(family, **changes), None, PROMPT_IDS)
-        graph = trace.flow(layers=[1], keep=vw.Keep.visit(), measure="norm")
-        kinds = [n.kind for n in graph.nodes]
+        graphs = [
+            trace.flow(layers=[1], keep=vw.Keep.visit(), measure=m) for m in ("norm", "share")
+        ]
+        kinds = [n.kind for n in graphs[0].nodes]
         assert kinds.count("head") == trace.n_heads
         assert kinds.count("value") == kinds.count("key") == 2 * trace.n_heads
-        # A length is never negative: only the 18 largest are kept.
-        assert (kinds.count("neuron"), kinds.count("row")) == (18, 18)
-        graph = trace.flow(layers=[1], keep=vw.Keep.visit(), measure="share")
-        kinds = [n.kind for n in graph.nodes]
         assert kinds.count("neuron") == kinds.count("neuron_key") == 25
+        # There are 24 rows, of one sign or the other.
+        signs = [n.activation > 0 for n in graphs[0].nodes if n.kind == "row"]
+        assert sum(signs) <= 18
+        assert len(signs) - sum(signs) == 7
+        # Its rule is its own: the measure that ribbons follow does not matter.
+        assert {n.id for n in graphs[0].nodes} == {n.id for n in graphs[1].nodes}
 
 
 def test_json_round_trip(case):
@@ -718,7 +722,7 @@ def test_a_keep_survives_json():
     for keep in KEEPS.values():
         assert vw.Keep.of(json.loads(json.dumps(keep.to_dict()))) == keep
     assert vw.Keep.of(None) == vw.Keep()
-    assert replace(vw.Keep(), heads=3).heads == 3
+    assert replace(vw.Keep(), heads=3).heads == vw.Limit(3)
 
 
 def test_a_node_that_is_not_there_is_named():

@@ -24,6 +24,7 @@ from visit_widget.model.attention import MODEL_LOCK
 PROMPT = "the cat sat on the mat"
 TRAITS = (
     "prompt", "focus", "target", "foil", "graph", "expanded", "selection", "measure", "keep",
+    "view",
 )  # fmt: skip
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schema.json").read_text("utf-8"))
@@ -148,7 +149,8 @@ def test_a_change_publishes_a_new_graph(widget, name, value, seen, way):
         of_graph = widget.graph[followed]
         named = of_graph and {k: of_graph[k] for k in ("id", "text")}
         assert getattr(widget, followed) == named
-    assert widget.selection == [], "ids of another graph"
+    # What is selected is named alike in every graph of a prompt.
+    assert widget.selection == ([] if name == "prompt" else ["L0.attn"])
     graph = {k: v for k, v in widget.graph.items() if k != "revision"}
     jsonschema.validate(json.loads(json.dumps(graph)), SCHEMA)
 
@@ -175,9 +177,9 @@ def test_another_focus_follows_the_models_choice_there(widget):
     assert widget.graph["foil"] is None
 
 
-@pytest.mark.parametrize("name", ["measure", "expanded", "selection"])
+@pytest.mark.parametrize("name", ["view", "expanded", "selection"])
 def test_what_only_the_view_needs_draws_nothing(widget, name):
-    value = {"measure": "share", "expanded": [1], "selection": ["L1.H0"]}[name]
+    value = {"view": "routes", "expanded": [1], "selection": ["L1.H0"]}[name]
     setattr(widget, name, value)
     assert getattr(widget, name) == value
     assert widget.graph["revision"] == 1
@@ -650,12 +652,12 @@ def test_a_model_that_fails_is_answered_for(widget, caplog, method, params):
     assert ask(widget, "retrace", prompt="a red dog")["result"]["revision"] == 2
 
 
-@pytest.mark.parametrize("change", [{"prompt": "a red dog"}, {"focus": 2}, {"keep": {"heads": 1}}])
+@pytest.mark.parametrize("change", [{"prompt": "a red dog"}, {"focus": 2}, {"foil": {"id": 3}}])
 @pytest.mark.parametrize("way", ["python", "browser"])
 def test_a_model_that_fails_in_a_change_leaves_the_widget_as_it_was(settled, change, way):
     widget, before = settled
     (name,) = change
-    if name == "keep":
+    if name == "foil":
         # At the last token nothing is run again: the pass left what each sublayer added there.
         widget.focus = 2
         before = state_of(widget)
@@ -717,6 +719,11 @@ def test_the_fixtures_of_the_front_end_are_what_the_kernel_sends(widget):
     audit = ask(widget, "audit", revision=1)["result"]
     assert fixture("audit").keys() == audit.keys()
     assert keys_of(fixture("audit")["rows"]) == keys_of(audit["rows"])
+    for name in ("routes", "attribution", "predictions"):
+        answer = ask(widget, name, revision=1)["result"]
+        assert fixture(name).keys() == answer.keys()
+        rows = {"routes": "edges", "attribution": "tokens", "predictions": "positions"}[name]
+        assert keys_of(fixture(name)[rows][:1]) == keys_of(answer[rows][:1])
     assert traits.keys() == {*TRAITS, "status"}
     assert traits["graph"].keys() == widget.graph.keys()
     assert traits["status"].keys() == widget.status.keys()
@@ -776,7 +783,10 @@ def test_save_html_writes_one_page_that_needs_nothing_else(widget, tmp_path):
     assert not re.search(fetched, bundle)
     assert "sourceMappingURL" not in bundle
     data = json.loads(read.texts["visit-data"])
-    assert data.keys() == {"traits", "expand", "project", "audit"}
+    answers = {"expand", "project", "audit", "routes", "attribution", "predictions"}
+    assert data.keys() == {"traits", *answers}
+    for name in ("routes", "attribution", "predictions"):
+        assert data[name] == ask(widget, name)["result"]
     assert data["audit"] is None
     assert data["traits"].keys() == {*TRAITS, "status"}
     assert data["traits"]["expanded"] == [1]

@@ -1,7 +1,7 @@
 """The pruned flow graph, as plain data."""
 
-from .build import Painter, flow_graph
+from .build import Painter, flow_graph, routes_graph
 from .graph import Edge, FlowGraph, Node
-from .keep import Keep
+from .keep import Keep, Limit
 
-__all__ = ["Edge", "FlowGraph", "Keep", "Node", "Painter", "flow_graph"]
+__all__ = ["Edge", "FlowGraph", "Keep", "Limit", "Node", "Painter", "flow_graph", "routes_graph"]

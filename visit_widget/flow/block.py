@@ -36,7 +36,8 @@ def _draw_attention(sheet: Sheet, layer: int) -> None:
     ln1 = sheet.node(f"{name}.ln1", "norm", trace.attention_input(layer, at), None, layer=layer)
     sheet.edge(f"{name}.pre", ln1, "read")
 
-    kept = sheet.keep.select(sheet.rank(row.heads, whole, along), sheet.keep.heads)
+    lengths = row.heads.norm(dim=-1)
+    kept = sheet.choose("heads", row.heads, whole, along, lengths, f"{name}.attn.rest")
     if kept:
         _draw_heads(sheet, layer, row, kept, norm)
     rows = _kept_rows(sheet, layer, row, whole)
@@ -83,13 +84,12 @@ def _kept_rows(
     sheet: Sheet, layer: int, row: AttentionRow, whole: Tensor
 ) -> list[tuple[int, Tensor]]:
     """The W_O rows to show apart: their index over all heads, and what each adds to the stream."""
-    if sheet.keep.rows in (0, (0, 0)):
+    if sheet.keep.rows.is_none:
         return []
     along = sheet.read.layers[layer].mid
     every = torch.cat([row.rows(head) for head in range(row.mixed.shape[0])])
-    return [
-        (i, every[i]) for i in sheet.keep.select(sheet.rank(every, whole, along), sheet.keep.rows)
-    ]
+    signed = row.mixed.flatten().sign() * every.norm(dim=-1)
+    return [(i, every[i]) for i in sheet.choose("rows", every, whole, along, signed)]
 
 
 def _draw_heads(
@@ -101,8 +101,11 @@ def _draw_heads(
     for head in heads:
         seen = (row.weights[head] != 0).nonzero()[:, 0].tolist()
         parts = row.sources(head)
-        ranked = sheet.rank(parts[seen], row.heads[head], along)
-        memories[head] = [seen[i] for i in sheet.keep.select(ranked, sheet.keep.memories)]
+        drawn = sheet.choose(
+            "memories", parts[seen], row.heads[head], along, row.weights[head, seen],
+            f"{name}.H{head}.rest",
+        )  # fmt: skip
+        memories[head] = [seen[i] for i in drawn]
         output = sheet.node(
             f"{name}.H{head}", "head", row.heads[head], along, layer=layer, head=head
         )
@@ -154,7 +157,8 @@ def _draw_mlp(sheet: Sheet, layer: int) -> None:
     ln2 = sheet.node(f"{name}.ln2", "norm", row.input, None, layer=layer)
     sheet.edge(f"{name}.pre" if anatomy.parallel else f"{name}.mid", ln2, "read")
     every, whole = row.parts(), added(trace, layer, at, "mlp")
-    kept = sheet.keep.select(sheet.rank(every, whole, along), sheet.keep.neurons)
+    signed = row.activations.sign() * every.norm(dim=-1)
+    kept = sheet.choose("neurons", every, whole, along, signed, f"{name}.mlp.rest")
     norm = _understood(trace, anatomy.mlp_norm)
     numbers = [row.number(n) for n in kept]
     keys = _in_stream(norm, trace.neuron_directions(layer, numbers, at))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..lens import LogitLens
@@ -11,12 +11,16 @@ from ..model.tokens import token_texts
 from ..trace import Trace
 from ..trace.logit import logit_direction
 from .block import draw_block
-from .graph import MEASURES, Edge, FlowGraph, Node
-from .keep import Keep
+from .graph import MEASURES, Edge, FlowGraph, Node, View
+from .keep import KINDS, Keep
 from .overview import draw_overview
+from .routes import attribution_of, draw_routes
 from .sheet import Sheet
+from .walk import Walk
 
 N_PREDICTION = 10
+
+Drawn = tuple[list[Node], list[Edge]]
 
 
 def flow_graph(
@@ -50,14 +54,43 @@ def flow_graph(
     return painter.graph(layers)
 
 
-class Painter:
-    """Draws graphs of one trace, focus and target: the overview, and layers one by one.
+def routes_graph(
+    trace: Trace,
+    position: int = -1,
+    target: int | str | None = None,
+    foil: int | str | None = None,
+    measure: str = "share",
+    keep: Keep | dict[str, Any] | None = None,
+    lens: LogitLens | None = None,
+) -> FlowGraph:
+    """The routes by which a prediction comes from the tokens: positions × layers, every edge a
+    head's (head, source) part, an MLP or the residual, pruned by influence.
 
-    Args: as `flow_graph`.
+    Args:
+        trace: the traced pass.
+        position: the focus, whose prediction is followed back.
+        target: as `flow_graph`.
+        foil: as `flow_graph`.
+        measure: what an edge's influence is made of; `docs/measures.md` has the formulas.
+        keep: `Keep.routes` and `Keep.routes_by` say what is followed.
+        lens: labels the nodes; a LogitLens of the model by default.
+
+    Raises:
+        VisitError: an argument is out of range; the message says which and what there is.
+    """
+    return Painter(trace, position, target, foil, keep, measure, lens).routes()
+
+
+class Painter:
+    """Draws graphs of one trace, focus and target: the overview, layers one by one, and routes.
+
+    Args:
+        before: an earlier painter; what it drew that would come out the same is taken over.
+        Else as `flow_graph`.
 
     Attributes:
-        sheets: the sheet of each drawn piece, "overview" or a layer's number; they hold the nodes'
-            vectors.
+        sheets: the sheet of each drawn piece, "overview", "routes" or a layer's number; they hold
+            the nodes' vectors.
     """
 
     def __init__(
@@ -69,6 +102,7 @@ class Painter:
         keep: Keep | dict[str, Any] | None = None,
         measure: str = "share",
         lens: LogitLens | None = None,
+        before: Painter | None = None,
     ) -> None:
         if measure not in MEASURES:
             raise VisitError(
@@ -83,18 +117,33 @@ class Painter:
         self.foil = None if foil is None else trace.token(foil)
         self.read = logit_direction(trace, self.target, self.foil, self.position)
         self.sheets: dict[str | int, Sheet] = {}
+        self._drawn: dict[str | int, tuple[Any, Sheet, Any]] = {}
+        if before is not None and before._about == self._about:
+            self._drawn = {
+                name: known
+                for name, known in before._drawn.items()
+                if known[0] == self._asked(name)
+            }
 
     def overview(self) -> tuple[list[Node], list[Edge]]:
         """The nodes and edges of the all-layer overview."""
-        sheet = self._sheet("overview")
-        draw_overview(sheet)
-        return sheet.finish()
+
+        def draw(sheet: Sheet) -> Drawn:
+            draw_overview(sheet)
+            return sheet.finish()
+
+        nodes, edges = self._piece("overview", draw)
+        return list(nodes), list(edges)
 
     def block(self, layer: int) -> tuple[list[Node], list[Edge]]:
         """The nodes and edges that a layer adds when it is opened."""
-        sheet = self._sheet(self.trace.layer(layer))
-        draw_block(sheet, layer)
-        return sheet.finish()
+
+        def draw(sheet: Sheet) -> Drawn:
+            draw_block(sheet, layer)
+            return sheet.finish()
+
+        nodes, edges = self._piece(self.trace.layer(layer), draw)
+        return list(nodes), list(edges)
 
     def graph(self, layers: Sequence[int] = ()) -> FlowGraph:
         """The overview with these layers open."""
@@ -104,6 +153,67 @@ class Painter:
             more_nodes, more_edges = self.block(layer)
             nodes += more_nodes
             edges += more_edges
+        return self._graph("block", layers, nodes, edges, None)
+
+    def routes(self) -> FlowGraph:
+        """The routes by which the prediction comes from the tokens."""
+
+        def draw(sheet: Sheet) -> tuple[list[Node], list[Edge], dict[str, Any]]:
+            return draw_routes(sheet, self._walk(self.measure))
+
+        nodes, edges, attribution = self._piece("routes", draw)
+        return self._graph("routes", [], list(nodes), list(edges), attribution)
+
+    def attribution(self) -> dict[str, Any]:
+        """Where the target's logit comes from, token by token, along the kept routes."""
+        if self.measure == "logit":
+            return self.routes().attribution or {}
+        walk = self._walk("logit")
+        return attribution_of(walk, list(walk))
+
+    def _walk(self, measure: str) -> Walk:
+        return Walk(self.trace, self.read, self.position, self.keep, measure)
+
+    @property
+    def _about(self) -> tuple[int, int, int, int | None]:
+        return id(self.trace), self.position, self.target, self.foil
+
+    def _asked(self, name: str | int) -> Any:
+        """What else the drawing of a piece depends on."""
+        keep, data = self.keep, self.keep.to_dict()
+        if name == "overview":
+            return ()
+        if name == "routes":
+            return self.measure, data["routes"], keep.routes_by
+        more = {rest: n for rest, n in keep.more.items() if rest.startswith(f"L{name}.")}
+        measure = self.measure if keep.by == "measure" else None
+        return measure, more, {k: data[k] for k in (*KINDS, "mass", "threshold", "by")}
+
+    def _piece(self, name: str | int, draw: Callable[[Sheet], Any]) -> Any:
+        """A piece as it was drawn before, or drawn now."""
+        if name not in self._drawn:
+            sheet = Sheet(
+                self.trace,
+                self.lens,
+                self.position,
+                self.target,
+                self.foil,
+                self.read,
+                self.keep,
+                self.measure,
+            )
+            self._drawn[name] = self._asked(name), sheet, draw(sheet)
+        _, self.sheets[name], drawn = self._drawn[name]
+        return drawn
+
+    def _graph(
+        self,
+        view: View,
+        layers: list[int],
+        nodes: list[Node],
+        edges: list[Edge],
+        attribution: dict[str, Any] | None,
+    ) -> FlowGraph:
         trace, config = self.trace, self.trace.model.config
         name = str(getattr(config, "_name_or_path", "") or type(trace.model).__name__)
         ids = trace.input_ids.tolist()
@@ -131,21 +241,9 @@ class Painter:
             prediction=self._prediction(),
             nodes=nodes,
             edges=edges,
+            view=view,
+            attribution=attribution,
         )
-
-    def _sheet(self, name: str | int) -> Sheet:
-        sheet = Sheet(
-            self.trace,
-            self.lens,
-            self.position,
-            self.target,
-            self.foil,
-            self.read,
-            self.keep,
-            self.measure,
-        )
-        self.sheets[name] = sheet
-        return sheet
 
     def _followed(self, token: int) -> dict[str, Any]:
         rank = int((self._said > self._said[token]).sum()) + 1

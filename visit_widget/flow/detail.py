@@ -53,6 +53,11 @@ def sheet_of(painter: Painter, node_id: str) -> Sheet:
         painter.overview()
     if node_id in painter.sheets["overview"].nodes:
         return painter.sheets["overview"]
+    if re.match(r"P\d+\.", node_id):
+        if "routes" not in painter.sheets:
+            painter.routes()
+        if node_id in painter.sheets["routes"].nodes:
+            return painter.sheets["routes"]
     match = re.match(r"L(\d+)\.", node_id)
     if match:
         layer = painter.trace.layer(int(match[1]))

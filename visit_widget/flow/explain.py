@@ -9,8 +9,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 
+from .explain_routes import explain_route
 from .graph import Edge, FlowGraph, Node
 from .reading import Flows
+from .words import listed, number, percent, quoted, sentence, signed
 
 N_READS, N_SOURCES = 3, 2
 _LOOKED_AT = "it is compared, not added, so it adds to no logit itself."
@@ -18,8 +20,10 @@ _LOOKED_AT = "it is compared, not added, so it adds to no logit itself."
 
 def explain(graph: FlowGraph, node_id: str) -> str:
     """See `FlowGraph.explain`."""
-    teller = _Teller(graph)
     node = graph.node(node_id)
+    if graph.view == "routes":
+        return explain_route(graph, node)
+    teller = _Teller(graph)
     tell: dict[str, Callable[[Node], str]] = {
         "residual": teller.stream,
         "norm": teller.norm,
@@ -345,45 +349,3 @@ def _output(node: Node) -> str:
         "head": "the head's output",
         "residual": "the stream that it flows into",
     }.get(node.kind, node.id)
-
-
-def quoted(text: str) -> str:
-    """A token in quotation marks."""
-    return f"“{text}”"
-
-
-def number(value: float) -> str:
-    """Two decimals, or two digits where that would be 0; with a true minus sign."""
-    text = f"{value:,.2f}" if value == 0 or abs(value) >= 0.005 else f"{value:.2g}"
-    return text.replace("-", "−")
-
-
-def signed(value: float) -> str:
-    """As `number`, with a plus sign where it is positive."""
-    return f"+{number(value)}" if value > 0 else number(value)
-
-
-def percent(value: float) -> str:
-    """A fraction in percent: whole percents, finer next to 0 and 100; never 0 % of something."""
-    size = abs(100 * value)
-    if size == 0:
-        text = "0"
-    elif size < 0.01:
-        return "less than 0.01 % in size" if value < 0 else "less than 0.01 %"
-    elif size < 1 or 99 < size < 101:
-        text = f"{100 * value:.2g}" if size < 1 else f"{100 * value:.1f}"
-    else:
-        text = f"{100 * value:.0f}"
-    return f"{text.removesuffix('.0')} %".replace("-", "−")
-
-
-def listed(texts: list[str]) -> str:
-    """a, b and c."""
-    if len(texts) < 2:
-        return "".join(texts)
-    return f"{', '.join(texts[:-1])} and {texts[-1]}"
-
-
-def sentence(text: str) -> str:
-    """With a capital and a full stop."""
-    return f"{text[0].upper()}{text[1:]}."

@@ -20,8 +20,9 @@ if TYPE_CHECKING:
 VERSION = 1
 MEASURES = ("share", "logit", "norm", "proximity")
 # The kinds of edges that carry summands; what the others carry is looked at, not added.
-FLOWS = ("residual", "write", "part", "split")
+FLOWS = ("residual", "write", "part", "split", "through")
 Measure = Literal["share", "logit", "norm", "proximity"]
+View = Literal["block", "routes"]
 _SCHEMA = Path(__file__).with_name("schema.json")
 
 
@@ -45,6 +46,7 @@ class Node:
         weight: attention weight of a memory.
         score: a memory's score before the softmax.
         rest: of a rest node, {"of": kind, "count": how many parts it sums}.
+        influence: in a routes graph, how much of the prediction comes by it along the kept ways.
     """
 
     id: str
@@ -66,6 +68,7 @@ class Node:
     weight: float | None = None
     score: float | None = None
     rest: dict[str, Any] | None = None
+    influence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -74,12 +77,13 @@ class Edge:
 
     Attributes:
         source, target: node ids.
-        kind: residual, write, part, split, read, score, weight or activation.
+        kind: residual, write, part, split, through, read, score, weight or activation.
         share: ⟨part, whole⟩ / ⟨whole, whole⟩, signed; the shares into a node sum to 1.
         logit: what it adds to the target's logit; the logits into a node sum to the node's.
         norm: the part's length.
         proximity: max(‖w‖₁ − ‖w − p‖₁, 0), normalised over the parts drawn (Ferrando & Voita 2024).
         value: score, attention weight or activation, on the edges that carry one.
+        influence: in a routes graph, how much of the prediction it carries.
     """
 
     source: str
@@ -90,6 +94,7 @@ class Edge:
     norm: float | None = None
     proximity: float | None = None
     value: float | None = None
+    influence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -108,6 +113,10 @@ class FlowGraph:
         layers: layers whose block graph is included.
         prediction: the model's likeliest next tokens at the focus.
         nodes, edges: the graph.
+        view: "block", or "routes" for the graph of positions × layers.
+        attribution: of a routes graph, where its influence comes from: {"tokens": [{"position",
+            "value", "direct"}], "bias", "opaque", "rest", "total"}; docs/measures.md says what each
+            is.
     """
 
     model: dict[str, Any]
@@ -123,6 +132,8 @@ class FlowGraph:
     nodes: list[Node]
     edges: list[Edge]
     version: int = VERSION
+    view: View = "block"
+    attribution: dict[str, Any] | None = None
 
     @cached_property
     def _by_id(self) -> dict[str, Node]:
@@ -154,7 +165,8 @@ class FlowGraph:
         return [e for e in self.edges if e.source == node_id]
 
     def path(self, start: str, end: str, measure: Measure = "share") -> list[Edge]:
-        """The strongest path of flow edges (residual, write, part, split) between two nodes.
+        """The strongest path of flow edges (residual, write, part, split, through) between two
+        nodes.
 
         Strongest is the path with the largest product of what its edges carry of the whole that
         each flows into: |share| and proximity as they are; |logit| and norm over the sum of the
@@ -273,7 +285,7 @@ class FlowGraph:
                 f"{VERSION}."
             )
         known = {f.name for f in fields(cls)}
-        missing = sorted(known - set(data))
+        missing = sorted(known - {"view", "attribution"} - set(data))
         if missing:
             raise VisitError(
                 f"This flow graph has no {missing[0]!r}: it was cut, or made by something else."

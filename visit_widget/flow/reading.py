@@ -152,7 +152,7 @@ class Flows:
         for edge in graph.edges:
             if edge.kind == "split":
                 self.split.setdefault(edge.source, []).append(edge.target)
-            elif edge.kind in FLOWS:
+            elif edge.kind in FLOWS and edge.kind != "through":
                 self.out.setdefault(edge.source, edge)
 
     def value(self, node: Node, measure: str) -> float | None:

@@ -19,8 +19,9 @@ from ..model.tokens import token_texts
 from ..trace import Trace
 from ..trace.audit import tolerance_of
 from ..trace.logit import LogitDirection
-from .graph import MEASURES, Edge, Node
+from .graph import Edge, Node
 from .keep import Keep
+from .measures import measure, measures
 
 N_TOP, N_BOTTOM = 5, 3
 # An error this many times what rounding may cause is no rounding.
@@ -72,25 +73,36 @@ class Sheet:
         self.vectors[node_id] = vector
         if along is not None and "logit" not in more:
             more["logit"] = float(vector @ along)
-        self._nodes[node_id] = Node(node_id, kind, self.position, norm=float(vector.norm()), **more)
+        more.setdefault("position", self.position)
+        self._nodes[node_id] = Node(node_id, kind, norm=float(vector.norm()), **more)
         return node_id
 
-    def constant(self, node_id: str, target: str, logit: float) -> None:
+    def constant(
+        self, node_id: str, target: str, logit: float, influence: float | None = None
+    ) -> None:
         """Add a node that is no vector of the stream but adds to the logit: a bias after the last
         stream.
         """
-        self._nodes[node_id] = Node(node_id, "bias", self.position, logit=logit)
-        self._edges.append(Edge(node_id, target, "part", logit=logit))
+        self._nodes[node_id] = Node(
+            node_id, "bias", self.position, logit=logit, influence=influence
+        )
+        self._edges.append(Edge(node_id, target, "part", logit=logit, influence=influence))
 
     def edge(self, source: str, target: str, kind: str, value: float | None = None) -> None:
         """Add an edge that carries no summand."""
         self._edges.append(Edge(source, target, kind, value=value))
 
     def flow(
-        self, target: str, whole: Tensor, parts: Sequence[tuple[str, Tensor, str]], along: Tensor
+        self,
+        target: str,
+        whole: Tensor,
+        parts: Sequence[tuple[str, Tensor, str]],
+        along: Tensor,
+        influences: Sequence[float] | None = None,
     ) -> None:
         """Add the edges of a whole's parts: (source id, part, edge kind) each; `along` is how the
-        followed logit reads the stream that they are summands of.
+        followed logit reads the stream that they are summands of; `influences` theirs, in a routes
+        graph.
 
         Raises:
             UnsupportedModelError: the parts do not sum to the whole.
@@ -104,26 +116,47 @@ class Sheet:
                 "drawn: the model does something in this layer that was not understood. "
                 "trace.audit() says more; an Anatomy can be passed by hand."
             )
-        measured = measures(vectors, whole, along)
-        for row, (source, _, kind) in zip(
-            zip(*(m.tolist() for m in measured), strict=True), parts, strict=False
-        ):
+        rows = zip(*(m.tolist() for m in measures(vectors, whole, along)), strict=True)
+        own: Sequence[float | None] = influences or [None] * len(parts)
+        for row, (source, _, kind), influence in zip(rows, parts, own, strict=True):
             share, logit, norm, proximity = row
-            self._edges.append(Edge(source, target, kind, share, logit, norm, proximity))
+            self._edges.append(
+                Edge(source, target, kind, share, logit, norm, proximity, influence=influence)
+            )
 
-    def rank(self, parts: Tensor, whole: Tensor, along: Tensor) -> Tensor:
-        """(n,) the chosen measure of parts of shape (n, d_model), for pruning."""
-        return measure(self.measure, parts, whole, along)
+    def choose(
+        self,
+        kind: str,
+        parts: Tensor,
+        whole: Tensor,
+        along: Tensor,
+        published: Tensor,
+        rest: str = "",
+    ) -> list[int]:
+        """Which parts of a whole are drawn, largest first.
 
-    def finish(self) -> tuple[list[Node], list[Edge]]:
-        """Label every node, in one projection; returns the nodes and edges."""
-        projection = self.project(list(self.vectors), N_TOP, N_BOTTOM)
+        Args:
+            kind: heads, memories, neurons or rows.
+            parts: (n, d_model).
+            whole: (d_model,).
+            along: (d_model,) how the followed logit reads them.
+            published: (n,) what the published tool ranks them by.
+            rest: id of the rest node that the others go to.
+        """
+        by_measure = self.keep.by == "measure"
+        values = measure(self.measure, parts, whole, along) if by_measure else published
+        return self.keep.limit(kind).select(values, self.keep.more.get(rest, 0))
+
+    def finish(self, labelled: Sequence[str] | None = None) -> tuple[list[Node], list[Edge]]:
+        """Label the nodes (all by default), in one projection; returns the nodes and edges."""
+        labelled = list(self.vectors) if labelled is None else labelled
+        projection = self.project(labelled, N_TOP, N_BOTTOM)
         tops = self.tokens(projection.top_ids, projection.top_probabilities)
         bottoms = self.tokens(projection.bottom_ids, projection.bottom_probabilities)
         probabilities = projection.target_probabilities[:, 0].tolist()
         ranks = projection.target_ranks[:, 0].tolist()
         for node_id, top, bottom, probability, rank in zip(
-            self.vectors, tops, bottoms, probabilities, ranks, strict=True
+            labelled, tops, bottoms, probabilities, ranks, strict=True
         ):
             self._nodes[node_id] = replace(
                 self._nodes[node_id],
@@ -192,31 +225,3 @@ class Sheet:
             for i, p in zip(flat, probabilities.flatten().tolist(), strict=True)
         ]
         return [cells[n * k : (n + 1) * k] for n in range(ids.shape[0])]
-
-
-def measures(
-    parts: Tensor, whole: Tensor, direction: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """share, logit, norm and proximity, each (n,), of parts (n, d_model) of a whole (d_model,)."""
-    share, logit, norm, proximity = (measure(name, parts, whole, direction) for name in MEASURES)
-    return share, logit, norm, proximity
-
-
-def measure(name: str, parts: Tensor, whole: Tensor, direction: Tensor) -> Tensor:
-    """(n,) one measure of parts (n, d_model) of a whole (d_model,).
-
-    Proximity is Ferrando & Voita's (2024): max(‖w‖₁ − ‖w − p‖₁, 0), normalised to sum to 1 over
-    these parts.
-    """
-    tiny = torch.finfo(whole.dtype).tiny
-    values: Tensor
-    if name == "share":
-        values = parts @ whole / (whole @ whole).clamp_min(tiny)
-    elif name == "logit":
-        values = parts @ direction
-    elif name == "norm":
-        values = parts.norm(dim=-1)
-    else:
-        near = (whole.abs().sum() - (whole - parts).abs().sum(-1)).clamp_min(0)
-        values = near / near.sum().clamp_min(tiny)
-    return values

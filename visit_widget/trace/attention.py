@@ -1,4 +1,4 @@
-"""One query's attention, and what it writes, re-run for one layer and position.
+"""Queries' attention, and what it writes, re-run for one layer and some positions.
 
     attn_out = Σ_h Σ_j α[h, j] · (v[h, j] W_O[h]) + b_O
 
@@ -9,6 +9,7 @@ W_O: it multiplies each number of a head.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
@@ -84,55 +85,177 @@ class AttentionRow:
         return self.gain * self.weights * torch.einsum("htv,hv->ht", self.values, reading)
 
 
+@dataclass(frozen=True)
+class AttentionRows:
+    """What one layer's attention does at n positions.
+
+    Attributes:
+        weights: (n, n_heads, T) gain · α: what each value is multiplied with.
+        values: (n_kv_heads, T, d_value), before any gate on the heads.
+        gate: (n, n_heads, d_value) what the heads are multiplied with; None where nothing is.
+        matrix: (n_heads, d_value, d_model) W_O by head.
+        outlet: the way from W_O to the stream.
+        total: (n, d_model) what attention adds in all, its bias included.
+    """
+
+    weights: Tensor
+    values: Tensor
+    gate: Tensor | None
+    matrix: Tensor
+    outlet: Outlet
+    total: Tensor
+
+    @property
+    def shared(self) -> int:
+        """How many heads share a value."""
+        return int(self.matrix.shape[0]) // int(self.values.shape[0])
+
+    def reading(self, directions: Tensor) -> Tensor:
+        """The directions at the heads' values that directions in the stream read.
+
+        Args:
+            directions: (n, d_model), one a position.
+
+        Returns:
+            (n, n_heads, d_value).
+        """
+        reading = torch.einsum("hvd,nd->nhv", self.matrix, self.outlet.from_stream(directions))
+        return reading if self.gate is None else reading * self.gate
+
+    def along(self, reading: Tensor, values: Tensor | None = None) -> Tensor:
+        """⟨part, direction⟩ of every (head, source) part: (n, n_heads, T).
+
+        Args:
+            reading: (n, n_heads, d_value) of the directions.
+            values: (n_kv_heads, T, d_value) others in the place of the values.
+        """
+        values = self.values if values is None else values
+        grouped = reading.unflatten(1, (-1, self.shared))
+        return self.weights * torch.einsum("ktv,nkgv->nkgt", values, grouped).flatten(1, 2)
+
+    def parts(
+        self, rows: Tensor, heads: Tensor, sources: Tensor, values: Tensor | None = None
+    ) -> Tensor:
+        """(K, d_model) what K (position, head, source) triples add to the stream.
+
+        Args:
+            rows: (K,) the places among the positions.
+            heads: (K,).
+            sources: (K,).
+            values: as in `along`.
+        """
+        values = self.values if values is None else values
+        mixed = values[heads // self.shared, sources] * self.weights[rows, heads, sources, None]
+        if self.gate is not None:
+            mixed = mixed * self.gate[rows, heads]
+        written = mixed.new_empty(len(rows), self.matrix.shape[-1])
+        for head in heads.unique().tolist():
+            here = heads == head
+            written[here] = mixed[here] @ self.matrix[head]
+        return self.outlet.passage.rows(rows).forward(written)
+
+    def lengths(self) -> Tensor:
+        """(n, n_heads, T) the length of every (head, source) part."""
+        passage, n_heads = self.outlet.passage, self.matrix.shape[0]
+        plain = self.gate is None and not passage.steps
+        found = []
+        for row in range(1 if plain else len(self.weights)):
+            matrix = passage.rows(row).forward(self.matrix)
+            if self.gate is not None:
+                matrix = matrix * self.gate[row, :, :, None]
+            gram = torch.einsum("hvd,hwd->hvw", matrix, matrix)
+            values = self.values.repeat_interleave(self.shared, 0)
+            square = torch.einsum("htv,hvw,htw->ht", values, gram, values)
+            found.append(square.clamp_min(0).sqrt())
+        return self.weights.abs() * torch.stack(found).expand(-1, n_heads, -1)
+
+
+@dataclass(frozen=True)
+class _Attended:
+    """What the attention function gives at n positions; shapes as in the classes above, with n."""
+
+    weights: Tensor
+    gain: Tensor
+    values: Tensor
+    mixed: Tensor
+    gate: Tensor | None
+    matrix: Tensor
+    outlet: Outlet
+    written: Tensor
+
+
 def attention_row(trace: Trace, layer: int, position: int) -> AttentionRow:
     """Derive one query's attention from the recorded queries, keys, values and mask."""
-    part = trace.anatomy.blocks[layer]
-    kept = trace.attention_record(layer)
-    query = trace.work(kept.query[:, position : position + 1])
-    key, value = trace.work(kept.key), trace.work(kept.value)
+    found, kept = _attend(trace, layer, [position]), trace.attention_record(layer)
+    query, key = trace.work(kept.query[:, position : position + 1]), trace.work(kept.key)
     mask = kept.mask.row(position, key.shape[1], trace.dtype, trace.device)
+    values = found.values.repeat_interleave(query.shape[0] // found.values.shape[0], 0)
+    return AttentionRow(
+        weights=found.weights[0],
+        scores=_scores(query[:, 0], key, kept.scaling, mask),
+        gain=found.gain[0],
+        values=values if found.gate is None else values * found.gate[0, :, None],
+        matrix=found.matrix,
+        mixed=found.mixed[0],
+        outlet=found.outlet.row(0),
+    )
+
+
+def attention_rows(trace: Trace, layer: int, positions: Sequence[int]) -> AttentionRows:
+    """Derive many queries' attention at once. Mind the size, n · n_heads · T numbers."""
+    found = _attend(trace, layer, positions)
+    return AttentionRows(
+        weights=found.gain * found.weights,
+        values=found.values,
+        gate=found.gate,
+        matrix=found.matrix,
+        outlet=found.outlet,
+        total=found.outlet.total(found.written),
+    )
+
+
+def _attend(trace: Trace, layer: int, positions: Sequence[int]) -> _Attended:
+    part = trace.anatomy.blocks[layer]
+    kept, positions = trace.attention_record(layer), list(positions)
+    query = trace.work(kept.query[:, positions])
+    key, value = trace.work(kept.key), trace.work(kept.value)
+    rows = [kept.mask.row(p, key.shape[1], trace.dtype, trace.device) for p in positions]
     precise = trace.dtype == torch.float64 and trace.record.implementation != "eager"
     assert part.output_projection is not None
     with torch.no_grad(), _PreciseSoftmax() if precise else nullcontext():
         mixed, weights = kept.attend(
-            part.attention, query[None], key[None], value[None], mask,
+            part.attention, query[None], key[None], value[None], torch.cat(rows, -2),
             scaling=kept.scaling, dropout=0.0, **kept.options,
         )  # fmt: skip
         assert weights is not None
-        weights, mixed = trace.work(weights[0, :, 0, : key.shape[1]]), trace.work(mixed[0, 0])
-        values = value.repeat_interleave(query.shape[0] // value.shape[0], 0)
-        gain = _gain(torch.einsum("ht,htv->hv", weights, values), mixed, layer)
-        matrix, bias = linear_map(part.output_projection, mixed.numel(), trace.dtype)
-        matrix = trace.work(matrix).view(*mixed.shape, -1)
+        weights = trace.work(weights[0, ..., : key.shape[1]]).transpose(0, 1)
+        mixed = trace.work(mixed[0])
+        gain = _gain(weights, value, mixed, layer)
+        width = mixed[0].numel()
+        matrix, bias = linear_map(part.output_projection, width, trace.dtype)
+        matrix = trace.work(matrix).view(*mixed.shape[1:], -1)
         bias = None if bias is None else trace.work(bias)
-        gate, constant = _gate(trace, layer, position, mixed)
+        gate, constant = _gate(trace, layer, positions, mixed)
         if gate is not None:
-            values, mixed = values * gate[:, None], mixed * gate
+            mixed = mixed * gate
         if constant is not None:
-            more = torch.einsum("hv,hvd->d", constant, matrix)
+            more = torch.einsum("nhv,hvd->nd", constant, matrix)
             bias = more if bias is None else bias + more
-        written = torch.einsum("hv,hvd->d", mixed, matrix)
-        before = trace.work(trace.record.layers[layer].pre[position])
-        return AttentionRow(
-            weights=weights,
-            scores=_scores(query[:, 0], key, kept.scaling, mask),
-            gain=gain,
-            values=values,
-            matrix=matrix,
-            mixed=mixed,
-            outlet=Outlet.at(part.attention_join, trace.norm, before, written, bias),
-        )
+        written = torch.einsum("nhv,hvd->nd", mixed, matrix)
+        before = trace.work(trace.record.layers[layer].pre[positions])
+        outlet = Outlet.at(part.attention_join, trace.norm, before, written, bias)
+    return _Attended(weights, gain, value, mixed, gate, matrix, outlet, written)
 
 
 def _gate(
-    trace: Trace, layer: int, position: int, mixed: Tensor
+    trace: Trace, layer: int, positions: list[int], mixed: Tensor
 ) -> tuple[Tensor | None, Tensor | None]:
     """What the heads are multiplied with before the output projection, and what is added to them:
-    (n_heads, d_value) each; None where nothing is.
+    (n, n_heads, d_value) each; None where nothing is.
     """
     part = trace.anatomy.blocks[layer]
     if part.heads_norm is not None:
-        width = next(part.heads_norm.parameters(), mixed).numel()
+        width = next(part.heads_norm.parameters(), mixed[0]).numel()
         norm = trace.norm(part.heads_norm, width=width)
         assert norm is not None
         if norm.centres:
@@ -145,7 +268,7 @@ def _gate(
         bias = norm.bias.expand_as(rows).reshape(mixed.shape)
         return gate, bias if bool(bias.any()) else None
     if part.gated_heads:
-        return trace.work(heads_gate(trace, layer, position, mixed)).view_as(mixed), None
+        return trace.work(heads_gate(trace, layer, positions, mixed)).view_as(mixed), None
     return None, None
 
 
@@ -157,8 +280,12 @@ def _scores(query: Tensor, key: Tensor, scaling: float | None, mask: Tensor) -> 
     return scores.masked_fill(hidden.expand_as(scores), float("-inf"))
 
 
-def _gain(weighted: Tensor, mixed: Tensor, layer: int) -> Tensor:
-    """The factor per head between the weighted values and what the attention function gave."""
+def _gain(weights: Tensor, value: Tensor, mixed: Tensor, layer: int) -> Tensor:
+    """(n, n_heads, 1) the factor between the weighted values and what the attention function
+    gave.
+    """
+    grouped = weights.unflatten(1, (value.shape[0], -1))
+    weighted = torch.einsum("nkgt,ktv->nkgv", grouped, value).flatten(1, 2)
     tiny = torch.finfo(mixed.dtype).tiny
     square = weighted.square().sum(-1, keepdim=True).clamp_min(tiny)
     gain = (weighted * mixed).sum(-1, keepdim=True) / square

@@ -24,12 +24,16 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..model import VisitError
-from ..model.attention import listening
+from ..model.attention import AttentionCall, listening
 from ..model.norms import Norm
 from .record import HIDDEN, MaskOf
 
 if TYPE_CHECKING:
     from .trace import Trace
+
+
+# A run of the attention module on the normed inputs of some rows, or of all.
+Run = Callable[[Tensor, list[int] | None], tuple[Tensor, ...]]
 
 
 class _HeardError(Exception):
@@ -87,28 +91,50 @@ class Projection:
         """(R, d_model) → queries (n_heads, R, d_head) and keys (n_kv_heads, R, d_head),
         differentiable in x.
         """
+        query, key = self._at_rows(x, self._queries_and_keys)
+        return query, key
+
+    def values(self, x: Tensor) -> Tensor:
+        """(R, d_model) → values (n_kv_heads, R, d_value), differentiable in x."""
+        (value,) = self._at_rows(x, self._values)
+        return value
+
+    def _at_rows(self, x: Tensor, run: Run) -> tuple[Tensor, ...]:
+        """What a run gives at the rows: (heads, R, …) each."""
         if self._sliced:
-            query, key = self._run(x, self.rows)
-            return query, key
+            return run(x, self.rows)
         if len(set(self.rows)) == len(self.rows):
-            query, key = self._run(self._with(x, self.rows), None)
-            return query[:, self.rows], key[:, self.rows]
+            return tuple(t[:, self.rows] for t in run(self._with(x, self.rows), None))
         # A row asked for several times is run as often, in its place among the others.
-        runs = [self._run(self._with(x[n, None], [r]), None) for n, r in enumerate(self.rows)]
-        picked = [(q[:, r], k[:, r]) for (q, k), r in zip(runs, self.rows, strict=True)]
-        return torch.stack([q for q, _ in picked], 1), torch.stack([k for _, k in picked], 1)
+        runs = [run(self._with(x[n, None], [r]), None) for n, r in enumerate(self.rows)]
+        picked = [[t[:, r] for t in made] for made, r in zip(runs, self.rows, strict=True)]
+        return tuple(torch.stack(column, 1) for column in zip(*picked, strict=True))
 
     def _with(self, x: Tensor, rows: list[int]) -> Tensor:
         """All positions' inputs, with x at the rows."""
         return self.everywhere.index_put((torch.tensor(rows, device=x.device),), x)
 
-    def _run(self, x: Tensor, rows: list[int] | None) -> tuple[Tensor, Tensor]:
-        found: list[tuple[Tensor, Tensor]] = []
+    def _queries_and_keys(self, x: Tensor, rows: list[int] | None) -> tuple[Tensor, ...]:
+        found: list[tuple[Tensor, ...]] = []
 
         def stop(_module: nn.Module, query: Tensor, key: Tensor) -> None:
             found.append((query[0], key[0]))
             raise _HeardError
 
+        return self._run(x, rows, found, before=stop)
+
+    def _values(self, x: Tensor, rows: list[int] | None) -> tuple[Tensor, ...]:
+        found: list[tuple[Tensor, ...]] = []
+
+        def stop(call: AttentionCall) -> None:
+            found.append((call.value[0],))
+            raise _HeardError
+
+        return self._run(x, rows, found, listener=stop)
+
+    def _run(
+        self, x: Tensor, rows: list[int] | None, found: list[tuple[Tensor, ...]], **listen: Any
+    ) -> tuple[Tensor, ...]:
         self._calls.clear()
         with ExitStack() as stack:
             stack.enter_context(_FrozenClamps(self._clamps))
@@ -116,7 +142,7 @@ class Projection:
                 handle = norm.register_forward_hook(self._freeze)
                 stack.callback(handle.remove)
             try:
-                self.attend(x, rows, before=stop)
+                self.attend(x, rows, **listen)
             except _HeardError:
                 return found[0]
         raise VisitError(f"The attention of layer {self.layer} could not be run again on its own.")
@@ -207,14 +233,14 @@ _CLAMPS = (
 
 
 @torch.inference_mode(False)
-def heads_gate(trace: Trace, layer: int, position: int, mixed: Tensor) -> Tensor:
-    """What the flattened heads are multiplied with before the output projection: (n_heads ·
-    d_value,).
+def heads_gate(trace: Trace, layer: int, positions: Sequence[int], mixed: Tensor) -> Tensor:
+    """What the flattened heads are multiplied with before the output projection: (n, n_heads,
+    d_value), the shape of `mixed`.
 
-    The attention module is run on one row with ones in the place of what the heads mixed, so that
-    what reaches the projection is the gate itself.
+    The attention module is run on these rows with ones in the place of what the heads mixed, so
+    that what reaches the projection is the gate itself.
     """
-    projection = Projection(trace, layer, [position])
+    projection = Projection(trace, layer, positions)
     reached: list[Tensor] = []
 
     def catch(_: nn.Module, args: tuple[Tensor, ...]) -> None:
@@ -229,8 +255,8 @@ def heads_gate(trace: Trace, layer: int, position: int, mixed: Tensor) -> Tensor
             x = projection.input if projection.cut else projection.everywhere
             projection.attend(x, projection.cut, listener=lambda c: torch.ones_like(c.output))
     except _HeardError:
-        rows = reached[0].reshape(-1, mixed.numel())
-        return rows[0 if projection.cut is not None else position]
+        rows = reached[0].reshape(-1, *mixed.shape[1:])
+        return rows if projection.cut is not None else rows[list(positions)]
     finally:
         handle.remove()
     raise VisitError(f"The attention of layer {layer} could not be run again on its own.")

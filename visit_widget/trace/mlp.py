@@ -9,6 +9,7 @@ that were not chosen are left out.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ from ..model import VisitError
 from ..model.attention import MODEL_LOCK
 from ..model.linear import input_dtype, linear_map
 from ..model.loaded import eval_mode
+from ..model.watch import first_tensor
 from ..model.writers import writer_directions, writers_at
 from .outlet import Outlet
 
@@ -101,6 +103,24 @@ def mlp_row(trace: Trace, layer: int, position: int) -> MlpRow:
         outlet=outlet,
         total=total if outlet.bias is None else total + outlet.bias,
     )
+
+
+def mlp_rows(trace: Trace, layer: int, positions: Sequence[int]) -> tuple[Outlet, Tensor]:
+    """One layer's MLP at n positions, whole: the way from what it writes to the stream, and
+    (n, d_model) what it adds there.
+    """
+    part = trace.anatomy.blocks[layer]
+    mid = trace.record.layers[layer].mid
+    assert part.mlp is not None
+    assert mid is not None
+    stream = trace.into(part.mlp_entry, mid[list(positions)])
+    with torch.no_grad(), MODEL_LOCK, eval_mode(part.mlp):
+        normed = stream[None] if part.mlp_norm is None else part.mlp_norm(stream[None])
+        written = first_tensor(part.mlp(trace.into(part.mlp, normed)))
+    assert written is not None
+    written = trace.work(written).reshape(len(stream), -1)
+    outlet = Outlet.at(part.mlp_join, trace.norm, trace.work(stream), written, None)
+    return outlet, outlet.total(written)
 
 
 @torch.inference_mode(False)

@@ -46,6 +46,10 @@ class Passage:
             direction = direction * scale if norm is None else norm.pull_back(direction, scale)
         return direction
 
+    def rows(self, index: Tensor | int) -> Passage:
+        """The passage at some of the positions that it was made for, in their order."""
+        return Passage(tuple((norm, s if norm is None else s[index]) for norm, s in self.steps))
+
     def then(self, norm: Norm | None, scale: Tensor) -> Passage:
         """This passage and one more step."""
         return Passage((*self.steps, (norm, scale)))
@@ -59,12 +63,13 @@ class Passage:
 
 @dataclass(frozen=True)
 class Outlet:
-    """How what a sublayer writes reaches the stream at one position.
+    """How what a sublayer writes reaches the stream at one position, or at each of several.
 
     Attributes:
         passage: what becomes of each summand of what it writes.
         carry: what becomes of the stream on its way past the sublayer.
-        bias: (d_model,) what is added whatever the sublayer does; None where there is nothing.
+        bias: (d_model,), or (n, d_model) at several positions, what is added whatever the sublayer
+            does; None where there is nothing.
     """
 
     passage: Passage
@@ -75,14 +80,14 @@ class Outlet:
     def at(
         cls, join: Join, norm_of: NormOf, before: Tensor, written: Tensor, bias: Tensor | None
     ) -> Outlet:
-        """For one position.
+        """For one position, or several.
 
         Args:
             join: how the sublayer joins the stream.
             norm_of: makes a module ready for frozen arithmetic.
-            before: (d_model,) the stream before the sublayer there.
-            written: (d_model,) the projection's output there, without its bias.
-            bias: (d_model,) the projection's bias, if any.
+            before: (d_model,) or (n, d_model) the stream before the sublayer there.
+            written: likewise, the projection's output there, without its bias.
+            bias: (d_model,) the projection's bias, if any; or (n, d_model).
         """
         passage, carry = Passage(), Passage()
         constant = torch.zeros_like(before)
@@ -113,6 +118,17 @@ class Outlet:
             constant = norm.linear(constant, scale) + norm.bias
             passage, carry = passage.then(norm, scale), carry.then(norm, scale)
         return cls(passage, carry, constant if bool(constant.any()) else None)
+
+    def row(self, index: int) -> Outlet:
+        """That of one of the positions."""
+        bias = None if self.bias is None else self.bias[index]
+        bias = bias if bias is not None and bool(bias.any()) else None
+        return Outlet(self.passage.rows(index), self.carry.rows(index), bias)
+
+    def total(self, written: Tensor) -> Tensor:
+        """What is added to the stream in all; shapes as `written` was given."""
+        added = self.to_stream(written)
+        return added if self.bias is None else added + self.bias
 
     def to_stream(self, written: Tensor) -> Tensor:
         """What summands of the projection's output become in the stream; shapes (…, d_model)."""

@@ -62,8 +62,27 @@ def added(trace: Trace, layer: int, position: int, half: Half) -> Tensor:
     return trace.mlp_output(layer, position)
 
 
-def mixer_output(trace: Trace, layer: int, position: int) -> Tensor | None:
-    """What a mixer that is shown whole adds to the stream: (d_model,); None where there is none."""
+def carry_rows(trace: Trace, layer: int, positions: list[int], attention: Outlet | None) -> Passage:
+    """What becomes of the stream on its way past what stands in the attention's place, at several
+    positions.
+
+    Args:
+        trace: the traced pass.
+        layer: from 0.
+        positions: from 0.
+        attention: the way of the layer's attention to the stream there, if it has one.
+    """
+    if attention is not None:
+        return attention.carry
+    if trace.anatomy.blocks[layer].attention_join.carries_as_is:
+        return Passage()
+    return _mixer_outlet(trace, layer, positions).carry
+
+
+def mixer_output(trace: Trace, layer: int, position: int | list[int]) -> Tensor | None:
+    """What a mixer that is shown whole adds to the stream: (d_model,), or (n, d_model) at several
+    positions; None where there is none.
+    """
     part, mixed = trace.anatomy.blocks[layer], trace.record.layers[layer].mixed
     if mixed is None:
         return None
@@ -71,11 +90,10 @@ def mixer_output(trace: Trace, layer: int, position: int) -> Tensor | None:
     if part.attention is not None or part.mixer_late:
         return written * like(part.mixer_scale, written)
     outlet = _mixer_outlet(trace, layer, position)
-    added = outlet.to_stream(written)
-    return added if outlet.bias is None else added + outlet.bias
+    return outlet.total(written)
 
 
-def _mixer_outlet(trace: Trace, layer: int, position: int) -> Outlet:
+def _mixer_outlet(trace: Trace, layer: int, position: int | list[int]) -> Outlet:
     """The way to the stream of a mixer that stands in the attention's place."""
     part, kept = trace.anatomy.blocks[layer], trace.record.layers[layer]
     before = trace.work(kept.pre[position])

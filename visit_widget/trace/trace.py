@@ -309,10 +309,27 @@ class Trace(TracedPass):
 
         See `visit_widget.flow.flow_graph`, which does the work.
         """
-        # The one look up the house: a trace is where a user asks for its graph.
+        # The one look up the house: a trace is where a user asks for its graphs.
         from ..flow import flow_graph
 
         return flow_graph(self, position, target, foil, layers, keep, measure)
+
+    def routes(
+        self,
+        position: int = -1,
+        target: int | str | None = None,
+        foil: int | str | None = None,
+        measure: str = "share",
+        keep: Keep | None = None,
+    ) -> FlowGraph:
+        """The routes by which a prediction comes from the tokens: positions × layers, pruned by
+        influence.
+
+        See `visit_widget.flow.routes_graph`, which does the work.
+        """
+        from ..flow import routes_graph
+
+        return routes_graph(self, position, target, foil, measure, keep)
 
     # What the rooms of this package use.
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
 from ..flow import Keep, Painter
 from ..flow.detail import details
+from ..flow.predictions import predictions
 from ..lens import LogitLens
 from ..model import Anatomy, VisitError
 from ..model.attention import MODEL_LOCK
@@ -18,6 +19,7 @@ from ..trace.trace import Trace, trace
 
 SIGNIFICANT = 6
 VOCABULARY_LIMIT = 50
+ROUTES_LIMIT = 4000
 
 
 class Session:
@@ -40,6 +42,7 @@ class Session:
         self.revision = 0
         self._lens: LogitLens | None = None
         self._vocabulary: list[str] | None = None
+        self._predictions: tuple[Trace, list[dict[str, Any]]] | None = None
         # By trace and position: an audit takes passes of the model, and does not depend on the
         # target.
         self._audits: WeakKeyDictionary[Trace, dict[int, dict[str, Any]]] = WeakKeyDictionary()
@@ -60,7 +63,8 @@ class Session:
     ) -> dict[str, Any]:  # fmt: skip
         """A new first frame, as the `graph` trait carries it."""
         with MODEL_LOCK:
-            painter = Painter(self.trace, focus, target, foil, keep, measure, self._lens)
+            known = getattr(self, "painter", None)
+            painter = Painter(self.trace, focus, target, foil, keep, measure, self._lens, known)
             graph = painter.graph(layers)
             self.painter = painter
             self.revision += 1
@@ -114,6 +118,43 @@ class Session:
         with MODEL_LOCK:
             self._check_revision(revision)
             return {"revision": self.revision, "nodes": compact(details(self.painter, nodes))}
+
+    def routes(self, revision: int | None = None) -> dict[str, Any]:
+        """The routes graph of what is drawn; what a node has none of is left out."""
+        with MODEL_LOCK:
+            self._check_revision(revision)
+            graph = self.painter.routes()
+            if len(graph.nodes) > ROUTES_LIMIT:
+                raise VisitError(
+                    f"These routes have {len(graph.nodes):,} nodes, more than can be read: raise "
+                    "the threshold of what is kept (keep.routes)."
+                )
+            return {
+                "revision": self.revision,
+                "position": graph.position,
+                "measure": graph.measure,
+                "total": compact(graph.attribution["total"] if graph.attribution else None),
+                "nodes": [_present(replace(n, top=[], bottom=[])) for n in graph.nodes],
+                "edges": [_present(e) for e in graph.edges],
+                "attribution": compact(graph.attribution),
+            }
+
+    def attribution(self, revision: int | None = None) -> dict[str, Any]:
+        """What each token adds to the followed logit along the kept routes."""
+        with MODEL_LOCK:
+            self._check_revision(revision)
+            return {"revision": self.revision, **compact(self.painter.attribution())}
+
+    def predictions(self, revision: int | None = None) -> dict[str, Any]:
+        """What the model says comes after each token."""
+        with MODEL_LOCK:
+            self._check_revision(revision)
+            if self._predictions is None or self._predictions[0] is not self.painter.trace:
+                self._predictions = (
+                    self.painter.trace,
+                    compact(predictions(self.painter.trace, self.painter.lens)),
+                )
+            return {"revision": self.revision, "positions": self._predictions[1]}
 
     def tokens(self, ids: list[int]) -> list[dict[str, Any]]:
         """Token ids with their texts."""
@@ -174,3 +215,8 @@ def compact(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [compact(v) for v in value]
     return value
+
+
+def _present(value: Any) -> dict[str, Any]:
+    """A node or an edge without what it has none of: routes have many."""
+    return {k: v for k, v in compact(value).items() if v is not None and v != []}

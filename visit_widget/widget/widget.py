@@ -5,7 +5,7 @@ rest.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,14 @@ from ..trace.inputs import Prompt
 from ..trace.trace import Trace
 from .page import STATIC, iframe, page, write_whole
 from .requests import Desk, logger
+from .saved import Progress, saved
 from .session import Session
 
-_REDRAWS = ("focus", "target", "foil", "keep")
-_SETTABLE = ("prompt", *_REDRAWS, "expanded", "selection", "measure")
-Progress = Callable[[int, int], None]
+_REDRAWS = ("focus", "target", "foil", "keep", "measure")
+_SETTABLE = ("prompt", *_REDRAWS, "expanded", "selection", "view")
+# What a saved page carries.
+_SAVED = (*_SETTABLE, "graph", "status")
+VIEWS = ("block", "routes")
 
 
 def visit(
@@ -38,6 +41,7 @@ def visit(
     layers: Sequence[int] = (),
     keep: Keep | dict[str, Any] | None = None,
     measure: str = "logit",
+    view: str = "block",
     anatomy: Anatomy | None = None,
 ) -> VisitWidget:
     """Show one forward pass of a causal language model as an interactive flow graph.
@@ -52,6 +56,7 @@ def visit(
         layers: layers to show open.
         keep: what pruning keeps; `Keep.visit()` is the published tool's choice.
         measure: what ribbons mean: "logit", "share", "norm" or "proximity".
+        view: "block" for the layers at the focus, "routes" for positions × layers.
         anatomy: where the model keeps its parts, when that cannot be found.
 
     Raises:
@@ -66,16 +71,16 @@ def visit(
     """
     return VisitWidget(
         model, tokenizer, prompt, focus=focus, target=target, foil=foil, layers=layers,
-        keep=keep, measure=measure, anatomy=anatomy,
+        keep=keep, measure=measure, view=view, anatomy=anatomy,
     )  # fmt: skip
 
 
 class VisitWidget(anywidget.AnyWidget):
     """A flow graph in a notebook. Made by `visit`.
 
-    Every trait may be set and observed from Python. Setting `prompt`, `focus`, `target`, `foil` or
-    `keep` publishes a
-    new `graph`; what cannot be used raises a VisitError and changes nothing.
+    Every trait may be set and observed from Python. Setting `prompt`, `focus`, `target`, `foil`,
+    `keep` or `measure` publishes a new `graph`; only a new `prompt` takes a pass of the model. What
+    cannot be used raises a VisitError and changes nothing.
 
     Attributes:
         prompt: the prompt's text.
@@ -86,7 +91,8 @@ class VisitWidget(anywidget.AnyWidget):
         graph: the first frame as plain data (docs/protocol.md).
         expanded: the open layers.
         selection: ids of the selected nodes.
-        measure: what ribbons mean.
+        measure: what ribbons mean, and what prunes them.
+        view: "block" or "routes".
         keep: what pruning keeps; set a Keep or a mapping of its fields.
         status: {"state", "message", "max_error", "exact"}.
     """
@@ -102,6 +108,7 @@ class VisitWidget(anywidget.AnyWidget):
     expanded = traitlets.List(traitlets.Int()).tag(sync=True)
     selection = traitlets.List(traitlets.Unicode()).tag(sync=True)
     measure = traitlets.Unicode("logit").tag(sync=True)
+    view = traitlets.Unicode("block").tag(sync=True)
     keep = traitlets.Any().tag(sync=True)
     status = traitlets.Dict().tag(sync=True)
 
@@ -117,6 +124,7 @@ class VisitWidget(anywidget.AnyWidget):
         layers: Sequence[int] = (),
         keep: Keep | dict[str, Any] | None = None,
         measure: str = "logit",
+        view: str = "block",
         anatomy: Anatomy | None = None,
     ) -> None:
         session = Session(model, tokenizer, anatomy)
@@ -126,6 +134,7 @@ class VisitWidget(anywidget.AnyWidget):
         graph = session.frame(position, target, foil, keep, measure, [])
         self._session = session
         self._settled = False
+        _check_view(view)
         super().__init__(
             prompt=session.trace.prompt,
             focus=position,
@@ -134,6 +143,7 @@ class VisitWidget(anywidget.AnyWidget):
             graph=graph,
             expanded=sorted({session.trace.layer(layer) for layer in layers}),
             measure=measure,
+            view=view,
             keep=keep.to_dict(),
             status={"state": "ready", "message": "", **session.exactness()},
         )
@@ -143,6 +153,9 @@ class VisitWidget(anywidget.AnyWidget):
                 "expand": session.expand,
                 "project": session.project,
                 "audit": session.audit,
+                "routes": session.routes,
+                "attribution": session.attribution,
+                "predictions": session.predictions,
                 "vocabulary": session.vocabulary,
                 "retrace": self._retrace,
             },
@@ -155,6 +168,10 @@ class VisitWidget(anywidget.AnyWidget):
     def trace(self) -> Trace:
         """The trace behind the current graph."""
         return self._session.trace
+
+    def routes(self) -> FlowGraph:
+        """The routes graph of what is on screen, as plain data."""
+        return self._session.painter.routes()
 
     def flow(self, layers: Sequence[int] | None = None) -> FlowGraph:
         """The graph as it is on screen, as plain data; the open layers by default."""
@@ -267,6 +284,10 @@ class VisitWidget(anywidget.AnyWidget):
             )
         return str(proposal["value"])
 
+    @traitlets.validate("view")
+    def _valid_view(self, proposal: Any) -> str:
+        return _check_view(proposal["value"])
+
     @traitlets.validate("expanded")
     def _valid_expanded(self, proposal: Any) -> list[int]:
         return [self._session.trace.layer(layer) for layer in proposal["value"]]
@@ -303,7 +324,8 @@ class VisitWidget(anywidget.AnyWidget):
         with self._settling(), self.hold_sync():
             self.focus = focus
             self.target, self.foil = _named(graph["target"]), _named(graph["foil"])
-            self.selection = []
+            if "prompt" in before:
+                self.selection = []
             self.graph = graph
             self.status = {"state": "ready", "message": "", **self._session.exactness()}
 
@@ -328,50 +350,8 @@ class VisitWidget(anywidget.AnyWidget):
     def _page_data(
         self, expand: str | Sequence[int], progress: Progress | None, audit: bool
     ) -> dict[str, Any]:
-        session = self._session
-        if isinstance(expand, str):
-            if expand not in ("visible", "all"):
-                raise VisitError(
-                    f"expand={expand!r} is not known: use 'visible', 'all' or a list of layers."
-                )
-            layers = (
-                list(self.expanded) if expand == "visible" else list(range(session.trace.n_layers))
-            )
-        else:
-            layers = sorted({session.trace.layer(layer) for layer in expand})
-        ids = [n["id"] for n in self.graph["nodes"]]
-        blocks = {}
-        for done, layer in enumerate(layers):
-            if progress is not None:
-                progress(done, len(layers))
-            block = session.expand(layer)
-            blocks[str(layer)] = block
-            ids += [n["id"] for n in block["nodes"]]
-        if progress is not None:
-            progress(len(layers), len(layers))
-        names = (
-            "prompt",
-            "focus",
-            "target",
-            "foil",
-            "graph",
-            "expanded",
-            "selection",
-            "measure",
-            "keep",
-            "status",
-        )
-        traits = {name: getattr(self, name) for name in names}
-        if not isinstance(expand, str):
-            traits["expanded"] = layers
-        else:
-            traits["expanded"] = [layer for layer in self.expanded if str(layer) in blocks]
-        return {
-            "traits": traits,
-            "expand": blocks,
-            "project": session.project(ids)["nodes"],
-            "audit": session.audit() if audit else session.known_audit(),
-        }
+        traits = {name: getattr(self, name) for name in _SAVED}
+        return saved(self._session, traits, expand, progress, audit)
 
 
 def _sentence(error: BaseException) -> str:
@@ -380,6 +360,12 @@ def _sentence(error: BaseException) -> str:
         return str(error)
     reason = " ".join(str(error).split())[:200]
     return f"The kernel could not draw this ({type(error).__name__}: {reason})."
+
+
+def _check_view(view: Any) -> str:
+    if view not in VIEWS:
+        raise VisitError(f"view={view!r} is not known: use {' or '.join(map(repr, VIEWS))}.")
+    return str(view)
 
 
 def _named(token: dict[str, Any] | None) -> dict[str, Any] | None:

@@ -1,0 +1,90 @@
+"""What a part is of its whole, by each measure; docs/measures.md has the formulas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ..trace.attention import AttentionRows
+from .graph import MEASURES
+
+
+def measures(
+    parts: Tensor, whole: Tensor, direction: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """share, logit, norm and proximity, each (n,), of parts (n, d_model) of a whole (d_model,)."""
+    share, logit, norm, proximity = (measure(name, parts, whole, direction) for name in MEASURES)
+    return share, logit, norm, proximity
+
+
+def measure(name: str, parts: Tensor, whole: Tensor, direction: Tensor) -> Tensor:
+    """(n,) one measure of parts (n, d_model) of a whole (d_model,).
+
+    Proximity is Ferrando & Voita's (2024): max(‖w‖₁ − ‖w − p‖₁, 0), normalised to sum to 1 over
+    these parts.
+    """
+    tiny = torch.finfo(whole.dtype).tiny
+    values: Tensor
+    if name == "share":
+        values = parts @ whole / (whole @ whole).clamp_min(tiny)
+    elif name == "logit":
+        values = parts @ direction
+    elif name == "norm":
+        values = parts.norm(dim=-1)
+    else:
+        near = nearness(parts, whole)
+        values = near / near.sum().clamp_min(tiny)
+    return values
+
+
+def fractions(
+    name: str, wholes: Tensor, parts: Sequence[Tensor], rows: AttentionRows | None
+) -> Tensor:
+    """What each part is of its whole, so that the parts of a whole sum to 1.
+
+    Shares are that by themselves, logits are split by share, lengths are divided by their sum.
+
+    Args:
+        name: the measure.
+        wholes: (n, d_model).
+        parts: (n, d_model) each.
+        rows: the (head, source) parts of the same n wholes.
+
+    Returns:
+        (n, parts), the (head, source) parts last, flattened.
+    """
+    stacked = torch.stack(list(parts), 1)
+    tiny = torch.finfo(wholes.dtype).tiny
+    if name in ("share", "logit"):
+        values = torch.einsum("nkd,nd->nk", stacked, wholes)
+        more = None if rows is None else rows.along(rows.reading(wholes))
+        total = wholes.square().sum(-1, keepdim=True).clamp_min(tiny)
+    else:
+        if name == "norm":
+            values = stacked.norm(dim=-1)
+            more = None if rows is None else rows.lengths()
+        else:
+            values = nearness(stacked, wholes[:, None])
+            more = None if rows is None else _nearness_of_memories(rows, wholes)
+        total = values.sum(-1, keepdim=True)
+        total = (total if more is None else total + more.sum((1, 2))[:, None]).clamp_min(tiny)
+    return (values if more is None else torch.cat([values, more.flatten(1)], -1)) / total
+
+
+def nearness(parts: Tensor, wholes: Tensor) -> Tensor:
+    """max(‖w‖₁ − ‖w − p‖₁, 0) over the last dimension."""
+    return (wholes.abs().sum(-1) - (wholes - parts).abs().sum(-1)).clamp_min(0)
+
+
+def _nearness_of_memories(rows: AttentionRows, wholes: Tensor) -> Tensor:
+    """(n, n_heads, T), one position and head at a time: all parts at once would be T² · n_heads ·
+    d_model numbers.
+    """
+    found = torch.zeros_like(rows.weights)
+    for row, head in (rows.weights != 0).any(-1).nonzero().tolist():
+        sources = rows.weights[row, head].nonzero()[:, 0]
+        parts = rows.parts(torch.full_like(sources, row), torch.full_like(sources, head), sources)
+        found[row, head, sources] = nearness(parts, wholes[row])
+    return found

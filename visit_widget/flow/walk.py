@@ -1,0 +1,378 @@
+"""The walk from a prediction back to the tokens, through every position and layer, along the parts
+that carry most of it.
+
+An edge's influence is what it carries of the prediction:
+
+    influence(part → whole) = f(part, whole) · influence(whole)         Σ f over the parts = 1
+
+where f is the share (or the part of the sum of lengths, or of proximities). What flows into a node
+in several ways, its influence included, is summed, signs and all; parts are ranked by |influence|.
+The MLP hands what it carries on to the stream that it reads, as Ferrando & Voita's routes do.
+
+Measured in logits, the parts of a stream are read by a direction d as well, at the prediction the
+one that reads the logit, and earlier what all kept ways through attention and the stream make of
+it, attention weights and norm scales held at what they were (Elhage et al. 2021):
+
+    influence(part) = ⟨d, part⟩ + share(part) · (what the stream carries through MLPs above)
+
+so the first term is exact: it is what doubling the part adds to the logit if nothing else reacts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..model import UnsupportedModelError
+from ..trace import Trace
+from ..trace.attention import AttentionRows, attention_rows
+from ..trace.audit import tolerance_of
+from ..trace.logit import LogitDirection
+from ..trace.mlp import mlp_rows
+from ..trace.outlet import Passage
+from ..trace.stream import carry_rows, mixer_output
+from ..trace.values import values_of
+from .keep import Keep, Limit
+from .measures import fractions
+from .sheet import NOT_ROUNDING
+
+# Rows of attention weights looked at together: so many numbers at most.
+WEIGHTS_AT_ONCE = 2**24
+
+
+@dataclass
+class Credit:
+    """What has come back to some streams; rows are positions.
+
+    Attributes:
+        direction: (n, d_model) how the followed logit reads them along kept ways without an MLP.
+        carried: (n, 2) influence that no direction reads: along ways without an MLP, and through
+            one or more.
+    """
+
+    direction: Tensor
+    carried: Tensor
+
+    def rows(self, index: Tensor) -> Credit:
+        """That of some of the rows."""
+        return Credit(self.direction[index], self.carried[index])
+
+
+@dataclass(frozen=True)
+class Single:
+    """A part of every whole of a stage that is one vector: the stream before, an MLP, a bias.
+
+    Attributes:
+        name: "residual", or the end of its node's id.
+        vectors: (n, d_model).
+        passage: what carries the stream here; for the residual alone.
+        influence: (n,).
+        kept: (n,) which are drawn.
+    """
+
+    name: str
+    vectors: Tensor
+    passage: Passage = field(default_factory=Passage)
+    influence: Tensor = field(default_factory=lambda: torch.zeros(0))
+    kept: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
+
+
+@dataclass(frozen=True)
+class Memories:
+    """The kept (position, head, source) parts of a stage.
+
+    Attributes:
+        rows, heads, sources: (K,) places among the stage's positions; heads; positions.
+        vectors: (K, d_model).
+        weights: (K,) what the values are multiplied with.
+        influence: (K,).
+        constants: (K, d_model) what of each part does not come from the stream at its source.
+        from_stream: (K,) the influence that goes on to the source; the rest is the constants'.
+        readable: whether what they are made of can be told.
+    """
+
+    rows: Tensor
+    heads: Tensor
+    sources: Tensor
+    vectors: Tensor
+    weights: Tensor
+    influence: Tensor
+    constants: Tensor
+    from_stream: Tensor
+    readable: bool
+
+
+@dataclass(frozen=True)
+class Stage:
+    """Streams of one layer, and the parts that flow into them.
+
+    Attributes:
+        layer: from 0.
+        name: "mid" or "post".
+        before: "mid", or "pre" for the stream before the block: what the residual comes from.
+        positions: n positions.
+        wholes: (n, d_model).
+        credit: what came back to them.
+        influence: (n,).
+        singles: parts that are one vector each.
+        memories: the attention parts that are kept; None where no attention flows in.
+        left_out: (n,) how many parts are not drawn.
+        rest: (n,) their influence.
+    """
+
+    layer: int
+    name: str
+    before: str
+    positions: list[int]
+    wholes: Tensor
+    credit: Credit
+    influence: Tensor
+    singles: list[Single]
+    memories: Memories | None
+    left_out: Tensor
+    rest: Tensor
+
+
+class Walk:
+    """A walk from one prediction; iterate over it once.
+
+    Args:
+        trace: the traced pass.
+        read: how the followed logit reads the stream at the focus.
+        position: the focus, from 0.
+        keep: what is followed.
+        measure: how parts are measured.
+
+    Attributes:
+        total: the prediction's influence: its logit, or 1.
+        embeddings: {position: (credit of one row, influence)} of the tokens reached; filled by the
+            walk.
+        opaque: influence that ends where it cannot be followed.
+        max_error: the largest relative error between a whole and the sum of its parts.
+    """
+
+    def __init__(
+        self, trace: Trace, read: LogitDirection, position: int, keep: Keep, measure: str
+    ) -> None:
+        self.trace, self.read, self.focus = trace, read, position
+        self.keep, self.measure = keep, measure
+        self.in_logits = measure == "logit"
+        self.final = trace.residual(trace.n_layers - 1)[position]
+        self.total = 1.0
+        if self.in_logits:
+            self.total = float(self.final @ read.direction) + read.norm_bias + read.head_bias
+        self.scale = max(abs(self.total), 1.0)
+        self.embeddings: dict[int, tuple[Credit, float]] = {}
+        self.opaque = self.max_error = 0.0
+
+    def __iter__(self) -> Iterator[Stage]:
+        trace = self.trace
+        shape = len(trace), trace.d_model
+        credit = Credit(self.final.new_zeros(shape), self.final.new_zeros(shape[0], 2))
+        credit.direction[self.focus] = self.read.direction
+        credit.carried[self.focus, 0] = 0.0 if self.in_logits else 1.0
+        live = [self.focus]
+        for layer in reversed(range(trace.n_layers)):
+            part = trace.anatomy.blocks[layer]
+            names = ["mid", "post"] if part.mlp is not None and not part.parallel else ["post"]
+            for name in reversed(names):
+                earlier = Credit(torch.zeros_like(credit.direction), credit.carried.clone().zero_())
+                reached: set[int] = set()
+                for positions in self._chunks(layer, live):
+                    stage = self._stage(layer, name, names, positions, credit, earlier)
+                    reached |= _reached(stage)
+                    yield stage
+                credit, live = earlier, sorted(reached)
+        wholes = trace.residual(0, "pre")
+        for position in live:
+            own = credit.rows(torch.tensor([position], device=wholes.device))
+            influence = self._influence(own, wholes[position : position + 1])
+            self.embeddings[position] = own, float(influence)
+
+    def direct(self, position: int) -> float:
+        """What a token's embedding adds along ways without an MLP."""
+        if position not in self.embeddings:
+            return 0.0
+        own, _ = self.embeddings[position]
+        read = self.trace.residual(0, "pre")[position] @ own.direction[0]
+        return float(own.carried[0, 0]) + (float(read) if self.in_logits else 0.0)
+
+    def _chunks(self, layer: int, live: list[int]) -> Iterator[list[int]]:
+        kept = self.trace.record.layers[layer].attention
+        n_heads = 1 if kept is None else kept.query.shape[0]
+        size = max(1, WEIGHTS_AT_ONCE // (n_heads * len(self.trace)))
+        for begin in range(0, len(live), size):
+            yield live[begin : begin + size]
+
+    def _influence(self, credit: Credit, wholes: Tensor) -> Tensor:
+        carried = credit.carried.sum(-1)
+        return carried + (credit.direction * wholes).sum(-1) if self.in_logits else carried
+
+    def _stage(
+        self, layer: int, name: str, names: list[str], positions: list[int], every: Credit,
+        earlier: Credit,
+    ) -> Stage:  # fmt: skip
+        """Measure, choose and follow the parts of some streams of one layer."""
+        trace, part = self.trace, self.trace.anatomy.blocks[layer]
+        index = torch.tensor(positions, device=trace.device)
+        credit = every.rows(index)
+        attends = part.attention is not None and name == names[0]
+        rows = attention_rows(trace, layer, positions) if attends else None
+        wholes = trace.residual(layer, "post")[index]
+        if name == "mid":
+            wholes = trace.work(trace.record.layers[layer].mid[positions])  # type: ignore[index]
+        parts = self._singles(layer, name, names, positions, rows)
+        self._check(layer, name, wholes, parts, rows)
+
+        measured = fractions(self.measure, wholes, [s.vectors for s in parts], rows)
+        through = credit.carried.sum(-1, keepdim=True) * measured
+        influence = through
+        if self.in_logits:
+            read = [(s.vectors * credit.direction).sum(-1, keepdim=True) for s in parts]
+            if rows is not None:
+                read.append(rows.along(rows.reading(credit.direction)).flatten(1))
+            influence = through + torch.cat(read, -1)
+        exists = torch.ones_like(influence, dtype=torch.bool)
+        if rows is not None:
+            exists[:, len(parts) :] = rows.weights.flatten(1) != 0
+        kept = self._choose(influence / self.scale, measured, exists, len(parts), rows)
+
+        before = "mid" if name == "post" and len(names) == 2 else "pre"
+        for n, single in enumerate(parts):
+            parts[n] = Single(
+                single.name, single.vectors, single.passage, influence[:, n], kept[:, n]
+            )
+            self._follow(parts[n], credit, measured[:, n], index, earlier)
+        memories = None
+        if rows is not None:
+            chosen = kept[:, len(parts) :].view_as(rows.weights)
+            memories = self._follow_memories(
+                layer, rows, credit, chosen, through[:, len(parts) :].view_as(rows.weights),
+                influence[:, len(parts) :].view_as(rows.weights),
+                measured[:, len(parts) :].view_as(rows.weights), earlier,
+            )  # fmt: skip
+        dropped = exists & ~kept
+        return Stage(
+            layer, name, before, positions, wholes, credit, self._influence(credit, wholes), parts,
+            memories, dropped.sum(-1), (influence * dropped).sum(-1),
+        )  # fmt: skip
+
+    def _singles(
+        self, layer: int, name: str, names: list[str], positions: list[int],
+        rows: AttentionRows | None,
+    ) -> list[Single]:  # fmt: skip
+        trace, part = self.trace, self.trace.anatomy.blocks[layer]
+        kept = trace.record.layers[layer]
+        found: list[Single] = []
+        outlet = added = None
+        if part.mlp is not None and name == "post":
+            outlet, added = mlp_rows(trace, layer, positions)
+        if name == names[0]:
+            passage = carry_rows(trace, layer, positions, None if rows is None else rows.outlet)
+            before = trace.work(kept.pre[positions])
+        else:
+            assert outlet is not None
+            assert kept.mid is not None
+            passage, before = outlet.carry, trace.work(kept.mid[positions])
+        found.append(Single("residual", passage.forward(before), passage))
+        if rows is not None and rows.outlet.bias is not None:
+            bias = rows.outlet.bias.expand_as(before)
+            found.append(Single("attn.bias", bias))
+        if part.mixer is not None and name == (names[-1] if part.mixer_late else names[0]):
+            mixed = mixer_output(trace, layer, positions)
+            assert mixed is not None
+            found.append(Single("mix", mixed))
+        if added is not None:
+            found.append(Single("mlp", added))
+        return found
+
+    def _check(
+        self, layer: int, name: str, wholes: Tensor, parts: list[Single], rows: AttentionRows | None
+    ) -> None:
+        total = sum(s.vectors for s in parts if s.name != "attn.bias")
+        total = total if rows is None else total + rows.total
+        off = ((total - wholes).norm(dim=-1) / wholes.norm(dim=-1).clamp_min(1e-30)).max()
+        self.max_error = max(self.max_error, float(off))
+        if off > NOT_ROUNDING * tolerance_of(self.trace):
+            raise UnsupportedModelError(
+                f"What flows into L{layer}.{name} does not sum to it (off by {float(off):.1e}), so "
+                "no routes are drawn: the model does something in this layer that was not "
+                "understood. trace.audit() says more; an Anatomy can be passed by hand."
+            )
+
+    def _choose(
+        self, influence: Tensor, measured: Tensor, exists: Tensor, n_singles: int,
+        rows: AttentionRows | None,
+    ) -> Tensor:  # fmt: skip
+        """(n, parts) which are kept."""
+        limit: Limit = self.keep.routes
+        if self.keep.routes_by == "influence" or rows is None:
+            values = influence if self.keep.routes_by == "influence" else measured
+            return limit.among(values) & exists
+        # What a token hands on to another is one edge, whichever heads carry it.
+        heads = (measured * exists)[:, n_singles:].view_as(rows.weights)
+        kept = limit.among(torch.cat([measured[:, :n_singles], heads.sum(1)], -1))
+        by_head = kept[:, None, n_singles:] & (heads != 0)
+        return torch.cat([kept[:, :n_singles], by_head.flatten(1)], -1)
+
+    def _follow(
+        self, single: Single, credit: Credit, measured: Tensor, index: Tensor, earlier: Credit
+    ) -> None:
+        """Hand on what a kept part carries to the stream that it is made of."""
+        on = single.kept[:, None]
+        if single.name == "residual":
+            earlier.direction[index] += on * single.passage.pull_back(credit.direction)
+            earlier.carried[index] += on * measured[:, None] * credit.carried
+        elif single.name == "mlp":
+            earlier.carried[index, 1] += single.kept * single.influence
+        elif single.name == "mix":
+            self.opaque += float((single.kept * single.influence).sum())
+
+    def _follow_memories(
+        self, layer: int, rows: AttentionRows, credit: Credit, chosen: Tensor, through: Tensor,
+        influence: Tensor, measured: Tensor, earlier: Credit,
+    ) -> Memories:  # fmt: skip
+        """Hand on what the kept heads carry to the streams of their sources."""
+        at, heads, sources = chosen.nonzero(as_tuple=True)
+        vectors = rows.parts(at, heads, sources)
+        constants, linear = torch.zeros_like(vectors), through.new_zeros(len(at))
+        live = sorted(set(sources.tolist()))
+        values = values_of(self.trace, layer, live) if live else None
+        if values is None:
+            self.opaque += float(influence[chosen].sum())
+        else:
+            every = rows.values.new_zeros(rows.values.shape)
+            every[:, live] = values.constants
+            if bool(every.any()):
+                constants = rows.parts(at, heads, sources, every)
+            goes_on = fractions(
+                self.measure, vectors, [vectors - constants, constants], None
+            )[:, 0]  # fmt: skip
+            carried = credit.carried[at] * (measured[chosen] * goes_on)[:, None]
+            earlier.carried.index_add_(0, sources, carried)
+            linear = carried.sum(-1)
+            if self.in_logits:
+                read = (credit.direction[at] * (vectors - constants)).sum(-1)
+                linear = linear + read
+            reading = rows.reading(credit.direction)
+            gathered = torch.einsum("nht,nhv->htv", rows.weights * chosen, reading)
+            gathered = gathered.unflatten(0, (-1, rows.shared)).sum(1)
+            earlier.direction[live] += values.pull_back(gathered[:, live])
+        return Memories(
+            at, heads, sources, vectors, rows.weights[chosen], influence[chosen], constants,
+            linear, values is not None,
+        )  # fmt: skip
+
+
+def _reached(stage: Stage) -> set[int]:
+    """The positions whose earlier stream something kept is made of."""
+    found: set[int] = set()
+    for single in stage.singles:
+        if single.name in ("residual", "mlp"):
+            found |= {p for p, on in zip(stage.positions, single.kept.tolist(), strict=True) if on}
+    if stage.memories is not None and stage.memories.readable:
+        found |= set(stage.memories.sources.tolist())
+    return found

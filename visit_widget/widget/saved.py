@@ -1,0 +1,73 @@
+"""What a saved page carries: the traits, and the answers to what its reader may ask."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ..model import VisitError
+from .session import Session
+
+Progress = Callable[[int, int], None]
+
+
+def saved(
+    session: Session,
+    traits: dict[str, Any],
+    expand: str | Sequence[int],
+    progress: Progress | None,
+    audit: bool,
+) -> dict[str, Any]:
+    """The data of a page (docs/protocol.md).
+
+    Args:
+        session: answers the requests.
+        traits: those of the widget.
+        expand: "visible" for the layers open now, "all", or a list of layers.
+        progress: called with (layers done, layers in all).
+        audit: whether to audit the graph for it.
+
+    Raises:
+        VisitError: `expand` names no layers.
+    """
+    layers = _layers(session, traits["expanded"], expand)
+    ids = [n["id"] for n in traits["graph"]["nodes"]]
+    blocks = {}
+    for done, layer in enumerate(layers):
+        if progress is not None:
+            progress(done, len(layers))
+        block = session.expand(layer)
+        blocks[str(layer)] = block
+        ids += [n["id"] for n in block["nodes"]]
+    if progress is not None:
+        progress(len(layers), len(layers))
+    shown = [layer for layer in traits["expanded"] if str(layer) in blocks]
+    return {
+        "traits": {**traits, "expanded": shown if isinstance(expand, str) else layers},
+        "expand": blocks,
+        "project": session.project(ids)["nodes"],
+        "audit": session.audit() if audit else session.known_audit(),
+        "attribution": session.attribution(),
+        "predictions": session.predictions(),
+        "routes": _routes(session, wanted=traits["view"] == "routes"),
+    }
+
+
+def _layers(session: Session, expanded: list[int], expand: str | Sequence[int]) -> list[int]:
+    if not isinstance(expand, str):
+        return sorted({session.trace.layer(layer) for layer in expand})
+    if expand not in ("visible", "all"):
+        raise VisitError(
+            f"expand={expand!r} is not known: use 'visible', 'all' or a list of layers."
+        )
+    return list(expanded) if expand == "visible" else list(range(session.trace.n_layers))
+
+
+def _routes(session: Session, wanted: bool) -> dict[str, Any] | None:
+    """The routes; none where they are too many to read, unless they are on screen."""
+    try:
+        return session.routes()
+    except VisitError:
+        if wanted:
+            raise
+        return None
