@@ -1,4 +1,6 @@
-"""Draws the pictures of docs/images: the demo model's graph, closed and open, light and dark."""
+"""Draws the pictures of docs/images: the demo model's graph, closed and open, and its routes, light
+and dark.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ WIDTH = 1280
 
 
 def main() -> int:
-    """Writes the four pictures."""
+    """Writes the pictures."""
     chromium = next(filter(None, map(shutil.which, CHROMIUM_NAMES)), None)
     if chromium is None:
         print("Chromium was not found: scripts/chromium.sh installs it or says how.")
@@ -31,10 +33,13 @@ def main() -> int:
         overview = widget.save_html(Path(folder, "overview.html"), expand=[])
         widget.selection = [HEAD]
         opened = widget.save_html(Path(folder, "open.html"), expand=[LAYER])
+        widget.selection, widget.view = [], "routes"
+        routes = widget.save_html(Path(folder, "routes.html"), expand=[])
         browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
         for theme in ("light", "dark"):
             draw(browser, overview, theme, IMAGES / f"overview-{theme}.png")
             draw(browser, opened, theme, IMAGES / f"open-{theme}.png")
+            draw(browser, routes, theme, IMAGES / f"routes-{theme}.png")
         browser.close()
     return 0
 
@@ -49,7 +54,7 @@ def draw(browser: Browser, page_file: Path, theme: str, image: Path) -> None:
     )
     page.goto(page_file.as_uri())
     widget = page.locator(".visit-widget")
-    widget.locator('[data-role="layer"]').first.wait_for()
+    widget.locator('[data-role="layer"], [data-role="routes"] svg').first.wait_for()
     page.wait_for_timeout(1000)  # fonts, and whatever moves
     widget.screenshot(path=image, animations="disabled")
     page.close()

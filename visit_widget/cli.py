@@ -101,6 +101,18 @@ def make_parser() -> argparse.ArgumentParser:
         help="the position whose computation is shown (default: -1, the last)",
     )
     parser.add_argument(
+        "--measure",
+        choices=["logit", "share", "norm", "proximity"],
+        default="logit",
+        help="what ribbons mean (default: logit)",
+    )
+    parser.add_argument(
+        "--view",
+        choices=["block", "routes"],
+        default="block",
+        help="what the page opens on: the layers at the focus, or the routes through all positions",
+    )
+    parser.add_argument(
         "-o",
         "--output",
         type=Path,
@@ -140,6 +152,8 @@ def write_page(options: argparse.Namespace) -> Path:
             target=options.target,
             foil=options.foil,
             focus=options.focus,
+            measure=options.measure,
+            view=options.view,
         )
         bar.update()
         bar.set_description("Reading the layers")

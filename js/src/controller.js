@@ -3,17 +3,13 @@
  * requests, and tells every view. One controller a widget, however many views it has.
  */
 
-import { isVoid } from "./requests.js";
-import {
-  auditPending,
-  awaitsGraph,
-  knownNode,
-  missingDetails,
-  pendingLayers,
-} from "./selectors.js";
+import { createAsker } from "./asking.js";
+import { withRestClosed, withRestOpened } from "./keep.js";
+import { LATE_NAMES } from "./revisions.js";
+import { knownNode, problemOf } from "./selectors.js";
 import { initialState, reduce, STEP_NAMES, sameValue, TRAIT_NAMES } from "./state.js";
 
-/** @import { Host, Measure, Token, Traits } from "./types.js" */
+/** @import { Host, Keep, Measure, Token, Traits, ViewName } from "./types.js" */
 /** @import { State, StateAction, Steps } from "./state.js" */
 
 /**
@@ -23,10 +19,16 @@ import { initialState, reduce, STEP_NAMES, sameValue, TRAIT_NAMES } from "./stat
  *   {type: "close-layer", layer: number} |
  *   {type: "ask-details"} |
  *   {type: "ask-audit"} |
+ *   {type: "ask-late", problem: string} |
  *   {type: "set-focus", position: number} |
+ *   {type: "look-at", position: number, layer?: number | null} |
  *   {type: "set-target", id: number, text?: string} |
  *   {type: "set-foil", token: Token | null} |
  *   {type: "set-measure", measure: Measure} |
+ *   {type: "set-view", view: ViewName} |
+ *   {type: "set-keep", keep: Keep} |
+ *   {type: "open-rest", node: string} |
+ *   {type: "close-rest", node: string} |
  *   {type: "retrace", prompt: string} |
  *   {type: "undo"} | {type: "redo"} |
  *   {type: "retry", key: string} |
@@ -36,27 +38,26 @@ import { initialState, reduce, STEP_NAMES, sameValue, TRAIT_NAMES } from "./stat
  */
 
 /** @type {(keyof Steps)[]} Traits that only a kernel can act on. */
-const KERNEL_STEPS = ["focus", "target", "foil"];
+const KERNEL_STEPS = ["focus", "target", "foil", "measure", "keep"];
 
 const UNREACHABLE =
   "The kernel cannot be reached; it may have been restarted. Run the cell again to reconnect. " +
   "What is shown here keeps working.";
 
 const AWAIT_GRAPH_MS = 20_000;
-const ASK_LATER_MS = 500;
 
 /**
  * @param {Host} host
  */
 export function createController(host) {
   /** @type {State} */
-  let state = reduce(initialState, { type: "traits", traits: readTraits(host) });
+  let state = reduce(
+    { ...initialState, live: host.live },
+    { type: "traits", traits: readTraits(host) },
+  );
   /** @type {Set<(state: State) => void>} */
   const listeners = new Set();
-  let silentRequests = 0;
   let destroyed = false;
-  let auditReaders = 0;
-  let auditing = new AbortController();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let graphTimer;
 
@@ -66,7 +67,13 @@ export function createController(host) {
     if (name === "graph" || name === "status") hearFromKernel();
     apply({ type: "traits", traits: { [name]: value } });
     if (name === "status") reportStatus();
-    fillIn();
+    asker.fillIn();
+  });
+  const asker = createAsker(host, {
+    getState: () => state,
+    apply,
+    isWatched: () => listeners.size > 0 && !destroyed,
+    shareSteps,
   });
 
   reportStatus();
@@ -76,7 +83,7 @@ export function createController(host) {
    */
   function subscribe(listener) {
     listeners.add(listener);
-    if (listeners.size === 1) fillIn();
+    if (listeners.size === 1) asker.fillIn();
     return () => {
       listeners.delete(listener);
     };
@@ -86,7 +93,11 @@ export function createController(host) {
   function apply(action) {
     const next = reduce(state, action);
     if (next === state || destroyed) return;
+    const dropped = action.type !== "change" && next.selection !== state.selection;
     state = next;
+    if (dropped && !sameValue(host.get("selection"), state.selection)) {
+      host.set("selection", state.selection);
+    }
     for (const listener of [...listeners]) listener(state);
   }
 
@@ -104,22 +115,41 @@ export function createController(host) {
         return changeSteps({ expanded: [...new Set([...state.expanded, ...action.layers])] });
       case "ask-details":
         apply({ type: "details-failed", ids: state.detailsAsked });
-        return fillIn();
+        return asker.fillIn();
       case "ask-audit":
         apply({ type: "audit-unasked" });
-        return fillIn();
+        return asker.fillIn();
+      case "ask-late":
+        for (const name of LATE_NAMES) {
+          if (problemOf(name) === action.problem) apply({ type: "late-unasked", name });
+        }
+        return asker.fillIn();
       case "close-layer":
         return changeSteps({ expanded: state.expanded.filter((layer) => layer !== action.layer) });
       case "set-focus":
         return changeSteps({ focus: action.position });
+      case "look-at": {
+        const { position: focus, layer } = action;
+        const expanded = layer == null ? state.expanded : [layer];
+        return changeSteps({ focus, view: "block", expanded });
+      }
       case "set-target":
         return changeSteps({ target: { id: action.id, text: action.text ?? textOf(action.id) } });
       case "set-foil":
         return changeSteps({ foil: action.token });
       case "set-measure":
         return changeSteps({ measure: action.measure });
+      case "set-view":
+        return changeSteps({ view: action.view });
+      case "set-keep":
+        return changeSteps({ keep: action.keep });
+      case "open-rest":
+        if (!host.live) return;
+        return changeSteps({ keep: withRestOpened(state.keep, action.node) });
+      case "close-rest":
+        return changeSteps({ keep: withRestClosed(state.keep, action.node) });
       case "retrace":
-        return retrace(action.prompt);
+        return asker.retrace(action.prompt);
       case "undo":
       case "redo":
         apply(action);
@@ -146,178 +176,26 @@ export function createController(host) {
 
   /** Hands on to the host whatever the state now says differently, and asks for what it needs. */
   function shareSteps() {
-    let reachable = true;
     let recomputes = false;
+    let reachable = true;
+    let usable = true;
     for (const name of STEP_NAMES) {
-      if (sameValue(host.get(name), state[name])) continue;
+      if (sameValue(host.get(name) ?? initialState[name], state[name])) continue;
       const delivered = host.set(name, state[name]);
       if (!KERNEL_STEPS.includes(name)) continue;
       recomputes = true;
       reachable &&= delivered;
+      // Another measure is on screen at once: only what is kept by it waits for the kernel.
+      usable &&= delivered || name === "measure";
     }
-    if (!reachable) {
+    if (recomputes) apply({ type: "reach", live: host.live && reachable });
+    if (!usable) {
       apply({ type: "problem", problem: { key: "kernel", message: UNREACHABLE } });
-    } else if (recomputes && host.live) {
+    } else if (recomputes && state.live) {
       clearTimeout(graphTimer);
       graphTimer = setTimeout(() => apply({ type: "silence", silent: true }), AWAIT_GRAPH_MS);
     }
-    fillIn();
-  }
-
-  /** Asks for everything that the state shows and does not have. */
-  function fillIn() {
-    if (!state.graph || listeners.size === 0 || destroyed) return;
-    for (const layer of pendingLayers(state)) {
-      if (!state.asked.includes(layer)) void expand(layer);
-    }
-    const missing = missingDetails(state);
-    if (missing.some((id) => !state.detailsAsked.includes(id))) void project(missing);
-    if (auditReaders > 0 && !state.audit && !state.auditAsked) void audit();
-  }
-
-  /** @param {number} layer */
-  async function expand(layer) {
-    const revision = revisionNow();
-    const of = `layer ${layer}`;
-    apply({ type: "block-asked", layer });
-    try {
-      const block = await host.request("expand", { layer, revision }, listenTo(of));
-      // A block of another revision is dropped: the graph it belongs to is on its way.
-      apply({ type: "block", block });
-    } catch (error) {
-      if (isVoid(error) || revision !== revisionNow()) return;
-      if (awaitsGraph(state)) return askLater(revision, { type: "block-deferred", layer });
-      apply({ type: "block-failed", layer });
-      shareSteps();
-      // One sentence for however many layers fail of one cause; one try again for all of them.
-      const before = state.problems.find(({ key }) => key === "expand")?.retry?.layers ?? [];
-      report("expand", error, { type: "open-layers", layers: [...before, layer] });
-    } finally {
-      if (revision === revisionNow()) apply({ type: "progress-end", of });
-    }
-  }
-
-  /** @param {string[]} ids */
-  async function project(ids) {
-    const revision = revisionNow();
-    apply({ type: "details-asked", ids });
-    try {
-      const reply = await host.request("project", { nodes: ids, revision }, listenTo("details"));
-      apply({ type: "details", revision: reply.revision, details: reply.nodes });
-      apply({ type: "dismiss", key: "details" });
-    } catch (error) {
-      if (isVoid(error) || revision !== revisionNow()) return;
-      if (awaitsGraph(state)) return askLater(revision, { type: "details-failed", ids });
-      // Still counted as asked, or the next change of anything would ask again.
-      report("details", error, { type: "ask-details" });
-    } finally {
-      if (revision === revisionNow()) apply({ type: "progress-end", of: "details" });
-    }
-  }
-
-  /**
-   * While somebody reads the audit it is kept up to date with the graph; with the last reader gone,
-   * an audit under way is called off.
-   *
-   * @returns {() => void}
-   */
-  function readAudit() {
-    auditReaders += 1;
-    fillIn();
-    let reading = true;
-    return () => {
-      if (!reading) return;
-      reading = false;
-      auditReaders -= 1;
-      if (auditReaders > 0) return;
-      auditing.abort();
-      apply({ type: "audit-unasked" });
-      apply({ type: "dismiss", key: "audit" });
-      apply({ type: "progress-end", of: "audit" });
-    };
-  }
-
-  async function audit() {
-    const revision = revisionNow();
-    auditing = new AbortController();
-    const { signal } = auditing;
-    apply({ type: "audit-asked" });
-    try {
-      const reply = await host.request("audit", { revision }, { ...listenTo("audit"), signal });
-      apply({ type: "audit", revision, audit: reply });
-    } catch (error) {
-      if (isVoid(error) || signal.aborted || revision !== revisionNow()) return;
-      if (awaitsGraph(state)) return askLater(revision, { type: "audit-unasked" });
-      // Still counted as asked, or the next change of anything would ask again.
-      report("audit", error, { type: "ask-audit" });
-    } finally {
-      if (revision === revisionNow() && !auditPending(state)) {
-        apply({ type: "progress-end", of: "audit" });
-      }
-    }
-  }
-
-  /**
-   * The kernel refuses questions about a graph that it is just replacing: the new one is on its way,
-   * and if it does not come the question stands.
-   *
-   * @param {number | undefined} revision
-   * @param {StateAction} unasked
-   */
-  function askLater(revision, unasked) {
-    setTimeout(() => {
-      if (destroyed || revision !== revisionNow()) return;
-      apply(unasked);
-      fillIn();
-    }, ASK_LATER_MS);
-  }
-
-  /** @param {string} prompt */
-  async function retrace(prompt) {
-    try {
-      await host.request("retrace", { prompt }, listenTo("prompt"));
-      apply({ type: "dismiss", key: "retrace" });
-    } catch (error) {
-      if (!isVoid(error)) report("retrace", error, { type: "retrace", prompt });
-    } finally {
-      apply({ type: "progress-end", of: "prompt" });
-    }
-  }
-
-  /**
-   * @param {string} query
-   * @param {AbortSignal} [signal]
-   * @returns {Promise<Token[]>}
-   */
-  async function searchVocabulary(query, signal) {
-    const reply = await host.request("vocabulary", { query, limit: 20 }, { signal });
-    return reply.tokens;
-  }
-
-  /** @param {string} of */
-  function listenTo(of) {
-    return {
-      /** @type {(done: number, total: number) => void} */
-      onProgress: (done, total) => apply({ type: "progress", of, done, total }),
-      /** @type {(silent: boolean) => void} */
-      onSilence(silent) {
-        silentRequests += silent ? 1 : -1;
-        apply({ type: "silence", silent: silentRequests > 0 });
-      },
-    };
-  }
-
-  /**
-   * @param {string} key
-   * @param {unknown} error
-   * @param {UserAction} retry
-   */
-  function report(key, error, retry) {
-    const message = error instanceof Error ? error.message : String(error);
-    // Where no kernel stands behind the page, trying again would only fail again.
-    const problem = host.live ? { key, message, retry } : { key, message };
-    apply({ type: "problem", problem });
-    apply({ type: "announce", text: message });
+    asker.fillIn();
   }
 
   function reportStatus() {
@@ -331,10 +209,9 @@ export function createController(host) {
 
   function hearFromKernel() {
     clearTimeout(graphTimer);
-    apply({ type: "silence", silent: silentRequests > 0 });
+    apply({ type: "reach", live: host.live });
+    apply({ type: "silence", silent: asker.isSilent() });
   }
-
-  const revisionNow = () => state.graph?.revision;
 
   /** @param {number} id */
   function textOf(id) {
@@ -360,8 +237,8 @@ export function createController(host) {
     getState: () => state,
     subscribe,
     dispatch,
-    searchVocabulary,
-    readAudit,
+    searchVocabulary: asker.searchVocabulary,
+    readAudit: asker.readAudit,
     live: host.live,
     destroy,
   };

@@ -1,6 +1,8 @@
 /** What the views read off the state. */
 
-/** @import { Detail, Edge, FlowGraph, Node } from "./types.js" */
+import { sameKeep } from "./keep.js";
+
+/** @import { Block, Detail, Edge, FlowGraph, LateName, Node } from "./types.js" */
 /** @import { State } from "./state.js" */
 
 /**
@@ -37,11 +39,14 @@ export const mergedGraph = memoise(
     if (!graph) return null;
     const added = expanded.flatMap((layer) => blocks[layer] ?? []);
     if (added.length === 0) return graph;
+    // Of a node that both hold, a block of an earlier revision has not the last word.
+    const isOld = (/** @type {Block} */ { revision }) => revision !== graph.revision;
+    const old = added.filter(isOld);
     /** @type {Map<string, Node>} */
     const nodes = new Map();
     /** @type {Map<string, Edge>} */
     const edges = new Map();
-    for (const part of [graph, ...added]) {
+    for (const part of [...old, graph, ...added.filter((block) => !isOld(block))]) {
       for (const node of part.nodes) nodes.set(node.id, node);
       for (const edge of part.edges) edges.set(`${edge.kind} ${edge.source} ${edge.target}`, edge);
     }
@@ -58,16 +63,30 @@ export const mergedGraph = memoise(
   },
 );
 
-/** Expanded layers whose block graph is not there yet. */
+/** Expanded layers that there is nothing to show of yet. */
 export const pendingLayers = memoise(
   (state) => [state.graph, state.blocks, state.expanded],
   (graph, blocks, expanded) =>
     expanded.filter((layer) => !blocks[layer] && !graph?.layers.includes(layer)),
 );
 
-const nodeIndex = memoise(
+/** Expanded layers whose block graph is not there yet, or of an earlier revision. */
+export const staleLayers = memoise(
+  (state) => [state.graph, state.blocks, state.expanded],
+  (graph, blocks, expanded) =>
+    expanded.filter(
+      (layer) => blocks[layer]?.revision !== graph?.revision && !graph?.layers.includes(layer),
+    ),
+);
+
+export const nodeIndex = memoise(
   (state) => [mergedGraph(state)],
   (graph) => new Map(graph?.nodes.map((node) => [node.id, node])),
+);
+
+const routeIndex = memoise(
+  (state) => [state.routes],
+  (routes) => new Map(routes?.nodes.map((node) => [node.id, node])),
 );
 
 /**
@@ -78,7 +97,16 @@ const nodeIndex = memoise(
  * @returns {Detail | Node | null}
  */
 export function knownNode(state, id) {
-  return state.details[id] ?? nodeIndex(state).get(id) ?? null;
+  return knownDetail(state, id) ?? nodeIndex(state).get(id) ?? routeIndex(state).get(id) ?? null;
+}
+
+/**
+ * @param {State} state
+ * @param {string} id
+ * @returns {Detail | null}
+ */
+export function knownDetail(state, id) {
+  return state.details[id] ?? state.oldDetails[id] ?? null;
 }
 
 /**
@@ -89,7 +117,7 @@ export function knownNode(state, id) {
  * @returns {Edge | null}
  */
 export function outgoingPart(state, id) {
-  const graph = mergedGraph(state);
+  const graph = id.startsWith("P") ? state.routes : mergedGraph(state);
   return (
     graph?.edges.find(
       (edge) => edge.source === id && (edge.kind === "part" || edge.kind === "write"),
@@ -116,12 +144,52 @@ export function knownAttention(state, node) {
 }
 
 /**
- * Selected nodes that have no detail yet, for the graph on screen.
+ * Selected nodes that have no detail yet, for the graph on screen. One that an open layer's block
+ * may yet bring is not asked for before that has come.
  *
  * @param {State} state
  */
 export function missingDetails(state) {
-  return state.selection.filter((id) => !state.details[id]);
+  const nodes = nodeIndex(state);
+  const isDrawn = (/** @type {string} */ id) => {
+    if (nodes.has(id)) return true;
+    if (id.startsWith("P")) return isStale(state, "routes") || routeIndex(state).has(id);
+    return !state.expanded.some((layer) => id.startsWith(`L${layer}.`));
+  };
+  return state.selection.filter((id) => !state.details[id] && isDrawn(id));
+}
+
+/**
+ * Whether a late reply is not of the graph on screen: not there, or of an earlier revision.
+ *
+ * @param {State} state
+ * @param {LateName} name
+ */
+export function isStale(state, name) {
+  return state[name]?.revision !== state.graph?.revision;
+}
+
+/**
+ * What stands under the prompt's tokens fails as one.
+ *
+ * @param {LateName} name
+ * @returns {string} The key of the problem.
+ */
+export const problemOf = (name) => (name === "routes" ? "routes" : "under-tokens");
+
+/**
+ * Whether the kernel is at a late reply.
+ *
+ * @param {State} state
+ * @param {LateName} name
+ */
+export function latePending(state, name) {
+  return (
+    isStale(state, name) &&
+    state.lateAsked.includes(name) &&
+    !state.lateMissing.includes(name) &&
+    state.problems.every(({ key }) => key !== problemOf(name))
+  );
 }
 
 /**
@@ -154,9 +222,11 @@ export function exactness({ status, audit }) {
  * @param {State} state
  */
 export function awaitsGraph(state) {
-  const { graph, focus, target, foil } = state;
+  const { graph, focus, target, foil, measure, keep, live } = state;
   if (!graph) return false;
   if (state.status.state === "busy") return true;
+  // A page without a kernel shows other measures of the graph that it has.
+  if (live && (measure !== graph.measure || !sameKeep(keep, graph.keep))) return true;
   return (
     focus !== graph.position ||
     (target !== null && target.id !== graph.target.id) ||

@@ -5,7 +5,7 @@
 
 import { RequestError } from "./requests.js";
 
-/** @import { Host, RequestOptions, StandaloneData, TraitName, Traits } from "./types.js" */
+/** @import { Host, LateName, RequestOptions, StandaloneData, TraitName, Traits } from "./types.js" */
 
 /**
  * @typedef {object} FakeSettings
@@ -26,6 +26,7 @@ const DEFAULTS = {
   selection: [],
   measure: "logit",
   keep: {},
+  view: "block",
   status: { state: "ready", message: null, max_error: null, exact: null },
 };
 
@@ -61,7 +62,20 @@ export function createStandaloneHost(data, { live = false, handlers = {}, onSet 
       if (!data.audit) throw new RequestError("not-included", NO_AUDIT);
       return data.audit;
     },
+    routes: ({ revision }) => late("The routes view", "routes", revision),
+    attribution: ({ revision }) => late("What each token adds", "attribution", revision),
+    predictions: ({ revision }) => late("What is predicted", "predictions", revision),
   };
+
+  /**
+   * @param {string} what
+   * @param {LateName} name
+   * @param {number} revision
+   */
+  function late(what, name, revision) {
+    if (!data[name]) throw notIncluded(`${what} was`);
+    return { ...data[name], revision };
+  }
 
   return {
     live,

@@ -4,7 +4,12 @@
  * What a view keeps to itself (what the pointer is over, its width, its theme) is not here.
  */
 
-/** @import { Audit, Block, Detail, FlowGraph, Measure, Status, TraitName, Traits } from "./types.js" */
+import { takeBlock, takeDetails, takeGraph, takeLate } from "./revisions.js";
+
+/**
+ * @import { Attribution, Audit, Block, Detail, FlowGraph, Keep, LateName, Measure, Predictions,
+ *   Routes, Status, TraitName, Traits, ViewName } from "./types.js"
+ */
 
 /**
  * @typedef {object} Steps What a reader changes, and can take back.
@@ -14,6 +19,8 @@
  * @property {Traits["target"]} target
  * @property {Traits["foil"]} foil
  * @property {Measure} measure
+ * @property {Keep} keep
+ * @property {ViewName} view
  *
  * @typedef {object} Problem
  * @property {string} key One problem a key: a later one replaces the earlier.
@@ -24,12 +31,22 @@
  * @property {string} prompt
  * @property {FlowGraph | null} graph
  * @property {Status} status
- * @property {Record<number, Block>} blocks Block graphs of layers, all of the graph's revision.
+ * @property {boolean} live Whether a kernel stands behind the host, as far as is known.
+ * @property {Record<number, Block>} blocks Block graphs of layers. One of an earlier revision of the
+ *   same prompt and focus is shown until the new one is here.
  * @property {number[]} asked Layers whose block has been asked for and not arrived.
  * @property {Record<string, Detail>} details Of nodes, all of the graph's revision.
+ * @property {Record<string, Detail>} oldDetails Of an earlier revision that asked the same of the
+ *   model: shown until the new ones are here.
  * @property {string[]} detailsAsked
  * @property {Audit | null} audit Of the graph's revision.
  * @property {boolean} auditAsked Also while a failed one waits to be tried again.
+ * @property {Routes | null} routes As all late replies: of the revision it names, which may be an
+ *   earlier one of the same prompt while the new one is on its way.
+ * @property {Attribution | null} attribution
+ * @property {Predictions | null} predictions
+ * @property {LateName[]} lateAsked What has been asked for this revision, also if in vain.
+ * @property {LateName[]} lateMissing What a saved page, or a kernel that is gone, cannot give.
  * @property {Record<string, {done: number, total: number}>} progress By what it is the progress of.
  * @property {Problem[]} problems
  * @property {boolean} silent The kernel has not answered for long.
@@ -52,8 +69,13 @@
  *   {type: "audit-asked"} |
  *   {type: "audit", revision: number | undefined, audit: Audit} |
  *   {type: "audit-unasked"} |
+ *   {type: "late-asked", name: LateName} |
+ *   {type: "late", name: LateName, reply: any} |
+ *   {type: "late-unasked", name: LateName} |
+ *   {type: "late-missing", name: LateName} |
  *   {type: "progress", of: string, done: number, total: number} |
  *   {type: "progress-end", of: string} |
+ *   {type: "reach", live: boolean} |
  *   {type: "silence", silent: boolean} |
  *   {type: "problem", problem: Problem} |
  *   {type: "dismiss", key: string} |
@@ -61,7 +83,16 @@
  */
 
 /** @type {(keyof Steps)[]} */
-export const STEP_NAMES = ["expanded", "selection", "focus", "target", "foil", "measure"];
+export const STEP_NAMES = [
+  "expanded",
+  "selection",
+  "focus",
+  "target",
+  "foil",
+  "measure",
+  "keep",
+  "view",
+];
 
 /** @type {TraitName[]} */
 export const TRAIT_NAMES = ["prompt", "graph", "status", ...STEP_NAMES];
@@ -79,12 +110,21 @@ export const initialState = {
   target: null,
   foil: null,
   measure: "logit",
+  keep: {},
+  view: "block",
+  live: true,
   blocks: {},
   asked: [],
   details: {},
+  oldDetails: {},
   detailsAsked: [],
   audit: null,
   auditAsked: false,
+  routes: null,
+  attribution: null,
+  predictions: null,
+  lateAsked: [],
+  lateMissing: [],
   progress: {},
   problems: [],
   silent: false,
@@ -119,16 +159,12 @@ export function reduce(state, action) {
         ...state,
         asked: without(state.asked, action.layer),
         expanded: without(state.expanded, action.layer),
+        blocks: withoutKey(state.blocks, action.layer),
       };
     case "details-asked":
       return { ...state, detailsAsked: action.ids };
     case "details":
-      if (action.revision !== state.graph?.revision) return state;
-      return {
-        ...state,
-        details: { ...state.details, ...action.details },
-        detailsAsked: state.detailsAsked.filter((id) => !(id in action.details)),
-      };
+      return takeDetails(state, action);
     case "details-failed":
       return {
         ...state,
@@ -141,15 +177,24 @@ export function reduce(state, action) {
       return { ...state, audit: action.audit, auditAsked: false };
     case "audit-unasked":
       return state.auditAsked ? { ...state, auditAsked: false } : state;
+    case "late-asked":
+      return { ...state, lateAsked: withOne(state.lateAsked, action.name) };
+    case "late":
+      return takeLate(state, action.name, action.reply);
+    case "late-missing":
+      return { ...state, lateMissing: withOne(state.lateMissing, action.name) };
+    case "late-unasked":
+      return { ...state, lateAsked: without(state.lateAsked, action.name) };
     case "progress": {
       const { of, done, total } = action;
       return { ...state, progress: { ...state.progress, [of]: { done, total } } };
     }
     case "progress-end": {
       if (!(action.of in state.progress)) return state;
-      const { [action.of]: _, ...progress } = state.progress;
-      return { ...state, progress };
+      return { ...state, progress: withoutKey(state.progress, action.of) };
     }
+    case "reach":
+      return state.live === action.live ? state : { ...state, live: action.live };
     case "silence":
       return state.silent === action.silent ? state : { ...state, silent: action.silent };
     case "problem":
@@ -178,50 +223,12 @@ function takeTraits(state, traits) {
   /** @type {State} */
   let next = { ...state };
   for (const name of /** @type {(keyof typeof rest)[]} */ (Object.keys(rest))) {
-    if (name === "keep" || rest[name] === undefined) continue;
+    if (rest[name] === undefined) continue;
     // @ts-expect-error the value belongs to the name
     next[name] = rest[name];
   }
   if (graph !== undefined) next = takeGraph(next, isGraph(graph) ? graph : null);
   return next;
-}
-
-/**
- * A new revision makes everything void that was asked of the earlier one.
- *
- * @param {State} state
- * @param {FlowGraph | null} graph
- * @returns {State}
- */
-function takeGraph(state, graph) {
-  if (graph && graph.revision === state.graph?.revision) return { ...state, graph };
-  return {
-    ...state,
-    graph,
-    blocks: {},
-    asked: [],
-    details: {},
-    detailsAsked: [],
-    audit: null,
-    auditAsked: false,
-    progress: {},
-    problems: [],
-    silent: false,
-  };
-}
-
-/**
- * @param {State} state
- * @param {Block} block
- * @returns {State}
- */
-function takeBlock(state, block) {
-  if (block.revision !== state.graph?.revision) return state;
-  return {
-    ...state,
-    asked: without(state.asked, block.layer),
-    blocks: { ...state.blocks, [block.layer]: block },
-  };
 }
 
 /**
@@ -272,8 +279,8 @@ function redo(state) {
  * @returns {Steps}
  */
 function stepsOf(state) {
-  const { expanded, selection, focus, target, foil, measure } = state;
-  return { expanded, selection, focus, target, foil, measure };
+  const { expanded, selection, focus, target, foil, measure, keep, view } = state;
+  return { expanded, selection, focus, target, foil, measure, keep, view };
 }
 
 /**
@@ -286,11 +293,22 @@ function stepsOf(state) {
 export function sameValue(a, b) {
   if (Object.is(a, b)) return true;
   if (Array.isArray(a) && Array.isArray(b)) {
-    return a.length === b.length && a.every((value, index) => value === b[index]);
+    return a.length === b.length && a.every((value, index) => sameValue(value, b[index]));
   }
   if (isToken(a) && isToken(b)) return a.id === b.id;
-  return false;
+  if (!isRecord(a) || !isRecord(b)) return false;
+  const names = Object.keys(a);
+  return (
+    names.length === Object.keys(b).length &&
+    names.every((name) => name in b && sameValue(a[name], b[name]))
+  );
 }
+
+/**
+ * @param {unknown} value
+ * @returns {value is Record<string, unknown>}
+ */
+const isRecord = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
 
 /**
  * @param {unknown} value
@@ -323,6 +341,16 @@ const withOne = (list, item) => (list.includes(item) ? list : [...list, item]);
  * @param {T} item
  */
 const without = (list, item) => list.filter((other) => other !== item);
+
+/**
+ * @template T
+ * @param {Record<string | number, T>} record
+ * @param {string | number} key
+ */
+function withoutKey(record, key) {
+  const { [key]: _, ...rest } = record;
+  return rest;
+}
 
 /**
  * @param {Problem[]} problems

@@ -5,13 +5,14 @@
 
 /**
  * @typedef {"share" | "logit" | "norm" | "proximity"} Measure
+ * @typedef {"block" | "routes"} ViewName
  *
  * @typedef {"embed" | "residual" | "norm" | "query" | "key" | "value" | "head" | "row" |
  *   "attention" | "opaque" | "neuron_key" | "neuron" | "expert" | "mlp" | "bias" | "rest" |
  *   "logits"} NodeKind
  *
  * @typedef {"residual" | "write" | "part" | "split" | "read" | "score" | "weight" |
- *   "activation"} EdgeKind
+ *   "activation" | "through"} EdgeKind
  */
 
 /**
@@ -45,6 +46,7 @@
  * @property {number | null} weight
  * @property {number | null} score
  * @property {{of: string, count: number} | null} rest
+ * @property {number | null} [influence] Of the routes graph: how much of the prediction runs through.
  */
 
 /**
@@ -57,6 +59,26 @@
  * @property {number | null} norm
  * @property {number | null} proximity
  * @property {number | null} value
+ * @property {number | null} [influence]
+ */
+
+/**
+ * @typedef {number | [number, number]} Count How many, or how many of the most positive and of the
+ *   most negative.
+ * @typedef {{count?: Count | null, threshold?: number | null, mass?: number | null}} Limits
+ * @typedef {Count | Limits} Limit A number alone is a count. All limits hold together.
+ *
+ * @typedef {object} Keep What pruning leaves in the picture. What is not said is the default.
+ * @property {Limit} [heads]
+ * @property {Limit} [memories] Of each head.
+ * @property {Limit} [neurons]
+ * @property {Limit} [rows]
+ * @property {number | null} [threshold] For every kind that has none of its own.
+ * @property {number | null} [mass] The same, a fraction.
+ * @property {"measure" | "visit"} [by]
+ * @property {Record<string, number>} [more] Opened rest nodes: how many more of them are drawn.
+ * @property {Limit} [routes]
+ * @property {"influence" | "edge"} [routes_by]
  */
 
 /**
@@ -81,7 +103,7 @@
  * @property {Target} target
  * @property {Target | null} foil
  * @property {Measure} measure
- * @property {Record<string, number | null>} keep
+ * @property {Keep} keep
  * @property {number[]} layers Layers whose block graph is included.
  * @property {RankedToken[]} prediction
  * @property {Node[]} nodes
@@ -121,6 +143,39 @@
  */
 
 /**
+ * @typedef {object} AttributionFacts What each prompt token adds to the prediction, in logits. The
+ *   tokens' values, `bias`, `opaque` and `rest` add up to `total`.
+ * @property {{position: number, value: number, direct: number}[]} tokens `direct`: of the value,
+ *   along paths through attention and the stream alone.
+ * @property {number} bias What the model's constants add.
+ * @property {number} opaque What comes out of layers that do not attend.
+ * @property {number} rest What pruning left out.
+ * @property {number} total
+ *
+ * @typedef {AttributionFacts & {revision: number}} Attribution The reply to `attribution`.
+ *
+ * @typedef {object} PositionPrediction
+ * @property {number} position
+ * @property {RankedToken[]} top
+ * @property {(RankedToken & {rank: number}) | null} next The prompt's own next token.
+ *
+ * @typedef {object} Predictions The reply to `predictions`.
+ * @property {number} revision
+ * @property {PositionPrediction[]} positions
+ *
+ * @typedef {object} Routes The reply to `routes`: positions × layers.
+ * @property {number} revision
+ * @property {number} position
+ * @property {Measure} measure
+ * @property {number} total The influence of the logits node.
+ * @property {Node[]} nodes
+ * @property {Edge[]} edges
+ * @property {AttributionFacts} attribution
+ *
+ * @typedef {"routes" | "attribution" | "predictions"} LateName Replies about the whole graph.
+ */
+
+/**
  * @typedef {object} Status
  * @property {"ready" | "busy" | "error"} state
  * @property {string | null} message
@@ -138,7 +193,8 @@
  * @property {number[]} expanded
  * @property {string[]} selection
  * @property {Measure} measure
- * @property {Record<string, number | null>} keep
+ * @property {Keep} keep
+ * @property {ViewName} view
  * @property {Status} status
  *
  * @typedef {keyof Traits} TraitName
@@ -197,6 +253,8 @@
  *   {type: "close-layer", layer: number} |
  *   {type: "hover", node: string | null, x: number, y: number} |
  *   {type: "set-target", id: number} |
+ *   {type: "open-rest", node: string} |
+ *   {type: "look-at", position: number, layer?: number | null} |
  *   {type: "announce", text: string}} StageAction
  *
  * @typedef {object} Stage
@@ -210,6 +268,9 @@
  * @property {Record<string, Block>} [expand]
  * @property {Record<string, Detail>} [project]
  * @property {Audit | null} [audit]
+ * @property {Routes | null} [routes]
+ * @property {Attribution | null} [attribution]
+ * @property {Predictions | null} [predictions]
  */
 
 export {};

@@ -280,7 +280,7 @@ describe("the audit", () => {
     });
     const stop = controller.readAudit();
     await settled();
-    controller.dispatch({ type: "set-measure", measure: "norm" });
+    controller.dispatch({ type: "open-layers", layers: [] });
     await settled();
     expect(asked).toHaveLength(1);
     expect(state().problems).toMatchObject([{ key: "audit", message: "The GPU is full." }]);

@@ -38,7 +38,7 @@ describe("the graph", () => {
     expect(mergedGraph(later)).toBe(mergedGraph(open));
   });
 
-  test("of a new revision drops what was asked of the old one", () => {
+  test("of a new prompt drops what was asked of the old one", () => {
     const old = run(
       start({ expanded: [1, 2] }),
       { type: "block", block: block(1) },
@@ -47,8 +47,10 @@ describe("the graph", () => {
       { type: "progress", of: "layer 2", done: 1, total: 2 },
       { type: "silence", silent: true },
     );
-    const next = run(old, { type: "traits", traits: { graph: graph({ revision: 2 }) } });
-    expect(next).toMatchObject({ blocks: {}, asked: [], details: {}, progress: {}, silent: false });
+    const other = graph({ revision: 2, prompt: "The capital in" });
+    const next = run(old, { type: "traits", traits: { graph: other } });
+    expect(next).toMatchObject({ asked: [], progress: {}, silent: false });
+    expect([next.blocks, next.details, next.oldDetails]).toEqual([{}, {}, {}]);
     expect(pendingLayers(next)).toEqual([1, 2]);
     const late = run(
       next,

@@ -341,6 +341,7 @@ describe("the audit", () => {
   test("says what is being done while one waits, and is called off by closing", async () => {
     const asked = vi.fn((_, { signal }) => new Promise(() => signal));
     const { root } = mount({}, { handlers: { audit: asked } });
+    await settled();
     open(root);
     expect(shown(root).getAttribute("aria-busy")).toBe("true");
     expect(shown(root).textContent).toMatch(/two fresh passes/);
@@ -579,8 +580,9 @@ describe("in a notebook", () => {
     const model = fakeModel();
     const { root, cleanup } = open(model);
     root.querySelector("[data-role='exact']").click();
+    const [{ id }] = model.sent.filter(({ method }) => method === "audit");
     cleanup();
-    expect(model.sent.map(({ kind }) => kind)).toEqual(["visit-request", "visit-cancel"]);
+    expect(model.sent).toContainEqual({ kind: "visit-cancel", id });
     model.dead = true;
     const other = open(model);
     other.root.querySelector("[data-role='exact']").click();

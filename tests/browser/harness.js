@@ -8,12 +8,17 @@ import widget, { mountStandalone } from "/visit_widget/static/widget.js";
 
 const options = new URLSearchParams(location.search);
 const read = async (name) => (await fetch(`/tests/fixtures/${name}.json`)).json();
-const names = ["traits", "expand", "project", "audit"];
-const [recorded, block, projection, audit] = await Promise.all(names.map(read));
+const names = ["traits", "expand", "project", "audit", "routes", "attribution", "predictions"];
+const [recorded, block, projection, audit, ...more] = await Promise.all(names.map(read));
+const [routes, attribution, predictions] = more;
 
 const traits = { ...recorded, expanded: [], selection: [] };
 const expand = { [block.layer]: block };
 const project = projection.nodes;
+
+/** Traits whose change makes a kernel publish a new graph. */
+const REDRAWN = ["focus", "target", "foil", "measure", "keep"];
+const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
 /** What anywidget hands to a widget, without a kernel behind it. */
 class FakeModel {
@@ -28,6 +33,8 @@ class FakeModel {
   blocks = expand;
   /** What an audit finds. */
   audit = audit;
+  /** The replies that depend on nothing but the graph's revision. */
+  replies = { routes, attribution, predictions };
   /** Whether the kernel is gone: whatever is sent to it throws. */
   gone = false;
 
@@ -39,6 +46,21 @@ class FakeModel {
     this.#state[name] = value;
     this.#emit(`change:${name}`);
     this.#emit("change");
+    if (REDRAWN.includes(name) && !this.silent.has("graph")) setTimeout(() => this.#publish(), 10);
+  }
+
+  /** A new graph, about what the traits say now; its numbers stay those of the fixture. */
+  #publish() {
+    const { graph, focus, target, foil, measure, keep } = this.#state;
+    const about = {
+      position: focus,
+      target: { ...graph.target, ...target },
+      foil: foil && { ...graph.target, ...foil },
+      measure,
+      keep,
+    };
+    if (Object.entries(about).every(([name, value]) => same(graph[name], value))) return;
+    this.set("graph", { ...graph, ...about, revision: graph.revision + 1 });
   }
 
   save_changes() {}
@@ -79,6 +101,8 @@ class FakeModel {
       return reply({ ok: true, result: { revision, nodes: details } });
     }
     if (method === "audit") return reply({ ok: true, result: this.audit });
+    const told = this.replies[method];
+    if (told) return reply({ ok: true, result: { ...told, revision } });
     fail(`The test's model does not answer '${method}'.`);
   }
 
@@ -99,7 +123,8 @@ const views = Number(options.get("views") ?? 1);
 
 if (options.get("mode") === "standalone") {
   const bare = options.get("include") === "nothing";
-  const data = bare ? { traits, expand: {}, project: {} } : { traits, expand, project, audit };
+  const whole = { traits, expand, project, audit, routes, attribution, predictions };
+  const data = bare ? { traits, expand: {}, project: {} } : whole;
   for (let i = 0; i < views; i++) mountStandalone(newView(), data);
 } else {
   const model = new FakeModel();

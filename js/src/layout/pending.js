@@ -1,5 +1,6 @@
 /** A layer that is being fetched: its room is kept and calmly outlined, so that nothing jumps. */
 
+import { mostOf } from "../keep.js";
 import { placeWholes } from "./block.js";
 import { shapeOf } from "./blockContent.js";
 import { gridForWidth } from "./grid.js";
@@ -19,9 +20,9 @@ const WIDEST_RIBBON = 18;
  * @param {import("./graph.js").LayerParts} parts
  */
 export function pendingReach({ graph }, { attention, mix, mlp }) {
-  const heads = Math.min(graph.keep.heads ?? 8, graph.model.n_heads, 16);
-  const neurons = Math.min(graph.keep.neurons ?? 12, 24);
-  const slots = Math.min(graph.keep.memories ?? 2, graph.tokens.length) + 1;
+  const heads = Math.min(mostOf(graph.keep, "heads"), graph.model.n_heads, 16);
+  const neurons = Math.min(mostOf(graph.keep, "neurons"), 24);
+  const slots = Math.min(mostOf(graph.keep, "memories"), graph.tokens.length) + 1;
   return {
     above: BANK + (attention ? 128 + heads * (slots * 14 + 9) : mix ? 128 : 54),
     below: BANK + (mlp ? 106 + (neurons + 1) * 19 : 58),

@@ -1,6 +1,7 @@
 /** The chosen node, at length: what the graph holds at once, then what the kernel adds. */
 
-import { knownAttention, knownNode, outgoingPart } from "../selectors.js";
+import { isRouteId } from "../revisions.js";
+import { knownAttention, knownDetail, knownNode, outgoingPart } from "../selectors.js";
 import { copyButton } from "./copy.js";
 import { createChangeGuard, fill, h, iconButton } from "./dom.js";
 import { followVisible } from "./follow.js";
@@ -12,6 +13,9 @@ import {
   targetSection,
   tokensSection,
 } from "./panel-sections.js";
+import { restSection } from "./rest-section.js";
+import { chosenRoute, openLink, routeFacts, routeSections, routeTitle } from "./route-choice.js";
+import { routeNodeTitle } from "./route-words.js";
 import { contribution, nodeFacts, nodeTitle } from "./words.js";
 
 /** @import { Controller } from "../controller.js" */
@@ -59,15 +63,17 @@ export function createPanel(controller) {
 
   /** @param {State} state */
   function update(state) {
-    const { selection, graph, details, blocks, detailsAsked, problems, expanded } = state;
+    const { selection, graph, details, blocks, detailsAsked, problems, expanded, keep } = state;
+    const { routes, live } = state;
     el.hidden = selection.length === 0 || !graph;
     if (el.hidden || !graph) return;
-    if (!changed(selection, graph, details, blocks, detailsAsked, problems, expanded)) return;
+    const held = [selection, graph, details, blocks, detailsAsked, problems, expanded, keep];
+    if (!changed(...held, routes, live)) return;
     const key = selection.join(" ");
     const leastOpen = shown === key && content.querySelector("details")?.open;
     const focused = content.contains(el.ownerDocument.activeElement) && shown === key;
     const role = focused && el.ownerDocument.activeElement?.getAttribute("data-role");
-    fill(content, selection.length === 1 ? oneNode(state, graph) : manyNodes(state, graph));
+    fill(content, contentOf(state, graph));
     const least = content.querySelector("details");
     if (least && leastOpen) least.open = true;
     // Rebuilt under the reader's hands when the kernel's reply comes.
@@ -80,24 +86,47 @@ export function createPanel(controller) {
    * @param {State} state
    * @param {FlowGraph} graph
    */
+  function contentOf(state, graph) {
+    const { selection } = state;
+    const route = chosenRoute(state);
+    if (!route) return selection.length === 1 ? oneNode(state, graph) : manyNodes(state, graph);
+    const [id] = selection;
+    const node = selection.length === 1 ? knownNode(state, id) : null;
+    const waits = !knownDetail(state, id) && isWaiting(state, id);
+    return [
+      heading(routeTitle(route, graph)),
+      ...routeSections(route, state, controller),
+      ...(node ? sections(state, graph, node, waits) : []),
+      footer(selection.join(", ")),
+    ].flat();
+  }
+
+  /**
+   * @param {State} state
+   * @param {FlowGraph} graph
+   */
   function oneNode(state, graph) {
     const [id] = state.selection;
     const node = knownNode(state, id);
     if (!node) return unknownNode(state, id);
-    const waits = !state.details[id] && isWaiting(state, id);
+    const waits = !knownDetail(state, id) && isWaiting(state, id);
     const edge = outgoingPart(state, id);
     const detail = /** @type {Partial<Detail>} */ (node);
     const part = {
       share: detail.share ?? edge?.share ?? null,
       whole: detail.whole ?? edge?.target ?? null,
     };
+    const onRoute = isRouteId(id);
+    const facts = [...(onRoute ? routeFacts(node, state) : []), ...nodeFacts(node, graph, part)];
     return [
-      heading(nodeTitle(node, graph)),
+      heading(onRoute ? routeNodeTitle(node, graph) : nodeTitle(node, graph)),
       h(
         "p",
         { class: "vw-side-facts" },
-        nodeFacts(node, graph, part).map((fact) => h("span", {}, fact)),
+        facts.map((fact) => h("span", {}, fact)),
       ),
+      onRoute && openLink(node, state, controller),
+      ...(node.kind === "rest" ? restSection(node, { ...controller, keep: state.keep }) : []),
       ...sections(state, graph, node, waits),
       footer(id),
     ];
@@ -127,8 +156,6 @@ export function createPanel(controller) {
         node.kind === "query" ? null : node.source,
       ),
       detail.sources && sourcesSection(graph, detail.sources),
-      node.kind === "rest" &&
-        h("p", { class: "vw-side-note" }, "Left out of the picture, not out of the sum."),
       problemNote(state),
     ];
   }

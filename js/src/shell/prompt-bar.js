@@ -1,16 +1,21 @@
-/** The prompt as tokens: the focus marked, a click moves it; then the target. */
+/** The prompt as tokens: the focus marked, a click moves it; then the target; under them, numbers. */
 
 import { createChangeGuard, fill, h, icon, iconButton, setAttribute } from "./dom.js";
 import { percent, whole } from "./format.js";
 import { createTokenChooser } from "./token-chooser.js";
+import { createUnderTokens } from "./under-tokens.js";
 
 /** @import { Controller } from "../controller.js" */
 /** @import { State } from "../state.js" */
 /** @import { Popovers } from "./popover.js" */
 
-/** Two rows of chips, as header.css sizes them; what is more folds away. */
+/** Two rows of chips, as header.css sizes them, and what is under each; what is more folds away. */
 const FOLDED_HEIGHT = 66;
 const ROW_HEIGHT = 32;
+/** Between rows that have something under them. */
+const UNDER_GAP = 4;
+/** So many tokens fill more than two rows of any screen: they need no measuring, which is slow. */
+const SURELY_LONG = 200;
 
 /**
  * @param {Controller} controller
@@ -21,9 +26,16 @@ export function createPromptBar(controller, popovers) {
   const tokensChanged = createChangeGuard();
   const focusChanged = createChangeGuard();
   const targetChanged = createChangeGuard();
+  const under = createUnderTokens(controller, popovers, () => {
+    under.update(controller.getState(), el);
+    measure();
+  });
   /** @type {HTMLElement[]} */
   let chips = [];
+  /** @type {HTMLElement[]} */
+  let cells = [];
   let unfolded = false;
+  let long = false;
 
   const row = h("div", {
     class: "vw-chips",
@@ -44,7 +56,12 @@ export function createPromptBar(controller, popovers) {
   const edit = iconButton("pencil", "Edit the prompt", startEditing, {
     "data-role": "edit-prompt",
   });
-  const tail = h("span", { class: "vw-tail" }, live && edit, arrow, target);
+  const tail = h(
+    "span",
+    { class: "vw-cell vw-tail-cell" },
+    h("span", { class: "vw-tail" }, live && edit, under.choose, arrow, target),
+    h("span", { class: "vw-under" }, under.sum),
+  );
   const bar = h("div", { class: "vw-prompt-row" }, row, tail);
   const el = h("div", { class: "vw-prompt" }, bar, fold);
 
@@ -52,7 +69,7 @@ export function createPromptBar(controller, popovers) {
   const folding = new ResizeObserver(() => {
     if (el.clientWidth === measuredWidth) return;
     measuredWidth = el.clientWidth;
-    showFold();
+    measure();
   });
   folding.observe(el);
 
@@ -61,9 +78,11 @@ export function createPromptBar(controller, popovers) {
     const { graph } = state;
     if (tokensChanged(graph?.tokens)) {
       chips = (graph?.tokens ?? []).map((token) => chipOf(token));
-      fill(row, chips);
-      showFold();
+      cells = under.cellsOf(chips);
+      fill(row, cells);
+      measure();
     }
+    under.update(state, el);
     if (focusChanged(state.focus, graph)) markFocus(state.focus, graph?.position);
     if (targetChanged(state.target, graph)) showTarget(state);
     el.classList.toggle("empty", !graph);
@@ -91,6 +110,7 @@ export function createPromptBar(controller, popovers) {
    * @param {number | undefined} shown Where the graph on screen stands: behind the focus, for a while.
    */
   function markFocus(focus, shown) {
+    const moves = !chips[focus]?.classList.contains("focus");
     chips.forEach((chip, position) => {
       const chosen = position === focus;
       chip.classList.toggle("focus", chosen);
@@ -98,7 +118,7 @@ export function createPromptBar(controller, popovers) {
       setAttribute(chip, "aria-current", chosen ? "true" : null);
       if (live) setAttribute(chip, "tabindex", chosen ? null : -1);
     });
-    showFold();
+    if (moves) showFold();
   }
 
   /** @param {State} state */
@@ -113,6 +133,7 @@ export function createPromptBar(controller, popovers) {
     target.disabled = !live;
     target.setAttribute("aria-label", `Target ${text}${facts}${live ? ". Choose another" : ""}`);
     target.title = `The token that is followed${facts}`;
+    measure();
   }
 
   function chooseTarget() {
@@ -173,7 +194,7 @@ export function createPromptBar(controller, popovers) {
       event.stopPropagation();
       el.replaceChildren(bar, fold);
       edit.focus({ preventScroll: true });
-      showFold();
+      measure();
     }
   }
 
@@ -182,19 +203,30 @@ export function createPromptBar(controller, popovers) {
     showFold();
   }
 
+  /** What is under the tokens makes each row so much higher. */
+  const extra = () => (under.height() > 0 ? under.height() + UNDER_GAP : 0);
+
+  function measure() {
+    if (chips.length > SURELY_LONG) long = true;
+    else {
+      // Few enough, the chips and the target run on as one line of text would.
+      row.classList.remove("folded", "long");
+      long = bar.offsetHeight > FOLDED_HEIGHT + 2 * extra() + 4;
+    }
+    showFold();
+  }
+
   function showFold() {
-    // Few enough, the chips and the target run on as one line of text would.
-    row.classList.remove("folded", "long");
-    const over = bar.offsetHeight > FOLDED_HEIGHT + 4;
-    row.classList.toggle("long", over);
-    fold.hidden = !over;
+    row.classList.toggle("long", long);
+    fold.hidden = !long;
     fold.textContent = unfolded ? "fold" : `show all ${whole(chips.length)} tokens`;
     fold.setAttribute("aria-expanded", String(unfolded));
-    row.classList.toggle("folded", over && !unfolded);
-    if (!over || unfolded) return;
-    const chosen = chips.find((chip) => chip.classList.contains("focus"));
+    row.classList.toggle("folded", long && !unfolded);
+    if (!long || unfolded) return;
+    const chosen = cells[chips.findIndex((chip) => chip.classList.contains("focus"))];
     // Folded, the two rows on show are the focus's own and the one before it.
-    if (chosen) row.scrollTop = Math.max(0, chosen.offsetTop - chips[0].offsetTop - ROW_HEIGHT);
+    const above = ROW_HEIGHT + extra();
+    if (chosen) row.scrollTop = Math.max(0, chosen.offsetTop - cells[0].offsetTop - above);
   }
 
   /** @param {KeyboardEvent} event */

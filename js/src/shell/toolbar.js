@@ -1,11 +1,14 @@
 /** What is followed, against what, how exact it is; and undo, fullscreen, export. */
 
+import { sameKeep } from "../keep.js";
 import { exactness, mergedGraph } from "../selectors.js";
 import { createAuditWindow } from "./audit.js";
 import { createChangeGuard, fill, h, icon, iconButton } from "./dom.js";
 import { exportJson, exportPng, exportSvg } from "./export.js";
 import { scientific } from "./format.js";
+import { createKeepWindow, keepName } from "./keep-window.js";
 import { createTokenChooser } from "./token-chooser.js";
+import { createViewSwitch } from "./view-switch.js";
 
 /** @import { Controller } from "../controller.js" */
 /** @import { State } from "../state.js" */
@@ -49,6 +52,17 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
     "aria-expanded": "false",
     click: chooseFoil,
   });
+  const keepWindow = createKeepWindow(controller, popovers);
+  const keep = h("button", {
+    type: "button",
+    class: "vw-field",
+    "data-role": "keep",
+    "aria-label": "What is kept",
+    "aria-haspopup": "dialog",
+    "aria-expanded": "false",
+    click: () => keepWindow.toggle(keep),
+  });
+  const views = createViewSwitch(controller);
   const audit = createAuditWindow(controller, popovers);
   const mark = h("button", {
     type: "button",
@@ -69,9 +83,11 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
 
   const el = h(
     "div",
-    { class: "vw-toolbar", role: "group", "aria-label": "View" },
+    { class: "vw-toolbar", role: "group", "aria-label": "Tools" },
+    views.el,
     measure,
     foil,
+    keep,
     mark,
     h("span", { class: "vw-tools" }, undo, redo, out, full),
   );
@@ -79,14 +95,19 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
   /** @param {State} state */
   function update(state) {
     audit.update(state);
+    views.update(state);
+    keepWindow.update(state);
     const { past, future, status, graph } = state;
-    if (!changed(state.measure, state.foil, past, future, status, graph, state.audit)) return;
+    if (!changed(state.measure, state.foil, past, future, status, graph, state.audit, state.keep)) {
+      return;
+    }
     select.value = state.measure;
     measure.title = MEASURES.find(([value]) => value === state.measure)?.[2] ?? "";
     undo.disabled = past.length === 0;
     redo.disabled = future.length === 0;
     out.disabled = !graph;
     showFoil(state);
+    showKeep(state);
     showExactness(state);
   }
 
@@ -107,6 +128,16 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
     );
     foil.title = "The token that the target is compared against";
     foil.classList.toggle("waiting", (wanted?.id ?? null) !== (graph?.foil?.id ?? null));
+  }
+
+  /** @param {State} state */
+  function showKeep({ keep: wanted, graph }) {
+    fill(keep, "keep ", h("span", { class: "vw-kept" }, keepName(wanted)), live && icon("chevron"));
+    keep.disabled = !live || !graph;
+    keep.title = live
+      ? "How much of each layer, and of the routes, is drawn apart"
+      : "What this page keeps was decided when it was saved";
+    keep.classList.toggle("waiting", live && graph !== null && !sameKeep(wanted, graph.keep));
   }
 
   /** @param {State} state */

@@ -17,8 +17,7 @@ const TOKENS = 5;
  * @param {HTMLElement} panel Not to be covered, where it stands beside the stage.
  */
 export function createTooltip(root, panel) {
-  const el = h("div", { class: "vw-tooltip", role: "tooltip", hidden: true });
-  root.append(el);
+  const tip = createTip(root, panel);
 
   /**
    * @param {State} state
@@ -28,9 +27,32 @@ export function createTooltip(root, panel) {
    */
   function show(state, id, x, y) {
     const node = knownNode(state, id);
-    if (!node || !state.graph) return hide();
+    if (!node || !state.graph) return tip.hide();
+    tip.show(id, () => contentOf(state, node), x, y);
+  }
+
+  return { show, hide: tip.hide };
+}
+
+/**
+ * The box itself, whatever it says.
+ *
+ * @param {HTMLElement} root
+ * @param {HTMLElement} panel
+ */
+export function createTip(root, panel) {
+  const el = h("div", { class: "vw-tooltip", role: "tooltip", hidden: true });
+  root.append(el);
+
+  /**
+   * @param {string} id What it is of: said anew only when that changes.
+   * @param {() => import("./dom.js").Child[]} content
+   * @param {number} x In client coordinates.
+   * @param {number} y
+   */
+  function show(id, content, x, y) {
     if (el.dataset.of !== id || el.hidden) {
-      fill(el, contentOf(state, node));
+      fill(el, content());
       el.dataset.of = id;
       el.hidden = false;
     }
@@ -76,21 +98,7 @@ function contentOf(state, node) {
     node.label !== null &&
       node.label !== tokens[0]?.text &&
       h("p", { class: "vw-tip-label vw-token" }, node.label),
-    tokens.length > 0 &&
-      h(
-        "table",
-        { class: "vw-tip-tokens" },
-        tokens
-          .slice(0, TOKENS)
-          .map((token) =>
-            h(
-              "tr",
-              { class: token.id === graph.target.id ? "target" : null },
-              h("td", { class: "vw-token" }, token.text),
-              h("td", {}, percent(token.probability)),
-            ),
-          ),
-      ),
+    tokenTable(tokens, graph),
     ...nodeFacts(node, graph, part).map((fact) => h("p", { class: "vw-tip-facts" }, fact)),
     node.target_rank !== null &&
       h(
@@ -99,6 +107,28 @@ function contentOf(state, node) {
         `${graph.target.text}: ${rankWords(node.target_rank)} here`,
       ),
   ];
+}
+
+/**
+ * @param {Node["top"]} tokens
+ * @param {NonNullable<State["graph"]>} graph
+ */
+export function tokenTable(tokens, graph) {
+  if (tokens.length === 0) return null;
+  return h(
+    "table",
+    { class: "vw-tip-tokens" },
+    tokens
+      .slice(0, TOKENS)
+      .map((token) =>
+        h(
+          "tr",
+          { class: token.id === graph.target.id ? "target" : null },
+          h("td", { class: "vw-token" }, token.text),
+          h("td", {}, percent(token.probability)),
+        ),
+      ),
+  );
 }
 
 /**

@@ -1,10 +1,12 @@
 /** One view of a widget: puts the shell together around the stage and keeps it up to date. */
 
 import { watchTheme } from "../host-theme.js";
+import { LATE_NAMES } from "../revisions.js";
 import {
   auditPending,
   awaitsGraph,
   knownNode,
+  latePending,
   mergedGraph,
   overallProgress,
   pendingLayers,
@@ -16,6 +18,7 @@ import { createPanel } from "./panel.js";
 import { createPopovers } from "./popover.js";
 import { createProblems } from "./problems.js";
 import { createPromptBar } from "./prompt-bar.js";
+import { createRouteView } from "./route-view.js";
 import { createToolbar } from "./toolbar.js";
 import { createTooltip } from "./tooltip.js";
 
@@ -44,11 +47,13 @@ export function mountView(el, controller) {
   const live = h("div", { class: "vw-offscreen", "aria-live": "polite" });
   const progress = h("div", { class: "vw-progress", "data-role": "progress" });
 
+  const main = h("div", { class: "vw-main" }, placeholder, stageEl);
+
   const popovers = createPopovers(root);
   const promptBar = createPromptBar(controller, popovers);
   const toolbar = createToolbar(controller, popovers, {
     root,
-    stage: stageEl,
+    stage: main,
     onProblem: reportProblem,
   });
   const problems = createProblems(controller.dispatch);
@@ -58,10 +63,12 @@ export function mountView(el, controller) {
     h("header", { class: "vw-header" }, promptBar.el, toolbar.el),
     progress,
     problems.el,
-    h("div", { class: "vw-body" }, h("div", { class: "vw-main" }, placeholder, stageEl), panel.el),
+    h("div", { class: "vw-body" }, main, panel.el),
     live,
   );
   const tooltip = createTooltip(root, panel.el);
+  const routes = createRouteView(controller, { root, panel: panel.el, onProblem: reportProblem });
+  main.append(routes.el);
   el.append(root);
 
   const stage = createStage(stageEl, { dispatch });
@@ -108,12 +115,13 @@ export function mountView(el, controller) {
 
   /** @param {State} state */
   function updateStage(state) {
+    const reducedMotion = motion?.matches ?? false;
+    routes.update(state, { width, reducedMotion });
     const graph = mergedGraph(state);
     // Until it is attached and laid out there is no width to draw to.
-    if (!graph || width === 0) return;
+    if (!graph || width === 0 || state.view === "routes") return;
     const { expanded, selection, measure } = state;
     const pending = pendingLayers(state);
-    const reducedMotion = motion?.matches ?? false;
     if (
       !stageChanged(
         graph,
@@ -162,7 +170,11 @@ export function mountView(el, controller) {
   /** @param {State} state */
   function showProgress(state) {
     const part = overallProgress(state);
-    const asks = awaitsGraph(state) || state.asked.length > 0 || auditPending(state);
+    const asks =
+      awaitsGraph(state) ||
+      state.asked.length > 0 ||
+      auditPending(state) ||
+      LATE_NAMES.some((name) => latePending(state, name));
     const busy = asks || part !== null;
     root.classList.toggle("busy", busy);
     root.setAttribute("aria-busy", String(busy));
@@ -172,9 +184,9 @@ export function mountView(el, controller) {
   }
 
   /** @param {State} state */
-  function showPlaceholder({ graph, status }) {
+  function showPlaceholder({ graph, status, view }) {
     placeholder.hidden = graph !== null;
-    stageEl.hidden = graph === null;
+    stageEl.hidden = graph === null || view === "routes";
     if (status.state === "busy") placeholder.textContent = status.message || "Tracing the prompt…";
     else placeholder.textContent = "Nothing has been traced yet.";
   }
@@ -187,19 +199,21 @@ export function mountView(el, controller) {
   const sizing = new ResizeObserver(() => {
     theme.check();
     root.classList.toggle("narrow", root.clientWidth > 0 && root.clientWidth < NARROW);
-    const now = Math.floor(stageEl.clientWidth);
+    const now = Math.floor(main.clientWidth);
     if (now === 0 || now === width) return;
     width = now;
     // What the pointer was over has moved from under it.
     tooltip.hide();
+    routes.hide();
     updateStage(controller.getState());
   });
   sizing.observe(root);
-  sizing.observe(stageEl);
+  sizing.observe(main);
 
   const stopKeys = listenToKeys(root, controller, popovers);
   const hideTooltip = () => hover({ node: null, x: 0, y: 0 });
   stageEl.addEventListener("pointerleave", hideTooltip);
+  routes.el.addEventListener("pointerleave", routes.hide);
   const unsubscribe = controller.subscribe(update);
   update(controller.getState());
 
@@ -212,6 +226,7 @@ export function mountView(el, controller) {
     panel.destroy();
     popovers.destroy();
     stage.destroy();
+    routes.destroy();
     root.remove();
   };
 }

@@ -12,6 +12,7 @@ const REST_WORDS = {
   value: ["memory", "memories"],
   memory: ["memory", "memories"],
   row: ["W_O row", "W_O rows"],
+  part: ["part", "parts"],
   expert: ["expert", "experts"],
 };
 

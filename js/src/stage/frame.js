@@ -50,7 +50,7 @@ export function createFrame(el) {
  * @param {any} defs
  * @param {string} id
  */
-function drawHatch(defs, id) {
+export function drawHatch(defs, id) {
   const pattern = defs
     .append("pattern")
     .attr("id", id)

@@ -119,7 +119,26 @@ export function listen(svg, { scene, dispatch, pointAt }) {
     return ids.find((id) => drawn.some((each) => each.id === id)) ?? null;
   }
 
+  /** @type {string | null} */
+  let clickedRest = null;
+
+  /**
+   * A double click on a rest node shows the next of it. The first click opens the panel, which may
+   * move the stage from under the second: what counts is what the first one met.
+   * @param {MouseEvent} event
+   */
+  function opensRest({ target, detail }) {
+    if (detail >= 2 && clickedRest !== null) {
+      dispatch({ type: "open-rest", node: clickedRest });
+      return true;
+    }
+    const node = target instanceof Element ? target.closest("[data-kind='rest']") : null;
+    clickedRest = node?.getAttribute("data-node") ?? null;
+    return false;
+  }
+
   on("click", (/** @type {MouseEvent} */ event) => {
+    if (opensRest(event)) return;
     const target = event.target instanceof Element ? event.target : null;
     const label = target?.closest("[data-label-of]")?.getAttribute("data-label-of");
     const source = target?.closest(".vw-ribbon[data-source]")?.getAttribute("data-source");

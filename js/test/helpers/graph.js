@@ -134,6 +134,70 @@ export function audit(more = {}) {
   };
 }
 
+export function attribution(more = {}) {
+  return {
+    revision: 1,
+    tokens: [
+      { position: 0, value: 0.5, direct: 0.4 },
+      { position: 1, value: -1.5, direct: -1.2 },
+      { position: 2, value: 4, direct: 1 },
+    ],
+    bias: 0.2,
+    opaque: 0,
+    rest: 5.8,
+    total: 9,
+    ...more,
+  };
+}
+
+export function predictions(more = {}) {
+  const token = (id, text, probability) => ({ id, text, probability });
+  return {
+    revision: 1,
+    positions: [
+      {
+        position: 0,
+        top: [token(20, "␣first", 0.2), token(21, "␣best", 0.1), token(1, "␣capital", 0.05)],
+        next: { ...token(1, "␣capital", 0.05), rank: 3 },
+      },
+      {
+        position: 1,
+        top: [token(2, "␣of", 0.9), token(22, "␣city", 0.04), token(23, ",", 0.01)],
+        next: { ...token(2, "␣of", 0.9), rank: 1 },
+      },
+      {
+        position: 2,
+        top: [token(7, "␣Tokyo", 0.85), token(8, "␣Kyoto", 0.05), token(24, "␣the", 0.02)],
+        next: null,
+      },
+    ],
+    ...more,
+  };
+}
+
+/** A value at position 2 that reads position 1, on its way to the logits. */
+export function routes(more = {}) {
+  const { revision: _, ...facts } = attribution();
+  return {
+    revision: 1,
+    position: 2,
+    measure: "logit",
+    total: 9,
+    nodes: [
+      node("P1.embed", "embed", { position: 1, influence: 4 }),
+      node("P2.L0.H1.V1", "value", { layer: 0, head: 1, source: 1, weight: 0.6, influence: 4 }),
+      node("P2.L0.mid", "residual", { layer: 0, influence: 9 }),
+      node("logits", "logits", { label: null, top: [], influence: 9 }),
+    ],
+    edges: [
+      edge("P1.embed", "P2.L0.H1.V1", "through", { influence: 4 }),
+      edge("P2.L0.H1.V1", "P2.L0.mid", "part", { influence: 4 }),
+    ],
+    attribution: facts,
+    ...more,
+  };
+}
+
 /** One of two identities does not hold. */
 export const badAudit = () =>
   audit({
@@ -156,6 +220,7 @@ export function traits(more = {}) {
     selection: [],
     measure: "logit",
     keep: {},
+    view: "block",
     status: { state: "ready", message: null, max_error: 4e-7, exact: true },
     ...more,
   };

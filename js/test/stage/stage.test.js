@@ -111,6 +111,24 @@ describe("actions", () => {
   });
 });
 
+describe("a rest node", () => {
+  it("is opened by a double click, wherever the second one falls", () => {
+    stage.update(openView());
+    click(find('[data-node="L23.mlp.rest"]'), { detail: 1 });
+    expect(actions).toEqual([{ type: "select", nodes: ["L23.mlp.rest"], additive: false }]);
+    click(find('[data-node="L23.H4"]'), { detail: 2 });
+    expect(actions.slice(1)).toEqual([{ type: "open-rest", node: "L23.mlp.rest" }]);
+  });
+
+  it("alone does so: other nodes are chosen twice", () => {
+    stage.update(openView());
+    click(find('[data-node="L23.mlp.rest"]'), { detail: 1 });
+    click(find('[data-node="L23.H4"]'), { detail: 1 });
+    click(find('[data-node="L23.H4"]'), { detail: 2 });
+    expect(actions.map(({ type }) => type)).toEqual(["select", "select", "select"]);
+  });
+});
+
 describe("layers of other kinds", () => {
   const hybrid = handMade("attn+mlp", "mix+mlp", "mlp");
   const move = (target, clientY) =>

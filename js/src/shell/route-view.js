@@ -1,0 +1,160 @@
+/** The routes view in the shell: its stage, its tooltip, and what stands there while it has none. */
+
+import { problemOf } from "../selectors.js";
+import { createRoutesStage } from "../stage/routes.js";
+import { createChangeGuard, h } from "./dom.js";
+import { nodeTip, ribbonTip } from "./route-tip.js";
+import { nothingPasses } from "./route-words.js";
+import { createTip } from "./tooltip.js";
+
+/** @import { Controller } from "../controller.js" */
+/** @import { State } from "../state.js" */
+/** @import { FlowGraph, Node, Routes } from "../types.js" */
+/** @import { RoutesScene } from "../layout/routesScene.js" */
+/** @import { RouteTarget } from "../stage/routesPointer.js" */
+
+/**
+ * @param {Controller} controller
+ * @param {{root: HTMLElement, panel: HTMLElement, onProblem: (message: string) => void}} shell
+ */
+export function createRouteView(controller, { root, panel, onProblem }) {
+  const slot = h("div", { class: "vw-stage-slot" });
+  const note = h("p", { class: "vw-placeholder", role: "status" });
+  const el = h("div", { class: "vw-routes-slot", "data-role": "routes", hidden: true }, note, slot);
+  const tip = createTip(root, panel);
+  const stage = createRoutesStage(slot, { hover, open });
+  const changed = createChangeGuard();
+  /** @type {{routes: Routes, graph: FlowGraph} | null} The last that belong together. */
+  let shown = null;
+
+  /**
+   * @param {State} state
+   * @param {{width: number, reducedMotion: boolean}} view
+   */
+  function update(state, { width, reducedMotion }) {
+    el.hidden = state.view !== "routes" || !state.graph;
+    if (el.hidden) return tip.hide();
+    const graph = state.graph;
+    const { routes } = state;
+    if (!routes) shown = null;
+    else if (graph && routes.revision === graph.revision && routes !== shown?.routes) {
+      shown = { routes, graph };
+    }
+    const empty = shown?.routes.nodes.every(({ kind }) => kind !== "residual") ?? false;
+    note.hidden = shown !== null && !empty;
+    slot.hidden = !note.hidden;
+    if (!note.hidden) note.textContent = empty ? nothingPasses(state) : waitingWords(state);
+    if (!shown || empty || width === 0) return;
+    const { keep, selection } = state;
+    if (!changed(shown, keep, selection, width, reducedMotion)) return;
+    try {
+      stage.update({ ...shown, keep, selection, width, reducedMotion });
+    } catch (error) {
+      console.error(error);
+      const why = error instanceof Error ? error.message : String(error);
+      onProblem(`The routes could not be drawn: ${why}`);
+    }
+  }
+
+  /** @param {State} state */
+  function waitingWords({ problems }) {
+    const problem = problems.find(({ key }) => key === problemOf("routes"));
+    return problem ? problem.message : "Following the prediction back to its tokens…";
+  }
+
+  /**
+   * @param {RouteTarget | null} target
+   * @param {number} x
+   * @param {number} y
+   */
+  function hover(target, x, y) {
+    const { selection } = controller.getState();
+    const nodes = target && shown ? nodesAt(target) : [];
+    const [first] = nodes;
+    // The panel says more of what it shows.
+    if (!target || !first || !shown || selection.includes(first.id)) return tip.hide();
+    const { routes, graph } = shown;
+    tip.show(
+      `${target.kind} ${target.id}`,
+      () =>
+        first.kind === "value"
+          ? ribbonTip(nodes, routes, graph)
+          : nodeTip(first, routes, graph, prunedInto(routes, first.id)),
+      x,
+      y,
+    );
+  }
+
+  /**
+   * @param {RouteTarget} target
+   * @returns {Node[]}
+   */
+  function nodesAt(target) {
+    const ids = new Set(stage.nodesAt(target));
+    return (shown?.routes.nodes ?? [])
+      .filter(({ id }) => ids.has(id))
+      .sort((a, b) => Math.abs(b.influence ?? 0) - Math.abs(a.influence ?? 0));
+  }
+
+  /**
+   * A ribbon shows the heads that carry it; a node, its computation in the layer view.
+   * @param {RouteTarget} target
+   * @param {RoutesScene} scene
+   * @param {boolean} additive
+   */
+  function open(target, scene, additive) {
+    const { routes } = scene.model;
+    const nodes = nodesAt(target);
+    const [first] = nodes;
+    if (!first) return;
+    tip.hide();
+    const state = controller.getState();
+    const reachable = state.live || first.position === state.graph?.position;
+    if (first.kind === "value" || additive || !reachable) {
+      const ids = first.kind === "value" ? bothWays(routes, first) : nodes.map(({ id }) => id);
+      controller.dispatch({ type: "select", nodes: ids, additive });
+      return;
+    }
+    const layer = first.kind === "embed" ? 0 : first.layer;
+    controller.dispatch({ type: "look-at", position: first.position, layer });
+    if (first.kind === "mlp" || first.kind === "opaque") {
+      controller.dispatch({ type: "select", nodes: [first.id.replace(/^P\d+\./, "")] });
+    }
+  }
+
+  return {
+    el,
+    slot,
+    update,
+    hide: tip.hide,
+    destroy: stage.destroy,
+  };
+}
+
+/**
+ * All heads that carry between the same two positions in a layer, for and against.
+ * @param {Routes} routes
+ * @param {Node} node
+ */
+function bothWays({ nodes }, { layer, position, source }) {
+  return nodes
+    .filter(
+      (each) =>
+        each.kind === "value" &&
+        each.layer === layer &&
+        each.position === position &&
+        each.source === source,
+    )
+    .map(({ id }) => id);
+}
+
+/**
+ * @param {Routes} routes
+ * @param {string} id
+ */
+function prunedInto({ nodes, edges }, id) {
+  const rest = new Set(nodes.filter(({ kind }) => kind === "rest").map((node) => node.id));
+  return edges
+    .filter(({ source, target }) => target === id && rest.has(source))
+    .reduce((sum, { influence }) => sum + (influence ?? 0), 0);
+}
