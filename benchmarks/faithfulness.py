@@ -4,14 +4,16 @@
 
 A graph is drawn from one pass, with later layers and norms as they were. Here heads and MLPs of the
 demo model are ablated, by hooks on its modules and with nothing frozen, and the loss of the logit
-is compared by rank with what the graph says that the part adds. Prints tables in Markdown.
+is compared by rank with what the graph says that the part adds; and tokens' embeddings are
+replaced, and compared with what routes say that they add. Prints tables in Markdown.
 """
 
 from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +25,10 @@ from torch import Tensor, nn
 import visit_widget as vw
 from visit_widget.flow import Edge, FlowGraph
 
+from . import token_effects
+from .ranking import N_STRONGEST, decimals, spearman, strongest_found
 from .report import Table
+from .token_effects import Tokens, tokens_of
 
 PROMPTS = (
     "The capital of Japan is the city of",
@@ -34,9 +39,17 @@ PROMPTS = (
     "I know that the dogs next to the man",
 )
 AT_ONCE = 32
-N_STRONGEST = 10
-SIZES = ("|logit|", "|share|", "norm", "proximity")
-SIGNED = ("logit", "share × sign")
+SIGNED = ("logit", "share × sign", "influence")
+# What a block graph says of parts, and what routes say with nothing pruned.
+SIZES = (
+    "|logit|", "|share|", "norm", "proximity",
+    "|influence|", "|influence by share|", "|influence by proximity|",
+)  # fmt: skip
+ROUTES = {
+    "logit": "influence",
+    "share": "influence by share",
+    "proximity": "influence by proximity",
+}
 EFFECTS = ("last", "all", "last, − foil", "all, − foil")
 
 
@@ -60,7 +73,7 @@ class Parts:
     """Parts of one kind under one prompt: what the graph says of them, and what ablation does.
 
     Attributes:
-        said: {measure: (n,)}, with and without a foil under "logit" and "logit, − foil".
+        said: {measure: (n,)}; with a foil under "logit, − foil" and "influence, − foil".
         lost: {effect: (n,)} by how much the logit falls without each part.
     """
 
@@ -77,24 +90,7 @@ class Case:
     foil: str
     heads: Parts
     mlps: Parts
-
-
-def ranks(values: Tensor) -> Tensor:
-    """Ranks from the least; equal values share the mean of theirs."""
-    _, place, count = values.unique(return_inverse=True, return_counts=True)
-    last = count.cumsum(0).double()
-    return (last - (count.double() - 1) / 2)[place]
-
-
-def spearman(a: Tensor, b: Tensor) -> float:
-    """Spearman's rank correlation."""
-    return float(torch.corrcoef(torch.stack([ranks(a), ranks(b)]))[0, 1])
-
-
-def strongest_found(a: Tensor, b: Tensor) -> float:
-    """How many of the parts with the largest |b| are among those with the largest |a|."""
-    first, second = (set(v.abs().argsort(descending=True)[:N_STRONGEST].tolist()) for v in (a, b))
-    return float(len(first & second))
+    tokens: Tokens
 
 
 class Ablated:
@@ -175,11 +171,27 @@ def said(graph: FlowGraph, against: FlowGraph, names: Sequence[str]) -> dict[str
         "logit": logit,
         "logit, − foil": torch.tensor([differences[n] for n in names], dtype=torch.float64),
         "share × sign": column(signed),
-        "|logit|": logit.abs(),
-        "|share|": column(lambda e: abs(e.share or 0.0)),
+        "share": column(lambda e: e.share or 0.0),
         "norm": column(lambda e: e.norm or 0.0),
         "proximity": column(lambda e: e.proximity or 0.0),
     }
+
+
+def carried(routes: Mapping[str, FlowGraph], names: Sequence[str]) -> dict[str, Tensor]:
+    """The influence of these nodes of the last position, in routes with nothing pruned; a head's is
+    the sum over what it brings from every token.
+    """
+    found = {}
+    for measure, graph in routes.items():
+        totals: dict[str, float] = defaultdict(float)
+        for node in graph.nodes:
+            if node.position == graph.position and node.kind in ("value", "mlp"):
+                part = "mlp" if node.kind == "mlp" else f"H{node.head}"
+                totals[f"L{node.layer}.{part}"] += node.influence or 0.0
+        name, *foil = measure.split(",")
+        column = torch.tensor([totals[n] for n in names], dtype=torch.float64)
+        found[",".join([ROUTES[name], *foil])] = column
+    return found
 
 
 def measured(model: Any, tokenizer: Any, prompt: str) -> Case:
@@ -190,6 +202,9 @@ def measured(model: Any, tokenizer: Any, prompt: str) -> Case:
     layers = range(trace.n_layers)
     graph = trace.flow(target=first, layers=layers, keep=keep)
     against = trace.flow(target=first, foil=second, layers=layers, keep=keep)
+    every = vw.Keep(routes=vw.Limit())
+    routes = {m: trace.routes(target=first, measure=m, keep=every) for m in ROUTES}
+    routes["logit, − foil"] = trace.routes(-1, first, second, "logit", every)
 
     width = model.config.hidden_size // trace.n_heads
     heads, mlps = {}, {}
@@ -200,10 +215,14 @@ def measured(model: Any, tokenizer: Any, prompt: str) -> Case:
             heads[f"L{n}.H{head}"] = Cut(n, block.self_attn.o_proj, columns)
     ablated = Ablated(model, trace.input_ids)
     parts = [
-        Parts(said(graph, against, list(cuts)), ablated.lost(list(cuts.values()), first, second))
+        Parts(
+            said(graph, against, list(cuts)) | carried(routes, list(cuts)),
+            ablated.lost(list(cuts.values()), first, second),
+        )
         for cuts in (heads, mlps)
     ]
-    return Case(prompt, graph.prediction[0]["text"], graph.prediction[1]["text"], *parts)
+    tokens = tokens_of(model, trace.input_ids, prompt, routes, first, second)
+    return Case(prompt, graph.prediction[0]["text"], graph.prediction[1]["text"], *parts, tokens)
 
 
 def compared(parts: Parts, measure: str, effect: str, span: slice = slice(None)) -> float:
@@ -215,8 +234,9 @@ def compared(parts: Parts, measure: str, effect: str, span: slice = slice(None))
         effect: one of EFFECTS.
         span: of which parts.
     """
-    against_foil = measure.strip("|") == "logit" and effect.endswith("foil")
-    value, fallen = parts.said["logit, − foil" if against_foil else measure], parts.lost[effect]
+    name, fallen = measure.strip("|"), parts.lost[effect]
+    foil = f"{name}, − foil"
+    value = parts.said[foil if effect.endswith("foil") and foil in parts.said else name]
     if measure in SIZES:
         value, fallen = value.abs(), fallen.abs()
     return spearman(value[span], fallen[span])
@@ -238,10 +258,6 @@ def by_depth(cases: Sequence[Case]) -> Table:
             row.append(decimals(sum(values) / len(values)))
         table.rows.append(row)
     return table
-
-
-def decimals(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−")
 
 
 def by_prompt(cases: Sequence[Case], kind: str) -> Table:
@@ -276,7 +292,7 @@ def by_measure(cases: Sequence[Case]) -> Table:
                 values = [compared(getattr(case, kind), measure, effect) for case in cases]
                 row.append(decimals(sum(values) / len(values)))
         table.rows.append(row)
-    table.notes.append("Sizes, the last four rows, are compared with the size of the effect.")
+    table.notes.append(f"The last {len(SIZES)} rows are sizes, compared with that of the effect.")
     return table
 
 
@@ -290,6 +306,8 @@ def main() -> None:
         by_prompt(cases, "mlps"),
         by_depth(cases),
         by_measure(cases),
+        token_effects.by_prompt([case.tokens for case in cases]),
+        token_effects.by_measure([case.tokens for case in cases]),
     ):
         print(table.markdown())
     print(f"Took {time.perf_counter() - start:.0f} s.")

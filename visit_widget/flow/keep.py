@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
@@ -39,13 +40,13 @@ class Limit:
         counts = [v for v in pair if isinstance(v, int) and not isinstance(v, bool) and v >= 0]
         if self.count is not None and not len(pair) == len(counts) == 2:
             raise VisitError(
-                "is a count, a pair of counts (most positive, most negative), or a vw.Limit, not "
-                f"{self.count!r}"
+                "A limit is a count, or a pair of counts (most positive, most negative), not "
+                f"{self.count!r}."
             )
         if self.threshold is not None and not (_is_number(self.threshold) and self.threshold >= 0):
-            raise VisitError(f"has a threshold of 0 or more, not {self.threshold!r}")
+            raise VisitError(f"The threshold of a limit is 0 or more, not {self.threshold!r}.")
         if self.mass is not None and not (_is_number(self.mass) and 0 < self.mass <= 1):
-            raise VisitError(f"has a mass above 0 and at most 1, not {self.mass!r}")
+            raise VisitError(f"The mass of a limit is above 0 and at most 1, not {self.mass!r}.")
 
     @classmethod
     def of(cls, value: Any) -> Limit:
@@ -55,10 +56,15 @@ class Limit:
         if isinstance(value, Mapping):
             unknown = sorted(set(value) - {f.name for f in fields(cls)})
             if unknown:
-                raise VisitError(f"has no {unknown[0]!r}: it has count, threshold and mass")
+                raise VisitError(
+                    f"A limit has no {unknown[0]!r}; it has count, threshold and mass."
+                )
             return cls(**value)
         if value is None:
-            raise VisitError("is a count, a pair of counts, or a vw.Limit, not None")
+            raise VisitError(
+                "A limit is a count, or a pair of counts (most positive, most negative), not None; "
+                "vw.Limit() keeps all."
+            )
         return cls(value)
 
     def to_json(self) -> Any:
@@ -157,12 +163,12 @@ class Keep:
             try:
                 object.__setattr__(self, name, Limit.of(getattr(self, name)))
             except VisitError as error:
-                raise VisitError(f"Keep.{name} {error}.") from None
+                raise VisitError(f"Keep.{name}: {error}") from None
         for name in ("mass", "threshold"):
             try:
                 Limit(**{name: getattr(self, name)})
             except VisitError as error:
-                raise VisitError(f"Keep.{name}: a limit {error}.") from None
+                raise VisitError(f"Keep.{name}: {error}") from None
         for name, known in (("by", ("measure", "visit")), ("routes_by", ("influence", "edge"))):
             if getattr(self, name) not in known:
                 raise VisitError(
@@ -217,4 +223,5 @@ class Keep:
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value == value
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return number and math.isfinite(value)

@@ -44,7 +44,8 @@ def fractions(
 ) -> Tensor:
     """What each part is of its whole, so that the parts of a whole sum to 1.
 
-    Shares are that by themselves, logits are split by share, lengths are divided by their sum.
+    Shares are that by themselves, logits are split by share, lengths and proximities are divided by
+    their sum; where every proximity is 0, lengths stand in.
 
     Args:
         name: the measure.
@@ -56,21 +57,27 @@ def fractions(
         (n, parts), the (head, source) parts last, flattened.
     """
     stacked = torch.stack(list(parts), 1)
-    tiny = torch.finfo(wholes.dtype).tiny
     if name in ("share", "logit"):
         values = torch.einsum("nkd,nd->nk", stacked, wholes)
         more = None if rows is None else rows.along(rows.reading(wholes))
-        total = wholes.square().sum(-1, keepdim=True).clamp_min(tiny)
-    else:
-        if name == "norm":
-            values = stacked.norm(dim=-1)
-            more = None if rows is None else rows.lengths()
-        else:
-            values = nearness(stacked, wholes[:, None])
-            more = None if rows is None else _nearness_of_memories(rows, wholes)
-        total = values.sum(-1, keepdim=True)
-        total = (total if more is None else total + more.sum((1, 2))[:, None]).clamp_min(tiny)
-    return (values if more is None else torch.cat([values, more.flatten(1)], -1)) / total
+        return _joined(values, more) / _nonzero(wholes.square().sum(-1, keepdim=True))
+    lengths = _joined(stacked.norm(dim=-1), None if rows is None else rows.lengths())
+    by_length = lengths / _nonzero(lengths.sum(-1, keepdim=True))
+    if name == "norm":
+        return by_length
+    more = None if rows is None else _nearness_of_memories(rows, wholes)
+    near = _joined(nearness(stacked, wholes[:, None]), more)
+    total = near.sum(-1, keepdim=True)
+    # Where parts all but cancel, none may bring anything nearer.
+    return torch.where(total > 0, near / _nonzero(total), by_length)
+
+
+def _joined(values: Tensor, more: Tensor | None) -> Tensor:
+    return values if more is None else torch.cat([values, more.flatten(1)], -1)
+
+
+def _nonzero(total: Tensor) -> Tensor:
+    return total.clamp_min(torch.finfo(total.dtype).tiny)
 
 
 def nearness(parts: Tensor, wholes: Tensor) -> Tensor:

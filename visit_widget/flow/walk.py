@@ -353,10 +353,11 @@ class Walk:
             )[:, 0]  # fmt: skip
             carried = credit.carried[at] * (measured[chosen] * goes_on)[:, None]
             earlier.carried.index_add_(0, sources, carried)
-            linear = carried.sum(-1)
-            if self.in_logits:
-                read = (credit.direction[at] * (vectors - constants)).sum(-1)
-                linear = linear + read
+            linear = influence[chosen]
+            if bool(constants.any()):
+                linear = carried.sum(-1)
+                if self.in_logits:
+                    linear = linear + (credit.direction[at] * (vectors - constants)).sum(-1)
             reading = rows.reading(credit.direction)
             gathered = torch.einsum("nht,nhv->htv", rows.weights * chosen, reading)
             gathered = gathered.unflatten(0, (-1, rows.shared)).sum(1)

@@ -5,23 +5,22 @@ import { createRoutesStage } from "../stage/routes.js";
 import { createChangeGuard, h } from "./dom.js";
 import { nodeTip, ribbonTip } from "./route-tip.js";
 import { nothingPasses } from "./route-words.js";
-import { createTip } from "./tooltip.js";
 
 /** @import { Controller } from "../controller.js" */
 /** @import { State } from "../state.js" */
+/** @import { Tip } from "./tooltip.js" */
 /** @import { FlowGraph, Node, Routes } from "../types.js" */
 /** @import { RoutesScene } from "../layout/routesScene.js" */
 /** @import { RouteTarget } from "../stage/routesPointer.js" */
 
 /**
  * @param {Controller} controller
- * @param {{root: HTMLElement, panel: HTMLElement, onProblem: (message: string) => void}} shell
+ * @param {{tip: Tip, onProblem: (message: string) => void}} shell
  */
-export function createRouteView(controller, { root, panel, onProblem }) {
+export function createRouteView(controller, { tip, onProblem }) {
   const slot = h("div", { class: "vw-stage-slot" });
   const note = h("p", { class: "vw-placeholder", role: "status" });
   const el = h("div", { class: "vw-routes-slot", "data-role": "routes", hidden: true }, note, slot);
-  const tip = createTip(root, panel);
   const stage = createRoutesStage(slot, { hover, open });
   const changed = createChangeGuard();
   /** @type {{routes: Routes, graph: FlowGraph} | null} The last that belong together. */
@@ -32,8 +31,10 @@ export function createRouteView(controller, { root, panel, onProblem }) {
    * @param {{width: number, reducedMotion: boolean}} view
    */
   function update(state, { width, reducedMotion }) {
-    el.hidden = state.view !== "routes" || !state.graph;
-    if (el.hidden) return tip.hide();
+    const away = state.view !== "routes" || !state.graph;
+    if (away && !el.hidden) tip.hide();
+    el.hidden = away;
+    if (away) return;
     const graph = state.graph;
     const { routes } = state;
     if (!routes) shown = null;

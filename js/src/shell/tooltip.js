@@ -12,13 +12,10 @@ const OFFSET = 14;
 const MARGIN = 6;
 const TOKENS = 5;
 
-/**
- * @param {HTMLElement} root
- * @param {HTMLElement} panel Not to be covered, where it stands beside the stage.
- */
-export function createTooltip(root, panel) {
-  const tip = createTip(root, panel);
+/** @typedef {ReturnType<typeof createTip>} Tip */
 
+/** @param {Tip} tip */
+export function createTooltip(tip) {
   /**
    * @param {State} state
    * @param {string} id
@@ -35,10 +32,10 @@ export function createTooltip(root, panel) {
 }
 
 /**
- * The box itself, whatever it says.
+ * The box itself, whatever it says; one for all that a view shows.
  *
  * @param {HTMLElement} root
- * @param {HTMLElement} panel
+ * @param {HTMLElement} panel Not to be covered, where it stands beside the stage.
  */
 export function createTip(root, panel) {
   const el = h("div", { class: "vw-tooltip", role: "tooltip", hidden: true });

@@ -20,7 +20,7 @@ import { createProblems } from "./problems.js";
 import { createPromptBar } from "./prompt-bar.js";
 import { createRouteView } from "./route-view.js";
 import { createToolbar } from "./toolbar.js";
-import { createTooltip } from "./tooltip.js";
+import { createTip, createTooltip } from "./tooltip.js";
 
 /** @import { Controller } from "../controller.js" */
 /** @import { State } from "../state.js" */
@@ -66,8 +66,9 @@ export function mountView(el, controller) {
     h("div", { class: "vw-body" }, main, panel.el),
     live,
   );
-  const tooltip = createTooltip(root, panel.el);
-  const routes = createRouteView(controller, { root, panel: panel.el, onProblem: reportProblem });
+  const tip = createTip(root, panel.el);
+  const tooltip = createTooltip(tip);
+  const routes = createRouteView(controller, { tip, onProblem: reportProblem });
   main.append(routes.el);
   el.append(root);
 

@@ -4,7 +4,7 @@ import { layoutScene } from "../layout/scene.js";
 import { createFrame } from "./frame.js";
 import { drawWriterLabels } from "./labels.js";
 import { drawLegend } from "./legend.js";
-import { settle } from "./motion.js";
+import { halt, settle } from "./motion.js";
 import { drawNodes, drawSources, markNodes, markSources } from "./nodes.js";
 import { drawAreas, drawCloseButtons, drawPanels } from "./panels.js";
 import { listen } from "./pointer.js";
@@ -133,7 +133,7 @@ export function createStage(el, { dispatch }) {
     },
     destroy() {
       input.stop();
-      frame.root.selectAll("*").interrupt("settle");
+      halt(frame.root.selectAll("*"));
       frame.root.remove();
       view = null;
       scene = null;

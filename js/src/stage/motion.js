@@ -2,13 +2,22 @@
 
 import { easeCubicOut } from "d3-ease";
 import { interpolateString } from "d3-interpolate";
-import "d3-transition";
+import { timer } from "d3-timer";
 
 const DURATION = 260;
 const LEAVING = 130;
 const HOOKS = ["node", "role", "nav", "kind", "layer", "source", "target", "label-of"];
 
 /** @typedef {{animated: boolean}} Motion */
+
+/**
+ * What glides, by element and attribute. One clock moves all of it: a picture has a thousand pieces.
+ * @type {Map<Element, Map<string, {at: (part: number) => string, elapsed: number}>>}
+ */
+const gliding = new Map();
+/** @type {ReturnType<typeof timer> | null} */
+let clock = null;
+let now = 0;
 
 /**
  * Sets attributes, gliding from where they were.
@@ -19,18 +28,50 @@ const HOOKS = ["node", "role", "nav", "kind", "layer", "source", "target", "labe
  */
 export function settle(selection, { animated }, attributes) {
   if (!animated) {
-    selection.interrupt("settle");
+    halt(selection);
     for (const [name, value] of Object.entries(attributes)) selection.attr(name, value);
     return;
   }
-  const transition = selection.transition("settle").duration(DURATION).ease(easeCubicOut);
-  for (const [name, value] of Object.entries(attributes)) {
-    transition.attrTween(name, function tween(datum) {
+  selection.each(function glide(datum) {
+    for (const [name, value] of Object.entries(attributes)) {
       const to = String(value(datum));
-      const from = this.getAttribute(name) ?? to;
-      return from === to ? () => to : interpolateString(from, to);
-    });
+      const from = this.getAttribute(name);
+      const own = gliding.get(this);
+      own?.delete(name);
+      if (from === null) this.setAttribute(name, to);
+      if (from === null || from === to) continue;
+      const tweens = own ?? new Map();
+      gliding.set(this, tweens.set(name, { at: interpolateString(from, to), elapsed: now }));
+    }
+  });
+  if (gliding.size > 0) clock ??= timer(move);
+}
+
+/**
+ * Leaves elements where they are on their way.
+ * @param {import("d3-selection").Selection<any, any, any, any>} selection
+ */
+export function halt(selection) {
+  selection.each(function stop() {
+    gliding.delete(this);
+  });
+}
+
+/** @param {number} elapsed */
+function move(elapsed) {
+  now = elapsed;
+  for (const [element, tweens] of gliding) {
+    for (const [name, tween] of tweens) {
+      const part = Math.min(1, (elapsed - tween.elapsed) / DURATION);
+      element.setAttribute(name, tween.at(easeCubicOut(part)));
+      if (part === 1) tweens.delete(name);
+    }
+    if (tweens.size === 0) gliding.delete(element);
   }
+  if (gliding.size > 0) return;
+  clock?.stop();
+  clock = null;
+  now = 0;
 }
 
 /**
@@ -45,11 +86,8 @@ export const staying = (selector) => `${selector}:not(.vw-leave)`;
  * @param {Motion} motion
  */
 export function leave(selection, { animated }) {
-  selection
-    .interrupt("settle")
-    .attr("aria-hidden", "true")
-    .attr("tabindex", null)
-    .style("pointer-events", "none");
+  halt(selection);
+  selection.attr("aria-hidden", "true").attr("tabindex", null).style("pointer-events", "none");
   for (const hook of HOOKS) selection.attr(`data-${hook}`, null);
   if (!animated) {
     selection.remove();

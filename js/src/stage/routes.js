@@ -6,7 +6,7 @@ import { createTracer, litBy } from "../layout/routesTrace.js";
 import { isSigned } from "../layout/scales.js";
 import { drawHatch } from "./frame.js";
 import { drawLegend } from "./legend.js";
-import { settle, staying } from "./motion.js";
+import { halt, settle, staying } from "./motion.js";
 import {
   drawAxis,
   drawCrown,
@@ -131,7 +131,8 @@ export function createRoutesStage(el, { hover, open }) {
     const left = /** @type {HTMLElement} */ (root.node()).scrollLeft;
     ruler.attr("transform", `translate(${left},0)`).classed("over", left > 0);
     const y = scene?.legend.y ?? 0;
-    legend.interrupt("settle").attr("transform", `translate(${left},${y})`);
+    halt(legend);
+    legend.attr("transform", `translate(${left},${y})`);
     account.attr("transform", `translate(${left},0)`);
   }
   root.on("scroll", stick);
@@ -204,7 +205,7 @@ export function createRoutesStage(el, { hover, open }) {
     nodesAt: (target) => (scene ? nodesOf(scene, target) : []),
     destroy() {
       input.stop();
-      root.selectAll("*").interrupt("settle");
+      halt(root.selectAll("*"));
       root.remove();
     },
   };
