@@ -22,7 +22,10 @@ def arguments() -> argparse.Namespace:
         "--memory-tokens", type=int, nargs="+", default=[2048, 4096], help="likewise, for memory"
     )
     parser.add_argument(
-        "--only", nargs="+", choices=["trace", "lens", "draw", "memory"], help="some benchmarks"
+        "--only",
+        nargs="+",
+        choices=["trace", "lens", "draw", "routes", "memory"],
+        help="some benchmarks",
     )
     parser.add_argument(
         "--write", action=argparse.BooleanOptionalAction, default=None,
@@ -34,13 +37,15 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     options = arguments()
     # Heavy, and not for --help.
-    from . import drawing, memory, projecting, tracing
+    from . import drawing, memory, projecting, routing, tracing
     from .report import write_page
     from .setting import Setting, machine
 
     start = time.perf_counter()
     setting = Setting(options.tokens, options.memory_tokens, options.repeats, options.quick)
-    benchmarks = {"trace": tracing, "lens": projecting, "draw": drawing, "memory": memory}
+    benchmarks = {
+        "trace": tracing, "lens": projecting, "draw": drawing, "routes": routing, "memory": memory,
+    }  # fmt: skip
     usual = [name for name in benchmarks if not (options.quick and name == "memory")]
     chosen = options.only or usual
     where = machine(setting)

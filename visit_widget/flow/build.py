@@ -168,8 +168,7 @@ class Painter:
         """Where the target's logit comes from, token by token, along the kept routes."""
         if self.measure == "logit":
             return self.routes().attribution or {}
-        walk = self._walk("logit")
-        return attribution_of(walk, list(walk))
+        return attribution_of(self._walk("logit"))
 
     def _walk(self, measure: str) -> Walk:
         return Walk(self.trace, self.read, self.position, self.keep, measure)

@@ -4,18 +4,22 @@ them (after Ferrando & Voita 2024, arXiv 2403.00824).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from torch import Tensor
 
+from ..model import VisitError
 from .graph import Edge, Node
 from .sheet import Sheet
-from .walk import Memories, Stage, Walk
+from .stage import Stage
+from .walk import Walk
 
 # Nodes that get a label at once, the most influential first; the others get one when asked for.
 N_LABELLED = 400
 _KINDS = {"attn.bias": ("bias", "part"), "mix": ("opaque", "write"), "mlp": ("mlp", "write")}
+# More parts than any picture or table of a graph is for; each has a vector.
+PARTS_LIMIT = 200_000
 # A part this small beside what it belongs to is rounding.
 NOTHING = 1e-12
 
@@ -23,47 +27,79 @@ Parts = list[tuple[str, Tensor, str]]
 
 
 def draw_routes(sheet: Sheet, walk: Walk) -> tuple[list[Node], list[Edge], dict[str, Any]]:
-    """Draw all that a walk passes; returns nodes, edges and the attribution by token."""
-    stages = list(walk)
-    for position, (credit, influence) in sorted(walk.embeddings.items()):
+    """Draw all that a walk passes; returns nodes, edges and the attribution by token.
+
+    Raises:
+        VisitError: there is more than can be drawn.
+    """
+    tally, parts = Tally(walk), 0
+    _draw_prediction(sheet, walk)
+    for stage in walk:
+        tally.add(stage)
+        parts += len(stage.positions) if stage.memories is None else len(stage.memories.rows)
+        if parts > PARTS_LIMIT:
+            raise VisitError(
+                f"These routes have more than {PARTS_LIMIT:,} parts: raise the threshold of what "
+                "is kept, as in keep=vw.Keep(routes=vw.Limit(threshold=0.001))."
+            )
+        for row, position in enumerate(stage.positions):
+            _draw_whole(sheet, stage, row, position)
+    for position, (credit, influence) in walk.embeddings.items():
         vector = sheet.trace.residual(0, "pre")[position]
         sheet.node(
             f"P{position}.embed", "embed", vector, credit.direction[0], position=position,
             influence=influence,
         )  # fmt: skip
-    for stage in reversed(stages):
-        for row, position in enumerate(stage.positions):
-            _draw_whole(sheet, stage, row, position)
-    _draw_prediction(sheet, walk)
     ranked = sorted(sheet.vectors, key=lambda i: -abs(sheet.nodes[i].influence or 0.0))
     nodes, edges = sheet.finish(ranked[:N_LABELLED])
-    return nodes, edges, attribution_of(walk, stages)
+    return nodes[::-1], edges[::-1], tally.attribution()
 
 
-def attribution_of(walk: Walk, stages: Sequence[Stage]) -> dict[str, Any]:
+class Tally:
     """Where the influence of a walk comes from: the tokens' embeddings along kept ways, and what
     ends elsewhere. All of it sums to the total.
+
+    Args:
+        walk: every stage of it is to be added.
     """
-    bias = walk.read.norm_bias + walk.read.head_bias if walk.in_logits else 0.0
-    rest = 0.0
-    for stage in stages:
-        rest += float(stage.rest.sum())
+
+    def __init__(self, walk: Walk) -> None:
+        self.walk, self.rest = walk, 0.0
+        self.bias = walk.read.norm_bias + walk.read.head_bias if walk.in_logits else 0.0
+
+    def add(self, stage: Stage) -> None:
+        """One more stage."""
+        self.rest += float(stage.rest.sum())
         for single in stage.singles:
             if single.name == "attn.bias":
-                bias += float((single.influence * single.kept).sum())
-        if stage.memories is not None and stage.memories.readable:
-            bias += float((stage.memories.influence - stage.memories.from_stream).sum())
-    tokens = [
-        {
-            "position": p,
-            "value": walk.embeddings[p][1] if p in walk.embeddings else 0.0,
-            "direct": walk.direct(p),
-        }
-        for p in range(len(walk.trace))
-    ]
-    return {
-        "tokens": tokens, "bias": bias, "opaque": walk.opaque, "rest": rest, "total": walk.total,
-    }  # fmt: skip
+                self.bias += float((single.influence * single.kept).sum())
+        memories = stage.memories
+        if memories is not None and memories.readable:
+            self.bias += float((memories.influence - memories.from_stream).sum())
+
+    def attribution(self) -> dict[str, Any]:
+        """As `FlowGraph.attribution`."""
+        known = self.walk.embeddings
+        tokens = [
+            {
+                "position": p,
+                "value": known[p][1] if p in known else 0.0,
+                "direct": self.walk.direct(p),
+            }
+            for p in range(len(self.walk.trace))
+        ]
+        return {
+            "tokens": tokens, "bias": self.bias, "opaque": self.walk.opaque, "rest": self.rest,
+            "total": self.walk.total,
+        }  # fmt: skip
+
+
+def attribution_of(walk: Walk) -> dict[str, Any]:
+    """The attribution alone, of any number of parts."""
+    tally = Tally(walk)
+    for stage in walk:
+        tally.add(stage)
+    return tally.attribution()
 
 
 def _stream(layer: int, name: str, position: int) -> str:
@@ -100,10 +136,9 @@ def _draw_whole(sheet: Sheet, stage: Stage, row: int, position: int) -> None:
         parts.append((source, vector, kind))
         influences.append(influence)
     if stage.memories is not None:
-        for n in (stage.memories.rows == row).nonzero()[:, 0].tolist():
-            source = _draw_memory(sheet, stage.memories, n, stage, position, along)
-            parts.append((source, stage.memories.vectors[n], "part"))
-            influences.append(float(stage.memories.influence[n]))
+        for source, vector, influence in _draw_memories(sheet, stage, row, position, along):
+            parts.append((source, vector, "part"))
+            influences.append(influence)
     if int(stage.left_out[row]):
         vector = whole - sum(v for _, v, _ in parts) if parts else whole
         rest, influence = {"of": "part", "count": int(stage.left_out[row])}, float(stage.rest[row])
@@ -116,31 +151,33 @@ def _draw_whole(sheet: Sheet, stage: Stage, row: int, position: int) -> None:
     sheet.flow(node, whole, parts, along, influences)
 
 
-def _draw_memory(
-    sheet: Sheet, memories: Memories, n: int, stage: Stage, position: int, along: Tensor
-) -> str:
-    """What one head brings from one source, and what that is made of."""
-    head, source = int(memories.heads[n]), int(memories.sources[n])
-    vector, constant = memories.vectors[n], memories.constants[n]
-    influence, from_stream = float(memories.influence[n]), float(memories.from_stream[n])
-    where = {"position": position, "layer": stage.layer, "head": head, "source": source}
-    node = sheet.node(
-        f"P{position}.L{stage.layer}.H{head}.V{source}", "value", vector, along,
-        weight=float(memories.weights[n]), influence=influence, **where,
-    )  # fmt: skip
-    if not memories.readable:
-        return node
-    before = _stream(stage.layer, "pre", source)
-    parts: Parts = [(before, vector - constant, "through")]
-    influences = [from_stream]
-    if float(constant.norm()) > NOTHING * float(vector.norm()):
-        bias = sheet.node(
-            f"{node}.bias", "bias", constant, along, influence=influence - from_stream, **where
-        )
-        parts.append((bias, constant, "part"))
-        influences.append(influence - from_stream)
-    sheet.flow(node, vector, parts, along, influences)
-    return node
+def _draw_memories(
+    sheet: Sheet, stage: Stage, row: int, position: int, along: Tensor
+) -> Iterator[tuple[str, Tensor, float]]:
+    """What heads bring to one stream, and what that is made of: (node id, vector, influence)."""
+    assert stage.memories is not None
+    memories = stage.memories.of(row)
+    vectors, constants = memories.vectors(), memories.constants()
+    columns = (memories.heads, memories.sources, memories.weights, memories.influence)
+    numbers = zip(*(c.tolist() for c in (*columns, memories.from_stream)), strict=True)
+    for n, (head, source, weight, influence, from_stream) in enumerate(numbers):
+        where = {"position": position, "layer": stage.layer, "head": head, "source": source}
+        node = sheet.node(
+            f"P{position}.L{stage.layer}.H{head}.V{source}", "value", vectors[n], along,
+            weight=weight, influence=influence, **where,
+        )  # fmt: skip
+        yield node, vectors[n], influence
+        if not memories.readable:
+            continue
+        before = _stream(stage.layer, "pre", source)
+        parts: Parts = [(before, vectors[n] - constants[n], "through")]
+        influences = [from_stream]
+        if float(constants[n].norm()) > NOTHING * float(vectors[n].norm()):
+            own = influence - from_stream
+            bias = sheet.node(f"{node}.bias", "bias", constants[n], along, influence=own, **where)
+            parts.append((bias, constants[n], "part"))
+            influences.append(own)
+        sheet.flow(node, vectors[n], parts, along, influences)
 
 
 def _draw_prediction(sheet: Sheet, walk: Walk) -> None:
@@ -148,8 +185,8 @@ def _draw_prediction(sheet: Sheet, walk: Walk) -> None:
     read, last = walk.read, _stream(sheet.trace.n_layers - 1, "post", walk.focus)
     along, constant = read.direction, read.norm_bias + read.head_bias
     logit = float(walk.final @ along) + constant
+    own = walk.total - (constant if walk.in_logits else 0.0)
     node = sheet.node("logits", "logits", walk.final, None, logit=logit, influence=walk.total)
-    own = sheet.nodes[last].influence or 0.0
     sheet.flow(node, walk.final, [(last, walk.final, "residual")], along, [own])
     for name, bias in (("norm.bias", read.norm_bias), ("logits.bias", read.head_bias)):
         if bias:

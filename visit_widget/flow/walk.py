@@ -21,7 +21,6 @@ so the first term is exact: it is what doubling the part adds to the logit if no
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -32,108 +31,16 @@ from ..trace.attention import AttentionRows, attention_rows
 from ..trace.audit import tolerance_of
 from ..trace.logit import LogitDirection
 from ..trace.mlp import mlp_rows
-from ..trace.outlet import Passage
 from ..trace.stream import carry_rows, mixer_output
 from ..trace.values import values_of
 from .keep import Keep, Limit
 from .measures import fractions
 from .sheet import NOT_ROUNDING
+from .stage import Credit, Memories, Single, Stage
 
-# Rows of attention weights looked at together: so many numbers at most.
-WEIGHTS_AT_ONCE = 2**24
-
-
-@dataclass
-class Credit:
-    """What has come back to some streams; rows are positions.
-
-    Attributes:
-        direction: (n, d_model) how the followed logit reads them along kept ways without an MLP.
-        carried: (n, 2) influence that no direction reads: along ways without an MLP, and through
-            one or more.
-    """
-
-    direction: Tensor
-    carried: Tensor
-
-    def rows(self, index: Tensor) -> Credit:
-        """That of some of the rows."""
-        return Credit(self.direction[index], self.carried[index])
-
-
-@dataclass(frozen=True)
-class Single:
-    """A part of every whole of a stage that is one vector: the stream before, an MLP, a bias.
-
-    Attributes:
-        name: "residual", or the end of its node's id.
-        vectors: (n, d_model).
-        passage: what carries the stream here; for the residual alone.
-        influence: (n,).
-        kept: (n,) which are drawn.
-    """
-
-    name: str
-    vectors: Tensor
-    passage: Passage = field(default_factory=Passage)
-    influence: Tensor = field(default_factory=lambda: torch.zeros(0))
-    kept: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
-
-
-@dataclass(frozen=True)
-class Memories:
-    """The kept (position, head, source) parts of a stage.
-
-    Attributes:
-        rows, heads, sources: (K,) places among the stage's positions; heads; positions.
-        vectors: (K, d_model).
-        weights: (K,) what the values are multiplied with.
-        influence: (K,).
-        constants: (K, d_model) what of each part does not come from the stream at its source.
-        from_stream: (K,) the influence that goes on to the source; the rest is the constants'.
-        readable: whether what they are made of can be told.
-    """
-
-    rows: Tensor
-    heads: Tensor
-    sources: Tensor
-    vectors: Tensor
-    weights: Tensor
-    influence: Tensor
-    constants: Tensor
-    from_stream: Tensor
-    readable: bool
-
-
-@dataclass(frozen=True)
-class Stage:
-    """Streams of one layer, and the parts that flow into them.
-
-    Attributes:
-        layer: from 0.
-        name: "mid" or "post".
-        before: "mid", or "pre" for the stream before the block: what the residual comes from.
-        positions: n positions.
-        wholes: (n, d_model).
-        credit: what came back to them.
-        influence: (n,).
-        singles: parts that are one vector each.
-        memories: the attention parts that are kept; None where no attention flows in.
-        left_out: (n,) how many parts are not drawn.
-        rest: (n,) their influence.
-    """
-
-    layer: int
-    name: str
-    before: str
-    positions: list[int]
-    wholes: Tensor
-    credit: Credit
-    influence: Tensor
-    singles: list[Single]
-    memories: Memories | None
-    left_out: Tensor
-    rest: Tensor
+# Attention weights looked at together, and numbers of parts made together: so many at most.
+WEIGHTS_AT_ONCE = 2**22
+NUMBERS_AT_ONCE = 2**23
 
 
 class Walk:
@@ -250,8 +157,7 @@ class Walk:
         if rows is not None:
             chosen = kept[:, len(parts) :].view_as(rows.weights)
             memories = self._follow_memories(
-                layer, rows, credit, chosen, through[:, len(parts) :].view_as(rows.weights),
-                influence[:, len(parts) :].view_as(rows.weights),
+                layer, rows, credit, chosen, influence[:, len(parts) :].view_as(rows.weights),
                 measured[:, len(parts) :].view_as(rows.weights), earlier,
             )  # fmt: skip
         dropped = exists & ~kept
@@ -332,40 +238,47 @@ class Walk:
             self.opaque += float((single.kept * single.influence).sum())
 
     def _follow_memories(
-        self, layer: int, rows: AttentionRows, credit: Credit, chosen: Tensor, through: Tensor,
-        influence: Tensor, measured: Tensor, earlier: Credit,
+        self, layer: int, rows: AttentionRows, credit: Credit, chosen: Tensor, influence: Tensor,
+        measured: Tensor, earlier: Credit,
     ) -> Memories:  # fmt: skip
         """Hand on what the kept heads carry to the streams of their sources."""
         at, heads, sources = chosen.nonzero(as_tuple=True)
-        vectors = rows.parts(at, heads, sources)
-        constants, linear = torch.zeros_like(vectors), through.new_zeros(len(at))
-        live = sorted(set(sources.tolist()))
+        linear, fixed = influence[chosen], None
+        live = sources.unique().tolist()
         values = values_of(self.trace, layer, live) if live else None
         if values is None:
-            self.opaque += float(influence[chosen].sum())
+            self.opaque += float(linear.sum())
         else:
-            every = rows.values.new_zeros(rows.values.shape)
-            every[:, live] = values.constants
-            if bool(every.any()):
-                constants = rows.parts(at, heads, sources, every)
-            goes_on = fractions(
-                self.measure, vectors, [vectors - constants, constants], None
-            )[:, 0]  # fmt: skip
-            carried = credit.carried[at] * (measured[chosen] * goes_on)[:, None]
-            earlier.carried.index_add_(0, sources, carried)
-            linear = influence[chosen]
-            if bool(constants.any()):
+            carried = credit.carried[at] * measured[chosen][:, None]
+            reading = rows.reading(credit.direction)
+            if bool(values.constants.any()):
+                fixed = torch.zeros_like(rows.values)
+                fixed[:, live] = values.constants
+                carried = carried * self._made_of_stream(rows, at, heads, sources, fixed)[:, None]
                 linear = carried.sum(-1)
                 if self.in_logits:
-                    linear = linear + (credit.direction[at] * (vectors - constants)).sum(-1)
-            reading = rows.reading(credit.direction)
+                    read = rows.along(reading) - rows.along(reading, fixed)
+                    linear = linear + read[chosen]
+            earlier.carried.index_add_(0, sources, carried)
             gathered = torch.einsum("nht,nhv->htv", rows.weights * chosen, reading)
             gathered = gathered.unflatten(0, (-1, rows.shared)).sum(1)
             earlier.direction[live] += values.pull_back(gathered[:, live])
         return Memories(
-            at, heads, sources, vectors, rows.weights[chosen], influence[chosen], constants,
-            linear, values is not None,
+            at, heads, sources, rows.weights[chosen], influence[chosen], linear, values is not None,
+            rows, fixed,
         )  # fmt: skip
+
+    def _made_of_stream(
+        self, rows: AttentionRows, at: Tensor, heads: Tensor, sources: Tensor, fixed: Tensor
+    ) -> Tensor:
+        """(K,) what of each part comes from the stream, not from constants."""
+        found = []
+        for chunk in torch.arange(len(at)).split(max(1, NUMBERS_AT_ONCE // self.trace.d_model)):
+            places = at[chunk], heads[chunk], sources[chunk]
+            vectors, constants = rows.parts(*places), rows.parts(*places, values=fixed)
+            parts = [vectors - constants, constants]
+            found.append(fractions(self.measure, vectors, parts, None)[:, 0])
+        return torch.cat(found)
 
 
 def _reached(stage: Stage) -> set[int]:
@@ -375,5 +288,5 @@ def _reached(stage: Stage) -> set[int]:
         if single.name in ("residual", "mlp"):
             found |= {p for p, on in zip(stage.positions, single.kept.tolist(), strict=True) if on}
     if stage.memories is not None and stage.memories.readable:
-        found |= set(stage.memories.sources.tolist())
+        found |= set(stage.memories.sources.unique().tolist())
     return found
