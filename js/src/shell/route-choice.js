@@ -116,6 +116,8 @@ export function openLink({ position, layer, kind }, { live, graph }, controller)
  * @param {Controller} controller
  */
 function carrierRow(node, influence, { routes, layer, position, carriers }, state, controller) {
+  // The weakest have no label until they are asked about.
+  const label = state.details[node.id]?.label ?? node.label;
   const most = Math.max(1e-12, ...carriers.map((each) => Math.abs(each.influence)));
   const reachable = state.live || state.graph?.position === position;
   const head = `L${layer}.H${node.head}`;
@@ -128,7 +130,7 @@ function carrierRow(node, influence, { routes, layer, position, carriers }, stat
       class: influence < 0 ? "vw-carrier against" : "vw-carrier",
       "data-node": node.id,
       "aria-label":
-        `Head ${node.head} carries ${node.label ?? "no token"}, ${influenceFact(influence, routes)}, ` +
+        `Head ${node.head} carries ${label ?? "no token"}, ${influenceFact(influence, routes)}, ` +
         `attention ${percent(node.weight ?? 0)}. Open in the layer view`,
       title: reachable ? "Open in the layer view" : "Only a notebook can follow another position.",
       disabled: !reachable,
@@ -138,7 +140,7 @@ function carrierRow(node, influence, { routes, layer, position, carriers }, stat
       },
     },
     h("span", { class: "vw-carrier-head" }, `H${node.head}`),
-    h("span", { class: "vw-token" }, node.label ?? "–"),
+    h("span", { class: "vw-token" }, label ?? "–"),
     h("span", { class: "vw-carrier-weight" }, percent(node.weight ?? 0)),
     h(
       "span",

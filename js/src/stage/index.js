@@ -4,7 +4,7 @@ import { layoutScene } from "../layout/scene.js";
 import { createFrame } from "./frame.js";
 import { drawWriterLabels } from "./labels.js";
 import { drawLegend } from "./legend.js";
-import { halt, settle } from "./motion.js";
+import { createDragWatch, halt, settle } from "./motion.js";
 import { drawNodes, drawSources, markNodes, markSources } from "./nodes.js";
 import { drawAreas, drawCloseButtons, drawPanels } from "./panels.js";
 import { listen } from "./pointer.js";
@@ -17,8 +17,6 @@ import { layerToReveal, reveal } from "./scroll.js";
 /** @typedef {import("../types.js").StageView} StageView */
 /** @typedef {import("../types.js").StageAction} StageAction */
 /** @typedef {import("../layout/scene.js").Scene} Scene */
-
-const DRAG_PAUSE = 400;
 
 /** What an opened layer is announced by. */
 const COUNTED = [
@@ -98,28 +96,17 @@ export function createStage(el, { dispatch }) {
     frame.svg.classed("has-chosen", chosen.ribbons.size > 0);
   }
 
-  let resizedAt = Number.NEGATIVE_INFINITY;
-  /**
-   * A panel that opens is one change of width; a window being dragged is many in a row.
-   * @param {StageView | null} before
-   * @param {StageView} after
-   */
-  function isDragged(before, after) {
-    if (before === null || before.width === after.width) return false;
-    const now = performance.now();
-    const dragged = now - resizedAt < DRAG_PAUSE;
-    resizedAt = now;
-    return dragged;
-  }
+  const isDragged = createDragWatch();
 
   return {
     update(next) {
       const before = view;
       const drawn = scene;
       view = next;
+      const dragged = isDragged(next.width);
       if (!before || !drawn || needsLayout(before, next)) {
         scene = layoutScene(next);
-        const animated = drawn !== null && !next.reducedMotion && !isDragged(before, next);
+        const animated = drawn !== null && !next.reducedMotion && !dragged;
         draw(scene, { animated });
         const scroller = /** @type {HTMLElement} */ (frame.root.node());
         const room = next.width;

@@ -6,6 +6,7 @@ import { timer } from "d3-timer";
 
 const DURATION = 260;
 const LEAVING = 130;
+const DRAG_PAUSE = 400;
 const HOOKS = ["node", "role", "nav", "kind", "layer", "source", "target", "label-of"];
 
 /** @typedef {{animated: boolean}} Motion */
@@ -72,6 +73,25 @@ function move(elapsed) {
   clock?.stop();
   clock = null;
   now = 0;
+}
+
+/**
+ * Tells a window being dragged, many changes of width in a row, from one change, as of a panel that
+ * opens: pictures follow the pointer without gliding.
+ */
+export function createDragWatch() {
+  /** @type {number | null} */
+  let width = null;
+  let resizedAt = Number.NEGATIVE_INFINITY;
+  return (/** @type {number} */ next) => {
+    const changed = width !== null && next !== width;
+    width = next;
+    if (!changed) return false;
+    const at = performance.now();
+    const dragged = at - resizedAt < DRAG_PAUSE;
+    resizedAt = at;
+    return dragged;
+  };
 }
 
 /**

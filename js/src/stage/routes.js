@@ -6,7 +6,7 @@ import { createTracer, litBy } from "../layout/routesTrace.js";
 import { isSigned } from "../layout/scales.js";
 import { drawHatch } from "./frame.js";
 import { drawLegend } from "./legend.js";
-import { halt, settle, staying } from "./motion.js";
+import { createDragWatch, halt, settle, staying } from "./motion.js";
 import {
   drawAxis,
   drawCrown,
@@ -43,7 +43,6 @@ import { listenToRoutes } from "./routesPointer.js";
 let made = 0;
 
 /** A panel that opens is one change of width; a window being dragged is many in a row. */
-const DRAG_PAUSE = 400;
 /** Larger pictures change at once: gliding would stutter. */
 const MOST_GLIDING = 1_200;
 
@@ -168,26 +167,16 @@ export function createRoutesStage(el, { hover, open }) {
     if (scene && view) scroller.scrollLeft = Math.max(0, scene.focusX + 150 - view.width);
   }
 
-  let resizedAt = Number.NEGATIVE_INFINITY;
-  /**
-   * @param {RoutesStageView} before
-   * @param {RoutesStageView} after
-   */
-  function isDragged(before, after) {
-    if (before.width === after.width) return false;
-    const now = performance.now();
-    const dragged = now - resizedAt < DRAG_PAUSE;
-    resizedAt = now;
-    return dragged;
-  }
+  const isDragged = createDragWatch();
 
   return {
     /** @param {RoutesStageView} next */
     update(next) {
       const before = view;
       view = next;
+      const dragged = isDragged(next.width);
       if (!before || needsLayout(before, next)) {
-        const animated = before !== null && !next.reducedMotion && !isDragged(before, next);
+        const animated = before !== null && !next.reducedMotion && !dragged;
         const fitted = before !== null && scene !== null && scene.width <= before.width;
         if (before?.routes !== next.routes) trace = createTracer(next.routes.edges);
         scene = layoutRoutes(next);
