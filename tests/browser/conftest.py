@@ -13,6 +13,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.browser.steps import layer_area, widget_of
+
 ROOT = Path(__file__).parents[2]
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
@@ -95,3 +97,19 @@ def screenshot() -> Callable[[Page, str], None]:
         page.screenshot(path=SCREENSHOTS / f"{name}.png", animations="disabled")
 
     return take
+
+
+@pytest.fixture
+def open_widget(new_page, site) -> Callable[..., Page]:
+    """Opens the harness in a mode, and waits until every view is drawn."""
+
+    def open_page(mode: str = "kernel", views: int = 1, page_options=None, **options) -> Page:
+        page = new_page(**(page_options or {}))
+        query = "&".join(f"{k}={v}" for k, v in {"mode": mode, "views": views, **options}.items())
+        page.goto(f"{site}/tests/browser/harness.html?{query}")
+        page.locator("html[data-ready]").wait_for()
+        for view in range(views):
+            layer_area(widget_of(page, view), 0).wait_for()
+        return page
+
+    return open_page

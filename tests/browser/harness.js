@@ -20,6 +20,12 @@ const project = projection.nodes;
 const REDRAWN = ["focus", "target", "foil", "measure", "keep"];
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
+/** Every token that the graph speaks of. */
+function vocabularyOf({ tokens, prediction, nodes }) {
+  const all = [...tokens, ...prediction, ...nodes.flatMap(({ top }) => top)];
+  return [...new Map(all.map(({ id, text }) => [id, { id, text }])).values()];
+}
+
 /** What anywidget hands to a widget, without a kernel behind it. */
 class FakeModel {
   #state = structuredClone(traits);
@@ -35,6 +41,12 @@ class FakeModel {
   audit = audit;
   /** The replies that depend on nothing but the graph's revision. */
   replies = { routes, attribution, predictions };
+  /** What `vocabulary` searches. */
+  vocabulary = vocabularyOf(traits.graph);
+  /** How long an answer takes, in milliseconds. */
+  delay = 10;
+  /** What a new graph has that the old one had not: tests make their own. */
+  revised = (graph) => graph;
   /** Whether the kernel is gone: whatever is sent to it throws. */
   gone = false;
 
@@ -60,7 +72,12 @@ class FakeModel {
       keep,
     };
     if (Object.entries(about).every(([name, value]) => same(graph[name], value))) return;
-    this.set("graph", { ...graph, ...about, revision: graph.revision + 1 });
+    const next = this.revised({ ...graph, ...about, revision: graph.revision + 1 });
+    this.set("graph", next);
+    // At another focus the kernel follows another token.
+    if (target && next.target.id !== target.id) {
+      this.set("target", { id: next.target.id, text: next.target.text });
+    }
   }
 
   save_changes() {}
@@ -81,7 +98,7 @@ class FakeModel {
   send(message, callbacks, buffers) {
     if (this.gone) throw new Error("Comm is closed");
     this.sent.push(message);
-    setTimeout(() => this.#answer(message), 10);
+    setTimeout(() => this.#answer(message), this.delay);
   }
 
   #answer({ kind, id, method, params }) {
@@ -99,6 +116,11 @@ class FakeModel {
       const nodes = params.nodes.filter((node) => project[node]);
       const details = Object.fromEntries(nodes.map((node) => [node, project[node]]));
       return reply({ ok: true, result: { revision, nodes: details } });
+    }
+    if (method === "vocabulary") {
+      const { query, limit } = params;
+      const found = this.vocabulary.filter(({ text }) => text.includes(query)).slice(0, limit);
+      return reply({ ok: true, result: { tokens: found } });
     }
     if (method === "audit") return reply({ ok: true, result: this.audit });
     const told = this.replies[method];

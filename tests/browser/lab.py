@@ -17,7 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 
-# No question about news, no look for updates, no box that covers the notebook.
+# No question about news, no look for updates, no box that covers the notebook; and no cell taken
+# off the page while it is out of sight.
 SETTINGS = {
     "@jupyterlab/apputils-extension/notification": {
         "fetchNews": "false",
@@ -28,6 +29,7 @@ SETTINGS = {
     "@jupyterlab/notebook-extension/tracker": {
         "recordTiming": False,
         "autoStartDefaultKernel": True,
+        "windowingMode": "none",
     },
 }
 

@@ -24,6 +24,37 @@ FIND_OVERLAPS = """
     }
     return { left, right, top, bottom };
   };
+  // The box of slanted text is mostly empty: what counts is the text's own, as it lies.
+  const known = new Map();
+  const slantedCorners = (element) => {
+    const text = element.closest("text");
+    if (text && !known.has(text)) known.set(text, cornersOf(text));
+    return known.get(text) ?? null;
+  };
+  const cornersOf = (text) => {
+    const matrix = text.getScreenCTM();
+    if (Math.abs(matrix.b) < 1e-6) return null;
+    const { x, y, width, height } = text.getBBox();
+    const shrink = height / 8;
+    const [top, bottom] = [y + shrink, y + height - shrink];
+    return [[x, top], [x + width, top], [x + width, bottom], [x, bottom]]
+      .map(([px, py]) => new DOMPoint(px, py).matrixTransform(matrix));
+  };
+  const corners = ({ slanted, left, right, top, bottom }) => slanted ??
+    [[left, top], [right, top], [right, bottom], [left, bottom]].map(([x, y]) => ({ x, y }));
+  // Two convex shapes are apart if they are so along one of their sides' normals.
+  const apart = (a, b) => {
+    if (!a.slanted && !b.slanted) return false;
+    const [one, other] = [corners(a), corners(b)];
+    return [one, other].some((shape) => [0, 1].some((at) => {
+      const [p, q] = [shape[at], shape[at + 1]];
+      const length = Math.hypot(q.x - p.x, q.y - p.y);
+      const along = ({ x, y }) => ((q.x - p.x) * x + (q.y - p.y) * y) / length;
+      const [m, n] = [one.map(along), other.map(along)];
+      return Math.min(Math.max(...m), Math.max(...n)) -
+        Math.max(Math.min(...m), Math.min(...n)) <= 1;
+    }));
+  };
   while (walker.nextNode()) {
     const node = walker.currentNode;
     if (!node.data.trim() || !visible(node.parentElement)) continue;
@@ -34,7 +65,8 @@ FIND_OVERLAPS = """
       const shrink = Math.min(2, (box.bottom - box.top) / 8);
       box.top += shrink; box.bottom -= shrink;
       if (box.right - box.left > 1.5 && box.bottom - box.top > 1.5) {
-        boxes.push({ text: node.data.trim(), owner: node.parentElement, ...box });
+        const slanted = slantedCorners(node.parentElement);
+        boxes.push({ text: node.data.trim(), owner: node.parentElement, slanted, ...box });
       }
     }
   }
@@ -45,7 +77,7 @@ FIND_OVERLAPS = """
       if (a.owner === b.owner) continue;
       const width = Math.min(a.right, b.right) - Math.max(a.left, b.left);
       const height = Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top);
-      if (width > 1 && height > 1) {
+      if (width > 1 && height > 1 && !(a.slanted && a.slanted === b.slanted) && !apart(a, b)) {
         found.push(`"${a.text}" and "${b.text}" at ${Math.round(a.left)},${Math.round(a.top)}`);
       }
     }

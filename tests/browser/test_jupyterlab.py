@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from pathlib import Path
 from time import perf_counter
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Locator, Page, expect
 
 from tests.browser.lab import jupyter_lab
+from tests.browser.steps import click_ribbon, settle
 
 QUICKSTART = Path(__file__).parents[2] / "notebooks" / "quickstart.ipynb"
 LAYER = 20
+ROUTES = "trace.routes(measure='logit')"
+KEPT_NEURONS = (
+    "sum(n.kind == 'neuron' for n in"
+    " trace.flow(layers=[23], measure='logit', keep=vw.Keep(threshold=0.5)).nodes)"
+)
 PATIENCE = 90_000  # milliseconds; the kernel imports torch and loads the model
 
 pytestmark = [pytest.mark.demo, pytest.mark.slow]
@@ -58,6 +65,96 @@ def run_new_cell(page: Page, source: str) -> str:
     )
 
 
+def told_by(page: Page, expression: str):
+    """What a cell finds the value of `expression` to be."""
+    return json.loads(run_new_cell(page, f"import json; print(json.dumps({expression}))"))
+
+
+def wait_until(page: Page, expression: str, value) -> None:
+    """Waits until a cell finds the value: what a reader does reaches the kernel in its own time."""
+    deadline = perf_counter() + 30
+    while (told := told_by(page, expression)) != value:
+        assert perf_counter() < deadline, f"{expression} is {told!r}, not {value!r}"
+
+
+def signed(value: float) -> str:
+    return f"{'−' if value < 0 else '+'}{abs(value):.2f}"
+
+
+def follow_it_otherwise(page: Page, widget: Locator, screenshot) -> None:
+    """Another measure, the routes, one of their heads, the threshold, the focus and a foil."""
+    panel = widget.locator('[data-role="panel"]')
+    measure = widget.locator('[data-role="measure"]')
+    start = perf_counter()
+    for name in ("norm", "logit"):
+        measure.select_option(name)
+        wait_until(page, "widget.graph['measure']", name)
+        assert told_by(page, "widget.measure") == name
+    print(f"JupyterLab: two measures after {perf_counter() - start:.2f} s")
+
+    start = perf_counter()
+    widget.get_by_role("button", name="Routes", exact=True).click()
+    expect(widget.locator("path.vw-route").first).to_be_visible()
+    print(f"JupyterLab: routes after {perf_counter() - start:.2f} s")
+    wait_until(page, "widget.view", "routes")
+    logit, rest = told_by(page, f"[widget.graph['target']['logit'], {ROUTES}.attribution['rest']]")
+    expect(widget.locator('.vw-routes [data-node="logits"]')).to_contain_text(f"logit {logit:.2f}")
+    expect(widget.locator('[data-role="remainder"]')).to_contain_text(f"rest {signed(rest)}")
+    settle(widget)
+    widget.evaluate("(e) => e.scrollIntoView()")
+    screenshot(page, "lab-routes")
+
+    ribbon = widget.locator('path.vw-route[data-layer="23"][data-target="P7.L23.mid"]')
+    click_ribbon(page, ribbon.and_(widget.locator('[data-source="P3.L22.post"]')).first)
+    carrier = panel.locator('[data-node="P7.L23.H4.V3"]')
+    carried = f"{ROUTES}.node('P7.L23.H4.V3')"
+    influence, weight = told_by(page, f"[{carried}.influence, {carried}.weight]")
+    expect(carrier).to_contain_text(signed(influence))
+    expect(carrier).to_contain_text(f"{100 * weight:.1f}%")
+    widget.evaluate("(e) => e.scrollIntoView()")
+    screenshot(page, "lab-ribbon")
+    carrier.click()
+    expect(widget.locator('[data-node="L23.H4"]').first).to_be_visible()
+    reached = "[widget.view, widget.expanded, widget.selection, widget.focus]"
+    wait_until(page, reached, ["block", [23], ["L23.H4"], 7])
+    adds = told_by(page, "trace.flow(layers=[23]).node('L23.H4').logit")
+    expect(panel).to_contain_text(signed(adds))
+
+    widget.locator('[data-role="keep"]').click()
+    field = widget.get_by_label("Every kind: at least", exact=True)
+    field.fill("0.5")
+    field.press("Tab")
+    left = told_by(page, KEPT_NEURONS)
+    assert 0 < left < 12
+    neurons = widget.locator('[data-kind="neuron"][data-layer="23"]')
+    expect(neurons).to_have_count(left)
+    assert told_by(page, "widget.keep['threshold']") == 0.5
+
+    widget.locator('.vw-chip[data-position="3"]').click()
+    target = widget.locator('[data-role="target"]')
+    expect(target).to_have_text("␣is")
+    focus, token = told_by(page, "[widget.focus, widget.graph['target']]")
+    assert (focus, token["text"]) == (3, "␣is")
+    facts = f"{100 * token['probability']:.1f}%, rank 1"
+    expect(target).to_have_attribute("aria-label", re.compile(re.escape(facts)))
+
+    foil = widget.locator('[data-role="foil"]')
+    foil.click()
+    page.keyboard.type("was")
+    widget.get_by_role("listbox").get_by_text("␣was", exact=True).click()
+    expect(foil).to_contain_text("␣was")
+    expect(widget.locator(".vw-legend").first).to_contain_text("␣was")
+    assert told_by(page, "widget.graph['foil']['text']") == "␣was"
+    adds = told_by(page, "trace.flow(3, foil=' was', layers=[23]).node('L23.attn').logit")
+    expect(widget.locator('[data-node="L23.attn"]').first).to_have_attribute(
+        "aria-label", re.compile(re.escape(signed(adds)))
+    )
+    settle(widget)
+    widget.evaluate("(e) => e.scrollIntoView()")
+    screenshot(page, "lab-foil")
+    expect(widget.get_by_role("alert")).to_have_count(0)
+
+
 def test_the_quickstart_from_first_cell_to_selection(new_page, screenshot, tmp_path, demo):
     folder, workplace = tmp_path / "notebooks", tmp_path / "jupyter"
     folder.mkdir()
@@ -66,6 +163,11 @@ def test_the_quickstart_from_first_cell_to_selection(new_page, screenshot, tmp_p
     with jupyter_lab(folder, workplace) as address:
         page = new_page(viewport={"width": 1440, "height": 1000})
         page.set_default_timeout(PATIENCE)
+        complaints = []
+        page.on(
+            "console",
+            lambda said: complaints.append(said.text) if said.type == "error" else None,
+        )
         page.goto(address.format(notebook="quickstart.ipynb"))
         page.get_by_role("heading", name="Quickstart").first.wait_for()
         page.wait_for_function(
@@ -111,6 +213,10 @@ def test_the_quickstart_from_first_cell_to_selection(new_page, screenshot, tmp_p
 
         assert run_new_cell(page, "print(widget.selection)").strip() == f"['{head_id}']"
         assert f"{LAYER}" in run_new_cell(page, "print(widget.expanded)")
+
+        complaints.clear()  # JupyterLab's own, while it starts
+        follow_it_otherwise(page, widget, screenshot)
+        assert complaints == []
 
         change_theme(page, "JupyterLab Dark")
         expect(widget).to_have_class(re.compile(r"\bdark\b"))
