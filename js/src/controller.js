@@ -21,7 +21,7 @@ import { initialState, reduce, STEP_NAMES, sameValue, TRAIT_NAMES } from "./stat
  *   {type: "ask-audit"} |
  *   {type: "ask-late", problem: string} |
  *   {type: "set-focus", position: number} |
- *   {type: "look-at", position: number, layer?: number | null} |
+ *   {type: "look-at", position: number, layer?: number | null, nodes?: string[]} |
  *   {type: "set-target", id: number, text?: string} |
  *   {type: "set-foil", token: Token | null} |
  *   {type: "set-measure", measure: Measure} |
@@ -131,7 +131,8 @@ export function createController(host) {
       case "look-at": {
         const { position: focus, layer } = action;
         const expanded = layer == null ? state.expanded : [layer];
-        return changeSteps({ focus, view: "block", expanded });
+        const selection = action.nodes ?? state.selection;
+        return changeSteps({ focus, view: "block", expanded, selection });
       }
       case "set-target":
         return changeSteps({ target: { id: action.id, text: action.text ?? textOf(action.id) } });

@@ -254,7 +254,7 @@
  *   {type: "hover", node: string | null, x: number, y: number} |
  *   {type: "set-target", id: number} |
  *   {type: "open-rest", node: string} |
- *   {type: "look-at", position: number, layer?: number | null} |
+ *   {type: "look-at", position: number, layer?: number | null, nodes?: string[]} |
  *   {type: "announce", text: string}} StageAction
  *
  * @typedef {object} Stage

@@ -214,8 +214,11 @@ describe("without routes", () => {
         throw new Error("This model has no routes.");
       },
     };
-    const { view } = await mount({}, { handlers });
-    expect(note(view).textContent).toBe("This model has no routes.");
+    const { view, root } = await mount({}, { handlers });
+    // Above, with the way to try again.
+    const said = root.querySelector('[data-problem="routes"]');
+    expect(said.textContent).toContain("This model has no routes.");
+    expect(note(view).textContent).toBe("There are no routes to show.");
   });
 
   it("says when nothing is strong enough, and what to do", async () => {

@@ -70,12 +70,12 @@ export function placeColumns(model, tokens, width) {
     columns.push({ position, x: edge, width: own, river, text });
     edge += own / 2;
   }
-  const after = tokens.length - 1 - (live[live.length - 1] ?? 0);
-  const total = Math.max(width, Math.ceil(edge + labelRoom + RIGHT));
+  // What fits to a hair must not scroll.
+  const total = Math.max(width, Math.ceil(edge + labelRoom + RIGHT - 0.01));
   return {
     columns,
     at: new Map(columns.map((column) => [column.position, column])),
-    folds: after > 0 ? folds : folds,
+    folds,
     width: total,
     slanted,
     scale,

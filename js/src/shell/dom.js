@@ -51,7 +51,8 @@ export function fill(element, ...children) {
  */
 export function setAttribute(element, name, value) {
   if (value === false || value === null || value === undefined) element.removeAttribute(name);
-  else element.setAttribute(name, value === true ? "" : String(value));
+  else if (value === true) element.setAttribute(name, name.startsWith("aria-") ? "true" : "");
+  else element.setAttribute(name, String(value));
 }
 
 /**

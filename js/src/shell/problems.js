@@ -19,8 +19,11 @@ export function createProblems(dispatch) {
   /** @param {State} state */
   function update({ problems: all, silent }) {
     if (!changed(all, silent)) return;
-    // What the panel or the audit lacks is said there.
-    const problems = all.filter(({ key }) => key !== "details" && key !== "audit");
+    // What the panel or the audit lacks is said there; so are routes that cannot be tried again.
+    const elsewhere = ["details", "audit"];
+    const problems = all.filter(
+      ({ key, retry }) => !elsewhere.includes(key) && (key !== "routes" || retry),
+    );
     fill(
       el,
       silent && h("div", { class: "vw-problem quiet", role: "status" }, h("p", {}, SILENCE)),

@@ -135,8 +135,7 @@ function carrierRow(node, influence, { routes, layer, position, carriers }, stat
       title: reachable ? "Open in the layer view" : "Only a notebook can follow another position.",
       disabled: !reachable,
       click() {
-        controller.dispatch({ type: "look-at", position, layer });
-        controller.dispatch({ type: "select", nodes: [head] });
+        controller.dispatch({ type: "look-at", position, layer, nodes: [head] });
       },
     },
     h("span", { class: "vw-carrier-head" }, `H${node.head}`),

@@ -4,7 +4,7 @@ import { problemOf } from "../selectors.js";
 import { createRoutesStage } from "../stage/routes.js";
 import { createChangeGuard, h } from "./dom.js";
 import { nodeTip, ribbonTip } from "./route-tip.js";
-import { nothingPasses } from "./route-words.js";
+import { nothingPasses, otherMeasure } from "./route-words.js";
 
 /** @import { Controller } from "../controller.js" */
 /** @import { State } from "../state.js" */
@@ -42,9 +42,12 @@ export function createRouteView(controller, { tip, onProblem }) {
       shown = { routes, graph };
     }
     const empty = shown?.routes.nodes.every(({ kind }) => kind !== "residual") ?? false;
-    note.hidden = shown !== null && !empty;
-    slot.hidden = !note.hidden;
-    if (!note.hidden) note.textContent = empty ? nothingPasses(state) : waitingWords(state);
+    slot.hidden = shown === null || empty;
+    const saved = shown?.routes.measure;
+    const other = !controller.live && saved !== undefined && saved !== state.measure;
+    note.hidden = !slot.hidden && !other;
+    if (slot.hidden) note.textContent = empty ? nothingPasses(state) : waitingWords(state);
+    else if (other) note.textContent = otherMeasure(saved, state.measure);
     if (!shown || empty || width === 0) return;
     const { keep, selection } = state;
     if (!changed(shown, keep, selection, width, reducedMotion)) return;
@@ -60,7 +63,9 @@ export function createRouteView(controller, { tip, onProblem }) {
   /** @param {State} state */
   function waitingWords({ problems }) {
     const problem = problems.find(({ key }) => key === problemOf("routes"));
-    return problem ? problem.message : "Following the prediction back to its tokens…";
+    if (!problem) return "Following the prediction back to its tokens…";
+    // What can be tried again is told above, with the way to do so.
+    return problem.retry ? "There are no routes to show." : problem.message;
   }
 
   /**
@@ -117,10 +122,9 @@ export function createRouteView(controller, { tip, onProblem }) {
       return;
     }
     const layer = first.kind === "embed" ? 0 : first.layer;
-    controller.dispatch({ type: "look-at", position: first.position, layer });
-    if (first.kind === "mlp" || first.kind === "opaque") {
-      controller.dispatch({ type: "select", nodes: [first.id.replace(/^P\d+\./, "")] });
-    }
+    const selects = first.kind === "mlp" || first.kind === "opaque";
+    const chosen = selects ? [first.id.replace(/^P\d+\./, "")] : undefined;
+    controller.dispatch({ type: "look-at", position: first.position, layer, nodes: chosen });
   }
 
   return {

@@ -91,3 +91,10 @@ export function nothingPasses({ keep }) {
       : `more than ${percent(threshold).replace(".0%", "%")}`;
   return `Nothing carries ${least}. Lower the threshold in What is kept.`;
 }
+
+/**
+ * @param {Measure} saved
+ * @param {Measure} wanted
+ */
+export const otherMeasure = (saved, wanted) =>
+  `This page was saved with routes by ${saved}. Open the notebook it comes from to follow them by ${wanted}.`;

@@ -98,8 +98,29 @@ export function mountView(el, controller) {
     updateStage(controller.getState());
   }
 
+  /**
+   * The keys stay with the widget when what had them is gone from the picture.
+   *
+   * @param {Element | null} before What had the focus.
+   * @param {State} state
+   */
+  function keepFocus(before, state) {
+    if (!before || (root.contains(before) && !before.closest("[hidden]"))) return;
+    const shown = state.view === "routes" ? routes.el : stageEl;
+    const stop = shown.querySelector('svg [tabindex="0"]');
+    /** @type {SVGElement | null} */ (stop)?.focus({ preventScroll: true });
+  }
+
+  /** @returns {Element | null} */
+  function focused() {
+    const home = /** @type {Document | ShadowRoot} */ (root.getRootNode());
+    const active = home.activeElement ?? null;
+    return active && root.contains(active) ? active : null;
+  }
+
   /** @param {State} state */
   function update(state) {
+    const before = focused();
     promptBar.update(state);
     toolbar.update(state);
     problems.update(state);
@@ -112,6 +133,7 @@ export function mountView(el, controller) {
     if (state.announcement.count !== announced) live.textContent = state.announcement.text;
     announced = state.announcement.count;
     updateStage(state);
+    keepFocus(before, state);
   }
 
   /** @param {State} state */

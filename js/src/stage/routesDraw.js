@@ -161,6 +161,12 @@ export function drawTokens(group, tokens, hatch, motion) {
       return found.empty() ? own.append(tag).attr("class", name) : found;
     };
     const turn = d.slanted ? `rotate(${-SLANT})` : null;
+    // The bar and what lies between it and its word are the token's as well.
+    child("rect", "vw-root-hit")
+      .attr("x", -Math.max(8, d.barWidth / 2))
+      .attr("y", 0)
+      .attr("width", Math.max(16, d.barWidth))
+      .attr("height", d.barY + d.bar);
     child("rect", "vw-halo")
       .attr("transform", turn)
       .attr("x", d.box.x)
