@@ -128,9 +128,11 @@ class Walk:
         credit = every.rows(index)
         attends = part.attention is not None and name == names[0]
         rows = attention_rows(trace, layer, positions) if attends else None
-        wholes = trace.residual(layer, "post")[index]
-        if name == "mid":
-            wholes = trace.work(trace.record.layers[layer].mid[positions])  # type: ignore[index]
+        mid = trace.record.layers[layer].mid
+        if name == "mid" and mid is not None:
+            wholes = trace.work(mid[positions])
+        else:
+            wholes = trace.residual(layer, "post")[index]
         parts = self._singles(layer, name, names, positions, rows)
         self._check(layer, name, wholes, parts, rows)
 
