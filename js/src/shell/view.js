@@ -80,6 +80,7 @@ export function mountView(el, controller) {
   let width = 0;
   let dark = false;
   let announced = controller.getState().announcement.count;
+  let { view } = controller.getState();
 
   /** @param {StageAction} action */
   function dispatch(action) {
@@ -99,7 +100,7 @@ export function mountView(el, controller) {
   }
 
   /**
-   * The keys stay with the widget when what had them is gone from the picture.
+   * The keys stay with the widget when what had them is gone with the other view.
    *
    * @param {Element | null} before What had the focus.
    * @param {State} state
@@ -133,7 +134,8 @@ export function mountView(el, controller) {
     if (state.announcement.count !== announced) live.textContent = state.announcement.text;
     announced = state.announcement.count;
     updateStage(state);
-    keepFocus(before, state);
+    if (state.view !== view) keepFocus(before, state);
+    view = state.view;
   }
 
   /** @param {State} state */
