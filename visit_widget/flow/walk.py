@@ -21,6 +21,7 @@ so the first term is exact: it is what doubling the part adds to the logit if no
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -151,9 +152,7 @@ class Walk:
 
         before = "mid" if name == "post" and len(names) == 2 else "pre"
         for n, single in enumerate(parts):
-            parts[n] = Single(
-                single.name, single.vectors, single.passage, influence[:, n], kept[:, n]
-            )
+            parts[n] = replace(single, influence=influence[:, n], kept=kept[:, n])
             self._follow(parts[n], credit, measured[:, n], index, earlier)
         memories = None
         if rows is not None:

@@ -59,10 +59,15 @@ class Values:
 
         Returns:
             (R, d_model): ⟨returned, pre_j⟩ + ⟨directions, c_j⟩ = ⟨directions, v_j⟩.
+
+        Raises:
+            VisitError: the values do not come from this layer's stream.
         """
         x = self._projection.input.clone().requires_grad_()
         with torch.enable_grad():
             value = self._projection.values(x)
+            if not value.requires_grad:
+                raise VisitError(f"The values of layer {self._layer} are made in another layer.")
             read = (value * directions.to(value)).sum()
             (found,) = torch.autograd.grad(read, x)
         back = self._trace.work(found) * self._factor
@@ -87,5 +92,5 @@ def values_of(trace: Trace, layer: int, sources: Sequence[int]) -> Values | None
     try:
         found = Values(trace, layer, sources)
         return found if found.off() <= tolerance_of(trace) else None
-    except (VisitError, RuntimeError):
+    except VisitError:
         return None
