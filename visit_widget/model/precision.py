@@ -1,4 +1,4 @@
-"""Which dtype careful arithmetic is done in: float64 where the device has it. Apple's GPU has not."""
+"""The dtype of careful arithmetic: float64 where the device has it, as Apple's GPU has not."""
 
 from __future__ import annotations
 
