@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 
 from .anatomy import Anatomy
 from .attention import AttentionCall, hear_by_operations
-from .block import BlockReader
+from .blocks import understand
 from .eager import check_like_eager
 from .errors import UnsupportedModelError
 from .find import called, is_linear_like, is_norm_like, outermost, refuse, same
@@ -47,18 +47,14 @@ def discover(model: PreTrainedModel) -> Anatomy:
             "is quantised, activations are rounded across tokens: load it with weight-only "
             "quantisation. If a hook of yours adds noise, take it off.)"
         )
-    parts = []
-    for index, block in enumerate(blocks):
-        inside = set(block.modules())
-        heard = [call for call in seen.attention if call.module in inside]
-        parts.append(BlockReader(seen, index, block, heard).read())
+    parts = understand(model, blocks, seen)
     _check_order(seen, blocks, model)
     head = _unembedding(model, seen, whole)
     last = called(seen, blocks[-1], "the last block").output
     final_norm, head_scale = _final_norm(seen, last, head, model)
     logit_scale, softcap = _after_head(whole.output, head, model)
     return Anatomy(
-        blocks=tuple(parts),
+        blocks=parts,
         final_norm=final_norm,
         unembedding=head.module,
         d_model=last.shape[-1],

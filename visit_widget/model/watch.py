@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,12 +24,14 @@ class Call:
         module: the module.
         inputs: its tensor arguments, positional ones first.
         output: the (first) tensor it returned.
+        given: all its arguments, as they are now.
     """
 
     name: str
     module: nn.Module
     inputs: list[Tensor]
     output: Tensor
+    given: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
 
     @property
     def input(self) -> Tensor | None:
@@ -95,20 +99,28 @@ def watch(model: PreTrainedModel, input_ids: Tensor) -> Watched:
     """Run the model on input_ids of shape (1, T) and note every module call."""
     seen = Watched([], [])
     names = {module: name for name, module in model.named_modules()}
+    with noting(names, seen), torch.no_grad(), listening(model, seen.attention.append):
+        model(input_ids=input_ids, use_cache=False)
+    return seen
+
+
+@contextmanager
+def noting(names: dict[nn.Module, str], seen: Watched) -> Iterator[None]:
+    """Within the block, every call of the modules is noted.
+
+    Args:
+        names: of each module.
+        seen: what the calls are added to.
+    """
 
     def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
         result = first_tensor(output)
         if result is not None:
             # Copies: some models go on to write into what a module gave them.
             inputs = [v.clone() for v in (*args, *kwargs.values()) if isinstance(v, Tensor)]
-            seen.calls.append(Call(names[module], module, inputs, result.clone()))
+            seen.calls.append(Call(names[module], module, inputs, result.clone(), (args, kwargs)))
 
-    handles: list[Any] = []
-    try:
-        handles += [m.register_forward_hook(note, with_kwargs=True) for m in names]
-        with torch.no_grad(), listening(model, seen.attention.append):
-            model(input_ids=input_ids, use_cache=False)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return seen
+    with ExitStack() as stack:
+        for module in names:
+            stack.callback(module.register_forward_hook(note, with_kwargs=True).remove)
+        yield
