@@ -103,8 +103,9 @@ def unsettle(model: nn.Module, seed: int) -> None:
     """Adds noise to the biases and gains of a model that is otherwise as it was drawn."""
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        for weight in model.parameters():
-            if weight.ndim == 1 and weight.is_floating_point():
+        for name, weight in [*model.named_parameters(), *model.named_buffers()]:
+            acts = isinstance(weight, nn.Parameter) or name.endswith(tables.BUFFERS)
+            if acts and weight.ndim == 1 and weight.is_floating_point():
                 noise = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
                 weight.copy_(weight.double() + 0.1 * noise)
 

@@ -45,7 +45,12 @@ def anatomy_in_words(name: str, seed: int, dtype: torch.dtype, weights: Weights)
         anatomy = vw.trace(model, None, PROMPT).anatomy
     names = {module: path for path, module in model.named_modules()}
 
+    buffers = dict(model.named_buffers())
+    numbers = {float(b): path.split(".")[-1] for path, b in buffers.items() if b.numel() == 1}
+
     def said(value: Any) -> str:
+        if isinstance(value, float) and value != 1 and value in numbers:
+            return numbers[value]
         if isinstance(value, nn.Module):
             return names.get(value) or "+".join(said(part) for part in value.children())
         if isinstance(value, torch.Tensor):
