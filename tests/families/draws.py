@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import fields
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -31,7 +32,7 @@ class Draw(NamedTuple):
         return f"{self.name}, {str(self.dtype)[6:]}, {self.weights} weights of seed {self.seed}"
 
 
-def every_draw(names: Any) -> Iterator[Draw]:
+def every_draw(names: Iterable[str]) -> Iterator[Draw]:
     """All draws of the families and variants."""
     for drawn in itertools.product(names, SEEDS, DTYPES, WEIGHTS):
         yield Draw(*drawn)
@@ -74,10 +75,15 @@ def anatomy_in_words(name: str, seed: int, dtype: torch.dtype, weights: Weights)
     return lines + [f"{what} = {said(getattr(anatomy, what))}" for what in rest]
 
 
+@cache
+def _expected(name: str) -> list[str]:
+    plain = torch.float32 if name in FLOAT32_ONLY else torch.float64
+    return anatomy_in_words(name, 0, plain, "wild")
+
+
 def problem(draw: Draw) -> str | None:
     """What is found otherwise in this draw than in the family's first one, in double precision."""
-    plain = torch.float32 if draw.name in FLOAT32_ONLY else torch.float64
-    expected = anatomy_in_words(draw.name, 0, plain, "wild")
+    expected = _expected(draw.name)
     try:
         found = anatomy_in_words(*draw)
     except Exception as error:  # noqa: BLE001 – any error is the finding

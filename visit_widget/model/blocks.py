@@ -32,8 +32,8 @@ _plans: OrderedDict[tuple[Any, ...], Plan] = OrderedDict()
 
 def understand(
     model: PreTrainedModel, blocks: Sequence[nn.Module], seen: Watched
-) -> tuple[BlockAnatomy, ...]:
-    """The anatomy of each block.
+) -> tuple[tuple[BlockAnatomy, ...], tuple[str, ...]]:
+    """The anatomy of each block, and a sentence on those that could not be copied.
 
     Args:
         model: the model.
@@ -44,10 +44,26 @@ def understand(
         UnsupportedModelError: naming what was not understood.
     """
     model_kind = type(model), _digest(model)
-    found = []
+    found, plainly = [], []
     for index, (block, kind) in enumerate(zip(blocks, kinds_of(blocks), strict=True)):
-        found.append(_Block(model, seen, index, block, (*model_kind, kind)).understood())
-    return tuple(found)
+        reader = _Block(model, seen, index, block, (*model_kind, kind))
+        found.append(reader.understood())
+        if reader.plainly:
+            plainly.append(index)
+    return tuple(found), _notes(plainly, blocks, seen)
+
+
+def _notes(plainly: list[int], blocks: Sequence[nn.Module], seen: Watched) -> tuple[str, ...]:
+    if not plainly:
+        return ()
+    one = len(plainly) == 1
+    which = f"Layer {plainly[0]}" if one else f"{len(plainly)} of {len(blocks)} layers"
+    dtype = called(seen, blocks[plainly[0]], "a block").output.dtype
+    said = (
+        f"{which} could not be copied to double precision (packed or absent weights, say), and "
+        f"{'was' if one else 'were'} understood on the running model, in {str(dtype)[6:]}."
+    )
+    return (said,)
 
 
 def _digest(model: PreTrainedModel) -> str:
@@ -72,18 +88,26 @@ class _Block:
         self.model, self.seen, self.index, self.block, self.kind = model, seen, index, block, kind
         self.call = called(seen, block, f"block {index}")
         self.own = self.call.output.dtype
+        self.plainly = False
 
     def understood(self) -> BlockAnatomy:
+        """The block's anatomy.
+
+        Raises:
+            UnsupportedModelError: naming what was not understood.
+        """
         plan = _plans.get(self.kind)
         if plan is not None:
             known = plan.of(self.block)
             if not self._verdict(known).wrong:
+                self.plainly = not plan.copied
                 _plans.move_to_end(self.kind)
                 return known
         refusals: list[UnsupportedModelError] = []
         for plan in self._plans(refusals):
             part = with_layout_in(plan.of(self.block), self.block)
             if not self._verdict(part).wrong:
+                self.plainly = not plan.copied
                 if plan.shared:
                     _plans[self.kind] = plan
                     while len(_plans) > _KEPT:
@@ -92,6 +116,7 @@ class _Block:
         if refusals:
             raise refusals[0]
         # It cannot be copied, nor run out of turn: what the pass itself shows has to do.
+        self.plainly = True
         return self._read(self.seen, self.block)
 
     def _plans(self, refusals: list[UnsupportedModelError]) -> Iterator[Plan]:
@@ -105,7 +130,7 @@ class _Block:
             except (CannotCopyError, *FAILURES):
                 continue
             else:
-                yield Plan(anatomy)
+                yield Plan(anatomy, dtype is not None or self.own == torch.float64)
 
     def _dtypes(self) -> list[torch.dtype | None]:
         """Those to copy the block to; None is the block itself."""

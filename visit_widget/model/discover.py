@@ -49,7 +49,7 @@ def discover(model: PreTrainedModel) -> Anatomy:
             "is quantised, activations are rounded across tokens: load it with weight-only "
             "quantisation. If a hook of yours adds noise, take it off.)"
         )
-    parts = understand(model, blocks, seen)
+    parts, notes = understand(model, blocks, seen)
     _check_order(seen, blocks, model)
     end = tail.read()
     assert tail.head is not None
@@ -62,6 +62,7 @@ def discover(model: PreTrainedModel) -> Anatomy:
         head_scale=end.head_scale,
         logit_scale=end.logit_scale,
         softcap=end.softcap,
+        notes=notes,
     )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from .anatomy import Beside, BlockAnatomy, Chain
 from .joins import Join
 from .precision import careful
-from .writer_layout import WriterLayout
+from .writer_rows import WriterLayout
 
 
 @dataclass(frozen=True)
@@ -82,14 +82,16 @@ class Plan:
 
     Args:
         anatomy: of one block.
+        copied: whether a copy of it told, in double precision.
 
     Attributes:
+        copied: as given.
         shared: whether it holds for other blocks: not where a tensor in it was only fitted, so
             that it is this block's alone.
     """
 
-    def __init__(self, anatomy: BlockAnatomy) -> None:
-        self.shared = True
+    def __init__(self, anatomy: BlockAnatomy, copied: bool = True) -> None:
+        self.copied, self.shared = copied, True
         self._names = {module: name for name, module in anatomy.block.named_modules()}
         self._block = anatomy.block
         self._parts = self._described(anatomy)

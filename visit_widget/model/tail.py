@@ -138,6 +138,10 @@ class TailReader:
         return probe
 
     def _put_numbers(self, stack: ExitStack, probe: _Probe) -> None:
+        reads = self.last.output if self.head is None else self.head.input
+        assert reads is not None
+        own = reads.dtype
+
         def after_norm(_module: nn.Module, _args: Any, output: Any) -> Any:
             # A norm may serve in other places too.
             if probe.last is None or not isinstance(output, Tensor):
@@ -149,7 +153,7 @@ class TailReader:
             if probe.last is None or not args or not isinstance(args[0], Tensor):
                 return None
             probe.into_head = args[0]
-            return (args[0].to(own.dtype), *args[1:])
+            return (args[0].to(own), *args[1:])
 
         def after_head(_module: nn.Module, _args: Any, output: Any) -> Any:
             if probe.last is None or not isinstance(output, Tensor):
@@ -157,8 +161,6 @@ class TailReader:
             probe.from_head = _numbers(output, seed=6)
             return probe.from_head
 
-        own = self.last.output if self.head is None else self.head.input
-        assert own is not None
         for call in self.norms:
             stack.callback(call.module.register_forward_hook(after_norm).remove)
         if self.head is not None:
