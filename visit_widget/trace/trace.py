@@ -37,6 +37,7 @@ from .audit import Audit, audit
 from .base import TracedPass
 from .inputs import Prompt, prompt_ids
 from .record import record
+from .target import TargetLike
 
 if TYPE_CHECKING:
     from ..flow import FlowGraph, Keep
@@ -269,8 +270,8 @@ class Trace(TracedPass):
 
     def logit_parts(
         self,
-        target: int | str,
-        foil: int | str | None = None,
+        target: TargetLike,
+        foil: TargetLike | None = None,
         position: int = -1,
         by: _logit.By = "component",
     ) -> dict[str, float]:
@@ -278,16 +279,14 @@ class Trace(TracedPass):
         softcapping).
 
         Args:
-            target: token id, or a text that is one token.
-            foil: with a foil the sum is logit[target] − logit[foil].
+            target: token id, or a text that is one token; several of them (the mean of their
+                logits), a direction, or anything else that `Target` says.
+            foil: likewise; with a foil the sum is logit[target] − logit[foil].
             position: whose next-token logit.
             by: "component" (attention and MLP of each layer), "head" (attention by head), "neuron"
                 (MLP by neuron).
         """
-        at = self.position(position)
-        return _logit.logit_parts(
-            self, self.token(target), None if foil is None else self.token(foil), at, by
-        )
+        return _logit.logit_parts(self, target, foil, self.position(position), by)
 
     def audit(self, position: int = -1) -> Audit:
         """Compute each identity on the traced numbers, and compare with fresh passes of the model
@@ -298,8 +297,8 @@ class Trace(TracedPass):
     def flow(
         self,
         position: int = -1,
-        target: int | str | None = None,
-        foil: int | str | None = None,
+        target: TargetLike | None = None,
+        foil: TargetLike | None = None,
         layers: Sequence[int] = (),
         keep: Keep | None = None,
         measure: str = "share",
@@ -317,8 +316,8 @@ class Trace(TracedPass):
     def routes(
         self,
         position: int = -1,
-        target: int | str | None = None,
-        foil: int | str | None = None,
+        target: TargetLike | None = None,
+        foil: TargetLike | None = None,
         measure: str = "share",
         keep: Keep | None = None,
     ) -> FlowGraph:
