@@ -65,7 +65,8 @@ def standings_of(
 
     Args:
         projection: with the target's tokens, then the foil's, as its targets.
-        target, foil: as in the graph.
+        target: what the graph follows.
+        foil: what it is compared against.
     """
     n = len(target.ids)
     n_foil = 0 if foil is None else len(foil.ids)
@@ -77,6 +78,4 @@ def _standings(projection: Projection, start: int, end: int) -> list[Standing]:
         return [None] * len(projection.top_ids)
     probabilities = projection.target_probabilities[:, start:end].sum(-1).tolist()
     ranks = projection.target_ranks[:, start:end].amin(-1).tolist()
-    return [
-        {"probability": p, "rank": r} for p, r in zip(probabilities, ranks, strict=True)
-    ]
+    return [{"probability": p, "rank": r} for p, r in zip(probabilities, ranks, strict=True)]

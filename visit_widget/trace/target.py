@@ -2,7 +2,7 @@
 direction.
 
     vw.Target([" South", " North"])                       # the mean of their logits
-    vw.Target([" South", " north"], combine="logsumexp")  # log Σ exp(logit): the logit of “any of them”
+    vw.Target([" South", " south"], combine="logsumexp")  # log Σ exp(logit): of “any of them”
     vw.Target.direction(probe, name="truth")              # a direction of d_model
 
 Wherever a target or a foil is asked for, one of these may stand; so may a token id, a text that is
@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ..model import VisitError
+from ..model.tokens import SPACE, token_texts
 
 if TYPE_CHECKING:
     from .trace import Trace
@@ -171,6 +172,25 @@ def followed(trace: Trace, target: TargetLike | Followed) -> Followed:
     return Followed("mean", tuple(total), tuple(w / whole for w in total.values()))
 
 
+def first_token(trace: Trace, text: str) -> tuple[int, str]:
+    """The token that a text is, or the first of several, and then a note that says so.
+
+    Raises:
+        VisitError: it is no token at all.
+    """
+    try:
+        return trace.token(text), ""
+    except VisitError as error:
+        if trace.tokenizer is None:
+            raise
+        asked = text.replace(SPACE, " ")
+        ids = [int(i) for i in trace.tokenizer(asked, add_special_tokens=False)["input_ids"]]
+        if len(ids) < 2:
+            raise
+        shown = token_texts(trace.tokenizer, ids[:1])[0]
+        return trace.token(ids[0]), f"{error} Its first token, {shown}, is followed."
+
+
 def as_target(target: Any) -> Target:
     """A Target from a token, several tokens, or a vector of numbers.
 
@@ -186,16 +206,20 @@ def as_target(target: Any) -> Target:
     if _is_array(target):
         tensor = torch.as_tensor(target)
         return Target.direction(tensor) if tensor.is_floating_point() else Target(tensor)
-    if isinstance(target, (Sequence, set, frozenset)) and not isinstance(target, (bytes, bytearray)):
+    if isinstance(target, (Sequence, set, frozenset)) and not isinstance(
+        target, (bytes, bytearray)
+    ):
         tokens = [_token(token, target) for token in target]
         return Target(tokens)
     raise _no_target(target)
 
 
 def _token(token: Any, among: Any) -> int | str:
-    if isinstance(token, Tensor) and token.numel() == 1 and not token.is_floating_point():
+    if isinstance(token, Tensor) and token.ndim == 0 and not token.is_floating_point():
         return int(token)
-    if isinstance(token, numbers.Integral) and not isinstance(token, bool):
+    if isinstance(token, bool):
+        raise _no_target(among)
+    if isinstance(token, numbers.Integral):
         return int(token)
     if isinstance(token, str):
         return token

@@ -72,10 +72,12 @@ def trace(
     check_traceable(model)
     input_ids = prompt_ids(model, tokenizer, prompt)
     with MODEL_LOCK:
-        anatomy = anatomy or anatomy_of(model)
-        kept = record(model, anatomy, input_ids, keep_on)
+        found = anatomy or anatomy_of(model)
+        kept = record(model, found, input_ids, keep_on)
     text = prompt if isinstance(prompt, str) else None
-    return Trace(model, tokenizer, input_ids, anatomy, kept, text)
+    made = Trace(model, tokenizer, input_ids, found, kept, text)
+    made.anatomy_given, made.keep_on = anatomy is not None, keep_on
+    return made
 
 
 class Trace(TracedPass):
@@ -104,6 +106,16 @@ class Trace(TracedPass):
     @cached_property
     def _mlp_row(self) -> Any:
         return lru_cache(maxsize=4)(lambda layer, at: _mlp.mlp_row(self, layer, at))
+
+    def needs_model(self, what: str) -> None:
+        """Say so where this trace has no model to derive something with.
+
+        Args:
+            what: the beginning of the sentence.
+
+        Raises:
+            VisitError: it was loaded without its model.
+        """
 
     def residual(self, layer: int, at: At = "post") -> Tensor:
         """The residual stream of one layer: (T, d_model).
