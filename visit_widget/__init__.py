@@ -25,6 +25,7 @@ _HOME = {
     "Keep": ".flow",
     "Limit": ".flow",
     "LogitLens": ".lens",
+    "Target": ".trace",
     "Trace": ".trace",
     "UnsupportedModelError": ".model",
     "VisitError": ".model",
@@ -44,6 +45,7 @@ __all__ = [
     "Keep",
     "Limit",
     "LogitLens",
+    "Target",
     "Trace",
     "UnsupportedModelError",
     "VisitError",
@@ -60,7 +62,7 @@ if TYPE_CHECKING:
     from .model import Anatomy, BlockAnatomy, Join, UnsupportedModelError, VisitError
     from .model.demo import load_demo
     from .model.families import supported
-    from .trace import Audit, Trace, trace
+    from .trace import Audit, Target, Trace, trace
     from .widget import VisitWidget, visit
 
 

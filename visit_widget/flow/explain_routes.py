@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .graph import FlowGraph, Node
-from .words import listed, percent, quoted, signed
+from .words import followed_logit, listed, number, percent, quoted, signed
 
 N_SOURCES = 2
 
@@ -69,21 +69,21 @@ def _size(graph: FlowGraph, influence: float | None) -> str:
 
 
 def _whole(graph: FlowGraph) -> str:
-    target, foil = quoted(graph.target["text"]), graph.foil
     if graph.measure != "logit":
         return f"the prediction, measured by {graph.measure},"
-    followed = f"the logit of {target}" if foil is None else (
-        f"the logit of {target} minus that of {quoted(foil['text'])}"
-    )  # fmt: skip
+    followed = followed_logit(graph)
     total = (graph.attribution or {}).get("total")
     return followed if total is None else f"{followed} ({signed(total)})"
 
 
 def _prediction(graph: FlowGraph) -> str:
-    text = (
-        f"After {_token(graph, graph.position)} the model gives {quoted(graph.target['text'])} "
-        f"probability {percent(graph.target['probability'])}."
-    )
+    after, target = _token(graph, graph.position), graph.target
+    if target["probability"] is None:
+        text = f"After {after} the stream says {number(target['logit'])} along "
+        text += f"{quoted(target['text'])}."
+    else:
+        text = f"After {after} the model gives {quoted(target['text'])} "
+        text += f"probability {percent(target['probability'])}."
     found = graph.attribution
     if found is None:
         return text

@@ -26,15 +26,13 @@ def draw_overview(sheet: Sheet) -> None:
     # The final norm and the logits show what the last stream shows; the logit of `logits` is the
     # model's own.
     last, along = stream[-1], sheet.read.direction
-    constant = sheet.read.norm_bias + sheet.read.head_bias
+    constant = sheet.read.constant
     norm = sheet.node("norm", "norm", last, along)
     logits = sheet.node("logits", "logits", last, None, logit=float(last @ along) + constant)
     sheet.flow(norm, last, [(before, last, "residual")], along)
     sheet.flow(logits, last, [(norm, last, "residual")], along)
-    if sheet.read.norm_bias:
-        sheet.constant("norm.bias", logits, sheet.read.norm_bias)
-    if sheet.read.head_bias:
-        sheet.constant("logits.bias", logits, sheet.read.head_bias)
+    for name, value in sheet.read.constants.items():
+        sheet.constant(name, logits, value)
 
 
 def _draw_layer(sheet: Sheet, layer: int, pre: Tensor, post: Tensor) -> str:

@@ -65,7 +65,7 @@ class Tally:
 
     def __init__(self, walk: Walk) -> None:
         self.walk, self.rest = walk, 0.0
-        self.bias = walk.read.norm_bias + walk.read.head_bias if walk.in_logits else 0.0
+        self.bias = walk.read.constant if walk.in_logits else 0.0
 
     def add(self, stage: Stage) -> None:
         """One more stage."""
@@ -183,11 +183,10 @@ def _draw_memories(
 def _draw_prediction(sheet: Sheet, walk: Walk) -> None:
     """The logits, and what adds to them after the last stream."""
     read, last = walk.read, _stream(sheet.trace.n_layers - 1, "post", walk.focus)
-    along, constant = read.direction, read.norm_bias + read.head_bias
+    along, constant = read.direction, read.constant
     logit = float(walk.final @ along) + constant
     own = walk.total - (constant if walk.in_logits else 0.0)
     node = sheet.node("logits", "logits", walk.final, None, logit=logit, influence=walk.total)
     sheet.flow(node, walk.final, [(last, walk.final, "residual")], along, [own])
-    for name, bias in (("norm.bias", read.norm_bias), ("logits.bias", read.head_bias)):
-        if bias:
-            sheet.constant(name, node, bias, bias if walk.in_logits else 0.0)
+    for name, value in read.constants.items():
+        sheet.constant(name, node, value, value if walk.in_logits else 0.0)

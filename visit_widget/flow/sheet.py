@@ -19,9 +19,11 @@ from ..model.tokens import token_texts
 from ..trace import Trace
 from ..trace.audit import tolerance_of
 from ..trace.logit import LogitDirection
+from ..trace.target import Followed
 from .graph import Edge, Node
 from .keep import Keep
 from .measures import measure, measures
+from .target import standings_of
 
 N_TOP, N_BOTTOM = 5, 3
 # An error this many times what rounding may cause is no rounding.
@@ -35,7 +37,7 @@ class Sheet:
         trace: the traced pass.
         lens: labels the vectors.
         position: the focus, from 0.
-        target, foil: token ids.
+        target, foil: what is followed, and what it is compared against.
         read: how the target's logit (minus the foil's) reads the stream at the focus.
         keep: what pruning keeps.
         measure: what it ranks by.
@@ -50,8 +52,8 @@ class Sheet:
         trace: Trace,
         lens: LogitLens,
         position: int,
-        target: int,
-        foil: int | None,
+        target: Followed,
+        foil: Followed | None,
         read: LogitDirection,
         keep: Keep,
         measure: str,
@@ -153,18 +155,15 @@ class Sheet:
         projection = self.project(labelled, N_TOP, N_BOTTOM)
         tops = self.tokens(projection.top_ids, projection.top_probabilities)
         bottoms = self.tokens(projection.bottom_ids, projection.bottom_probabilities)
-        probabilities = projection.target_probabilities[:, 0].tolist()
-        ranks = projection.target_ranks[:, 0].tolist()
-        for node_id, top, bottom, probability, rank in zip(
-            labelled, tops, bottoms, probabilities, ranks, strict=True
-        ):
+        standings = standings_of(projection, self.target, self.foil)[0]
+        for node_id, top, bottom, standing in zip(labelled, tops, bottoms, standings, strict=True):
             self._nodes[node_id] = replace(
                 self._nodes[node_id],
                 label=top[0]["text"],
                 top=top,
                 bottom=bottom,
-                target_probability=probability,
-                target_rank=rank,
+                target_probability=None if standing is None else standing["probability"],
+                target_rank=None if standing is None else standing["rank"],
             )
         return list(self._nodes.values()), self._edges
 
@@ -202,7 +201,7 @@ class Sheet:
             if id(vector) not in place:
                 place[id(vector)] = len(order)
                 order.append(vector)
-        targets = [self.target] if self.foil is None else [self.target, self.foil]
+        targets = [*self.target.ids, *(() if self.foil is None else self.foil.ids)]
         vectors = (
             torch.stack(order) if order else self.read.direction.new_zeros(0, self.trace.d_model)
         )

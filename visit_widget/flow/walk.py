@@ -71,7 +71,7 @@ class Walk:
         self.final = trace.residual(trace.n_layers - 1)[position]
         self.total = 1.0
         if self.in_logits:
-            self.total = float(self.final @ read.direction) + read.norm_bias + read.head_bias
+            self.total = float(self.final @ read.direction) + read.constant
         self.scale = max(abs(self.total), 1.0)
         self.embeddings: dict[int, tuple[Credit, float]] = {}
         self.opaque = self.max_error = 0.0

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .graph import FlowGraph
+
 
 def quoted(text: str) -> str:
     """A token in quotation marks."""
@@ -43,3 +48,16 @@ def listed(texts: list[str]) -> str:
 def sentence(text: str) -> str:
     """With a capital and a full stop."""
     return f"{text[0].upper()}{text[1:]}."
+
+
+def followed_logit(graph: FlowGraph) -> str:
+    """What all logits of a graph are of: a token's, several tokens', a direction's."""
+    told = _value(graph.target)
+    return told if graph.foil is None else f"{told} minus {_value(graph.foil, that=True)}"
+
+
+def _value(target: dict[str, Any], that: bool = False) -> str:
+    name = quoted(target["text"])
+    if target.get("combine") == "direction":
+        return f"what the stream says along {name}"
+    return f"that of {name}" if that else f"the logit of {name}"

@@ -12,9 +12,10 @@ from types import ModuleType
 from typing import Any
 
 from .audit import Audit
+from .target import Target
 from .trace import Trace, trace
 
-__all__ = ["Audit", "Trace", "trace"]
+__all__ = ["Audit", "Target", "Trace", "trace"]
 
 
 class _CallablePackage(ModuleType):

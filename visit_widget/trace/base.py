@@ -27,7 +27,14 @@ class TracedPass:
         anatomy: where the model keeps its parts.
         kept: what the pass left behind.
         text: the prompt, where it was given as text.
+
+    Attributes:
+        anatomy_given: whether the anatomy was passed by hand.
+        keep_on: the device that was asked for to keep tensors on.
     """
+
+    anatomy_given: bool = False
+    keep_on: torch.device | str | None = None
 
     def __init__(
         self,

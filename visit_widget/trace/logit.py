@@ -12,11 +12,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+import torch
 from torch import Tensor
 
 from ..model import VisitError
 from ..model.linear import linear_row
+from ..model.precision import wide
 from .stream import Reading, mixer_output, readings
+from .target import Followed, TargetLike, followed
 
 if TYPE_CHECKING:
     from .trace import Trace
@@ -34,32 +37,69 @@ class LogitDirection:
         norm_bias: what the final norm's bias adds.
         head_bias: what the unembedding's bias adds.
         layers: how it reads the stream of each layer, through all that carries the stream on.
+        entropy: of a log-sum-exp of several logits, what the tangent at the observed ones leaves
+            of its value: −Σ p log p of their softmax among themselves.
     """
 
     direction: Tensor
     norm_bias: float
     head_bias: float
     layers: list[Reading]
+    entropy: float = 0.0
+
+    @property
+    def constants(self) -> dict[str, float]:
+        """What adds to the logit whatever the stream holds, by node id; what is 0 is left out."""
+        every = {
+            "norm.bias": self.norm_bias,
+            "logits.bias": self.head_bias,
+            "logits.entropy": self.entropy,
+        }
+        return {name: value for name, value in every.items() if value}
+
+    @property
+    def constant(self) -> float:
+        """The sum of these."""
+        return self.norm_bias + self.head_bias + self.entropy
 
 
-def logit_direction(trace: Trace, target: int, foil: int | None, position: int) -> LogitDirection:
-    """The direction of logit[target], or of logit[target] − logit[foil], at one position."""
+def logit_direction(
+    trace: Trace,
+    target: TargetLike | Followed,
+    foil: TargetLike | Followed | None,
+    position: int,
+) -> LogitDirection:
+    """The direction of the target's logit, or of that minus the foil's, at one position."""
     anatomy = trace.anatomy
-    row, bias = _unembedding_row(trace, target)
+    final = trace.work(trace.record.final[position])
+    row, bias, entropy = _row(trace, followed(trace, target), final)
     if foil is not None:
-        other, other_bias = _unembedding_row(trace, foil)
-        row, bias = row - other, bias - other_bias
+        other, other_bias, other_entropy = _row(trace, followed(trace, foil), final)
+        row, bias, entropy = row - other, bias - other_bias, entropy - other_entropy
     row, bias = row * (anatomy.head_scale * anatomy.logit_scale), bias * anatomy.logit_scale
     norm = trace.final_norm
     norm_bias = 0.0
     if norm is not None:
         norm_bias = float(row @ norm.bias)
-        row = norm.pull_back(row, norm.scale(trace.work(trace.record.final[position])))
-    return LogitDirection(row, norm_bias, bias, readings(trace, row, position))
+        row = norm.pull_back(row, norm.scale(final))
+    return LogitDirection(row, norm_bias, bias, readings(trace, row, position), entropy)
+
+
+def logit_value(trace: Trace, target: TargetLike | Followed, position: int) -> float:
+    """The target's logit (before any softcapping) at one position, without its parts."""
+    target, anatomy = followed(trace, target), trace.anatomy
+    final = trace.work(trace.record.final[position])
+    row, bias, entropy = _row(trace, target, final)
+    said = float(wide(row) @ wide(_normed(trace, final))) * anatomy.head_scale + bias
+    return said * anatomy.logit_scale + entropy
 
 
 def logit_parts(
-    trace: Trace, target: int, foil: int | None, position: int, by: By
+    trace: Trace,
+    target: TargetLike | Followed,
+    foil: TargetLike | Followed | None,
+    position: int,
+    by: By,
 ) -> dict[str, float]:
     """Every part's share of the logit, by node id; the values sum to the logit (before any
     softcapping).
@@ -80,11 +120,7 @@ def logit_parts(
             parts[f"{prefix}.mix"] = float(mixed @ (at.post if late else at.mid))
         if trace.anatomy.blocks[layer].mlp is not None:
             parts.update(_of_mlp(trace, layer, position, at.post, by, prefix))
-    if read.norm_bias:
-        parts["norm.bias"] = read.norm_bias
-    if read.head_bias:
-        parts["logits.bias"] = read.head_bias
-    return parts
+    return {**parts, **read.constants}
 
 
 def _of_attention(
@@ -112,6 +148,32 @@ def _of_mlp(
     if row.bias is not None:
         parts[f"{prefix}.mlp.bias"] = float(row.bias @ direction)
     return parts
+
+
+def _row(trace: Trace, target: Followed, final: Tensor) -> tuple[Tensor, float, float]:
+    """How a target reads the normed stream: a row and a bias before the model's factors on the
+    logits, and what is left of its value (`LogitDirection.entropy`).
+    """
+    if target.vector is not None:
+        return trace.work(target.vector), 0.0, 0.0
+    if target.kind == "token":
+        return (*_unembedding_row(trace, target.ids[0]), 0.0)
+    found = [_unembedding_row(trace, token) for token in target.ids]
+    rows = torch.stack([row for row, _ in found])
+    biases = wide(rows.new_tensor([bias for _, bias in found]))
+    weights, entropy = wide(rows.new_tensor(target.weights)), 0.0
+    if target.kind == "logsumexp":
+        anatomy = trace.anatomy
+        logits = wide(rows) @ wide(_normed(trace, final)) * anatomy.head_scale + biases
+        logged = (logits * anatomy.logit_scale).log_softmax(-1)
+        weights = logged.exp()
+        entropy = -float((weights * logged).sum())
+    return trace.work(weights @ wide(rows)), float(weights @ biases), entropy
+
+
+def _normed(trace: Trace, final: Tensor) -> Tensor:
+    norm = trace.final_norm
+    return final if norm is None else norm.forward_frozen(final, norm.scale(final))
 
 
 def _unembedding_row(trace: Trace, token: int) -> tuple[Tensor, float]:

@@ -37,6 +37,7 @@ from .audit import Audit, audit
 from .base import TracedPass
 from .inputs import Prompt, prompt_ids
 from .record import record
+from .target import TargetLike
 
 if TYPE_CHECKING:
     from ..flow import FlowGraph, Keep
@@ -71,10 +72,12 @@ def trace(
     check_traceable(model)
     input_ids = prompt_ids(model, tokenizer, prompt)
     with MODEL_LOCK:
-        anatomy = anatomy or anatomy_of(model)
-        kept = record(model, anatomy, input_ids, keep_on)
+        found = anatomy or anatomy_of(model)
+        kept = record(model, found, input_ids, keep_on)
     text = prompt if isinstance(prompt, str) else None
-    return Trace(model, tokenizer, input_ids, anatomy, kept, text)
+    made = Trace(model, tokenizer, input_ids, found, kept, text)
+    made.anatomy_given, made.keep_on = anatomy is not None, keep_on
+    return made
 
 
 class Trace(TracedPass):
@@ -103,6 +106,16 @@ class Trace(TracedPass):
     @cached_property
     def _mlp_row(self) -> Any:
         return lru_cache(maxsize=4)(lambda layer, at: _mlp.mlp_row(self, layer, at))
+
+    def needs_model(self, what: str) -> None:
+        """Say so where this trace has no model to derive something with.
+
+        Args:
+            what: the beginning of the sentence.
+
+        Raises:
+            VisitError: it was loaded without its model.
+        """
 
     def residual(self, layer: int, at: At = "post") -> Tensor:
         """The residual stream of one layer: (T, d_model).
@@ -269,8 +282,8 @@ class Trace(TracedPass):
 
     def logit_parts(
         self,
-        target: int | str,
-        foil: int | str | None = None,
+        target: TargetLike,
+        foil: TargetLike | None = None,
         position: int = -1,
         by: _logit.By = "component",
     ) -> dict[str, float]:
@@ -278,16 +291,14 @@ class Trace(TracedPass):
         softcapping).
 
         Args:
-            target: token id, or a text that is one token.
-            foil: with a foil the sum is logit[target] − logit[foil].
+            target: token id, or a text that is one token; several of them (the mean of their
+                logits), a direction, or anything else that `Target` says.
+            foil: likewise; with a foil the sum is logit[target] − logit[foil].
             position: whose next-token logit.
             by: "component" (attention and MLP of each layer), "head" (attention by head), "neuron"
                 (MLP by neuron).
         """
-        at = self.position(position)
-        return _logit.logit_parts(
-            self, self.token(target), None if foil is None else self.token(foil), at, by
-        )
+        return _logit.logit_parts(self, target, foil, self.position(position), by)
 
     def audit(self, position: int = -1) -> Audit:
         """Compute each identity on the traced numbers, and compare with fresh passes of the model
@@ -298,8 +309,8 @@ class Trace(TracedPass):
     def flow(
         self,
         position: int = -1,
-        target: int | str | None = None,
-        foil: int | str | None = None,
+        target: TargetLike | None = None,
+        foil: TargetLike | None = None,
         layers: Sequence[int] = (),
         keep: Keep | None = None,
         measure: str = "share",
@@ -317,8 +328,8 @@ class Trace(TracedPass):
     def routes(
         self,
         position: int = -1,
-        target: int | str | None = None,
-        foil: int | str | None = None,
+        target: TargetLike | None = None,
+        foil: TargetLike | None = None,
         measure: str = "share",
         keep: Keep | None = None,
     ) -> FlowGraph:
