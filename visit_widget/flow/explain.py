@@ -12,7 +12,7 @@ from collections.abc import Callable
 from .explain_routes import explain_route
 from .graph import Edge, FlowGraph, Node
 from .reading import Flows
-from .words import followed_logit, listed, number, percent, quoted, sentence, signed
+from .words import followed_logit, listed, number, percent, quoted, rounding_of, sentence, signed
 
 N_READS, N_SOURCES = 3, 2
 _LOOKED_AT = "it is compared, not added, so it adds to no logit itself."
@@ -171,6 +171,8 @@ class _Teller:
             name = self._neuron(node)
             name = name[0].upper() + name[1:]
             return f"{name}, which {listed(facts)}," if facts else name
+        if node.kind == "rounding":
+            return rounding_of(node.id)
         if node.kind == "bias":
             return {
                 "norm.bias": "The bias of the final norm, whatever the stream holds,",

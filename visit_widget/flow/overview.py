@@ -7,9 +7,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..trace.stream import added, carry
-from .sheet import Sheet
-
-Parts = list[tuple[str, Tensor, str]]
+from .sheet import Parts, Sheet
 
 
 def draw_overview(sheet: Sheet) -> None:
@@ -60,6 +58,8 @@ def _draw_layer(sheet: Sheet, layer: int, pre: Tensor, post: Tensor) -> str:
         written = added(trace, layer, at, "mlp")
         node = sheet.node(f"{name}.mlp", "mlp", written, read.post, layer=layer)
         late.append((node, written, "write"))
+    early += sheet.rounding(layer, "mid", read.mid)
+    late += sheet.rounding(layer, "post", read.post)
     after = sheet.node(f"{name}.post", "residual", post, read.post, layer=layer)
     if two_steps:
         sheet.flow(f"{name}.mid", mid, early, read.mid)

@@ -19,6 +19,7 @@ from ..model.tokens import token_texts
 from ..trace import Trace
 from ..trace.audit import tolerance_of
 from ..trace.logit import LogitDirection
+from ..trace.rounding import Where, rounding
 from ..trace.target import Followed
 from .graph import Edge, Node
 from .keep import Keep
@@ -26,6 +27,8 @@ from .measures import measure, measures
 from .target import standings_of
 
 N_TOP, N_BOTTOM = 5, 3
+# (node id, summand, edge kind) of what flows into a whole.
+Parts = list[tuple[str, Tensor, str]]
 # An error this many times what rounding may cause is no rounding.
 NOT_ROUNDING = 10
 
@@ -83,16 +86,23 @@ class Sheet:
         self, node_id: str, target: str, logit: float, influence: float | None = None
     ) -> None:
         """Add a node that is no vector of the stream but adds to the logit: a bias after the last
-        stream.
+        stream, or rounding there.
         """
-        self._nodes[node_id] = Node(
-            node_id, "bias", self.position, logit=logit, influence=influence
-        )
+        kind = "rounding" if node_id.endswith(".rounding") else "bias"
+        self._nodes[node_id] = Node(node_id, kind, self.position, logit=logit, influence=influence)
         self._edges.append(Edge(node_id, target, "part", logit=logit, influence=influence))
 
     def edge(self, source: str, target: str, kind: str, value: float | None = None) -> None:
         """Add an edge that carries no summand."""
         self._edges.append(Edge(source, target, kind, value=value))
+
+    def rounding(self, layer: int, at: Where, along: Tensor) -> Parts:
+        """What rounding added to a whole, as one part of it; nothing where it is nil."""
+        vector = rounding(self.trace, layer, at, self.position)
+        if vector is None:
+            return []
+        node = self.node(f"L{layer}.{at}.rounding", "rounding", vector, along, layer=layer)
+        return [(node, vector, "part")]
 
     def flow(
         self,
@@ -150,8 +160,12 @@ class Sheet:
         return self.keep.limit(kind).select(values, self.keep.more.get(rest, 0))
 
     def finish(self, labelled: Sequence[str] | None = None) -> tuple[list[Node], list[Edge]]:
-        """Label the nodes (all by default), in one projection; returns the nodes and edges."""
+        """Label the nodes (all by default), in one projection; returns the nodes and edges.
+
+        What rounding added says nothing, and gets no label.
+        """
         labelled = list(self.vectors) if labelled is None else labelled
+        labelled = [i for i in labelled if self._nodes[i].kind != "rounding"]
         projection = self.project(labelled, N_TOP, N_BOTTOM)
         tops = self.tokens(projection.top_ids, projection.top_probabilities)
         bottoms = self.tokens(projection.bottom_ids, projection.bottom_probabilities)

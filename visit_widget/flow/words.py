@@ -19,6 +19,21 @@ def number(value: float) -> str:
     return text.replace("-", "−")
 
 
+def rounding_of(node_id: str) -> str:
+    """What a rounding node is."""
+    whole = node_id.removesuffix(".rounding").rpartition(".")[2]
+    added = {
+        "attn": "what its attention writes",
+        "mlp": "what its MLP writes",
+        "mid": "the stream after its attention",
+        "post": "the stream after it",
+    }
+    if whole == "logits":
+        return "What rounding to half precision added after the last stream"
+    layer = next(p for p in node_id.split(".") if p.startswith("L"))[1:]
+    return f"What rounding to half precision added to {added[whole]} (layer {layer})"
+
+
 def signed(value: float) -> str:
     """As `number`, with a plus sign where it is positive."""
     return f"+{number(value)}" if value > 0 else number(value)

@@ -9,7 +9,7 @@ Elhage et al. (2021),
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -18,7 +18,8 @@ from torch import Tensor
 from ..model import VisitError
 from ..model.linear import linear_row
 from ..model.precision import wide
-from .stream import Reading, mixer_output, readings
+from .rounding import OWN_ROUNDINGS, Where, rounding, rounds, said
+from .stream import Reading, added, mixer_output, readings
 from .target import Followed, TargetLike, followed
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class LogitDirection:
         layers: how it reads the stream of each layer, through all that carries the stream on.
         entropy: of a log-sum-exp of several logits, what the tangent at the observed ones leaves
             of its value: −Σ p log p of their softmax among themselves.
+        rounding: what rounding after the last stream added, in half precision.
     """
 
     direction: Tensor
@@ -46,6 +48,7 @@ class LogitDirection:
     head_bias: float
     layers: list[Reading]
     entropy: float = 0.0
+    rounding: float = 0.0
 
     @property
     def constants(self) -> dict[str, float]:
@@ -54,13 +57,14 @@ class LogitDirection:
             "norm.bias": self.norm_bias,
             "logits.bias": self.head_bias,
             "logits.entropy": self.entropy,
+            "logits.rounding": self.rounding,
         }
         return {name: value for name, value in every.items() if value}
 
     @property
     def constant(self) -> float:
         """The sum of these."""
-        return self.norm_bias + self.head_bias + self.entropy
+        return self.norm_bias + self.head_bias + self.entropy + self.rounding
 
 
 def logit_direction(
@@ -82,16 +86,47 @@ def logit_direction(
     if norm is not None:
         norm_bias = float(row @ norm.bias)
         row = norm.pull_back(row, norm.scale(final))
-    return LogitDirection(row, norm_bias, bias, readings(trace, row, position), entropy)
+    read = LogitDirection(row, norm_bias, bias, readings(trace, row, position), entropy)
+    if not rounds(trace):
+        return read
+    off = _rounding_of(trace, followed(trace, target), position)
+    if foil is not None:
+        off -= _rounding_of(trace, followed(trace, foil), position)
+    return replace(read, rounding=off)
+
+
+def _rounding_of(trace: Trace, target: Followed, position: int) -> float:
+    """What rounding after the last stream added to a target's value."""
+    if target.vector is not None:
+        return 0.0
+    own = said(trace, position)
+    off = _value_in(target, own) - _derived_value(trace, target, position)
+    nil = OWN_ROUNDINGS * torch.finfo(trace.dtype).eps * float(own.abs().max())
+    return off if abs(off) > nil else 0.0
+
+
+def _value_in(target: Followed, logits: Tensor) -> float:
+    """A target's value in the model's logits (n_vocab,)."""
+    chosen = wide(logits[list(target.ids)])
+    if target.kind == "logsumexp":
+        return float(chosen.logsumexp(-1))
+    return float(chosen @ chosen.new_tensor(target.weights))
 
 
 def logit_value(trace: Trace, target: TargetLike | Followed, position: int) -> float:
     """The target's logit (before any softcapping) at one position, without its parts."""
-    target, anatomy = followed(trace, target), trace.anatomy
-    final = trace.work(trace.record.final[position])
+    target = followed(trace, target)
+    if rounds(trace) and target.vector is None:
+        return _value_in(target, said(trace, position))
+    return _derived_value(trace, target, position)
+
+
+def _derived_value(trace: Trace, target: Followed, position: int) -> float:
+    """The same, of the last stream by exact arithmetic."""
+    anatomy, final = trace.anatomy, trace.work(trace.record.final[position])
     row, bias, entropy = _row(trace, target, final)
-    said = float(wide(row) @ wide(_normed(trace, final))) * anatomy.head_scale + bias
-    return said * anatomy.logit_scale + entropy
+    value = float(wide(row) @ wide(_normed(trace, final))) * anatomy.head_scale + bias
+    return value * anatomy.logit_scale + entropy
 
 
 def logit_parts(
@@ -120,6 +155,8 @@ def logit_parts(
             parts[f"{prefix}.mix"] = float(mixed @ (at.post if late else at.mid))
         if trace.anatomy.blocks[layer].mlp is not None:
             parts.update(_of_mlp(trace, layer, position, at.post, by, prefix))
+        parts.update(_of_rounding(trace, layer, "mid", position, at.mid))
+        parts.update(_of_rounding(trace, layer, "post", position, at.post))
     return {**parts, **read.constants}
 
 
@@ -127,27 +164,34 @@ def _of_attention(
     trace: Trace, layer: int, position: int, direction: Tensor, by: By, prefix: str
 ) -> dict[str, float]:
     if by != "head":
-        written = trace.attention_output(layer, position)
+        written = added(trace, layer, position, "attention")
         return {f"{prefix}.attn": float(written @ direction)}
     row = trace.attention_row(layer, position)
     heads = row.along(direction).sum(-1).tolist()
     parts = {f"{prefix}.H{head}": value for head, value in enumerate(heads)}
     if row.bias is not None:
         parts[f"{prefix}.attn.bias"] = float(row.bias @ direction)
-    return parts
+    return {**parts, **_of_rounding(trace, layer, "attn", position, direction)}
 
 
 def _of_mlp(
     trace: Trace, layer: int, position: int, direction: Tensor, by: By, prefix: str
 ) -> dict[str, float]:
-    row = trace.mlp_row(layer, position)
     if by != "neuron":
-        return {f"{prefix}.mlp": float(row.total @ direction)}
+        return {f"{prefix}.mlp": float(added(trace, layer, position, "mlp") @ direction)}
+    row = trace.mlp_row(layer, position)
     values = row.along(direction).tolist()
     parts = {f"{prefix}.N{row.number(n)}": value for n, value in enumerate(values)}
     if row.bias is not None:
         parts[f"{prefix}.mlp.bias"] = float(row.bias @ direction)
-    return parts
+    return {**parts, **_of_rounding(trace, layer, "mlp", position, direction)}
+
+
+def _of_rounding(
+    trace: Trace, layer: int, at: Where, position: int, direction: Tensor
+) -> dict[str, float]:
+    vector = rounding(trace, layer, at, position)
+    return {} if vector is None else {f"L{layer}.{at}.rounding": float(vector @ direction)}
 
 
 def _row(trace: Trace, target: Followed, final: Tensor) -> tuple[Tensor, float, float]:

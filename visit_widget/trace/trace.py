@@ -32,6 +32,7 @@ from . import attention as _attention
 from . import directions as _directions
 from . import logit as _logit
 from . import mlp as _mlp
+from . import rounding as _rounding
 from . import stream as _stream
 from .audit import Audit, audit
 from .base import TracedPass
@@ -203,6 +204,21 @@ class Trace(TracedPass):
         return self._or_zeros(
             _stream.mixer_output(self, self.layer(layer), self.position(position))
         )
+
+    def rounding(self, layer: int, at: _rounding.Where = "post", position: int = -1) -> Tensor:
+        """What rounding in half precision added: (d_model,), zeros where it is nil.
+
+        Args:
+            layer: 0 … n_layers − 1.
+            at: "mid" or "post", to the stream there; "attn" or "mlp", to what that sublayer adds.
+            position: where.
+        """
+        if at not in ("attn", "mid", "mlp", "post"):
+            raise VisitError(
+                f"at={at!r} is not where something is rounded: use 'attn', 'mid', 'mlp' or 'post'."
+            )
+        found = _rounding.rounding(self, self.layer(layer), at, self.position(position))
+        return self._or_zeros(found)
 
     def neurons(self, layer: int, position: int = -1) -> Tensor:
         """The neurons' activations, as they enter the down projection: (d_mlp,).
