@@ -66,8 +66,8 @@ def test_what_flows_into_a_node_sums_to_it(family, dtype):
         assert flowing == pytest.approx(logits.logit, rel=1e-4, abs=1e-4)
 
 
-@pytest.mark.parametrize("family", ("gpt2", "gpt_neox", "gemma2", "bart", "mixtral"))
-@pytest.mark.parametrize("dtype", (torch.float32, torch.float64), ids=str)
+@pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "gemma2", "bart", "mixtral"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_there_is_none_in_single_and_double_precision(family, dtype):
     _, trace = traced(family, dtype)
     assert not any("rounding" in part for part in trace.logit_parts(5, by="neuron"))
@@ -96,7 +96,7 @@ def test_rounding_is_what_the_stream_has_over_its_exact_sum():
 
 
 @pytest.mark.parametrize("dtype", HALF, ids=str)
-@pytest.mark.parametrize("measure", ("logit", "share", "norm"))
+@pytest.mark.parametrize("measure", ["logit", "share", "norm"])
 def test_routes_sum_to_the_prediction(dtype, measure):
     _, trace = traced("gemma2", dtype)
     graph = trace.routes(measure=measure, keep=vw.Keep(routes=vw.Limit(threshold=0.0)))
