@@ -12,9 +12,10 @@ from .block import BlockReader
 from .eager import check_like_eager
 from .errors import UnsupportedModelError
 from .find import called, is_linear_like, is_norm_like, outermost, refuse, same
+from .forward import logits_of
 from .joins import scalar, settle
 from .loaded import check_weights, eval_mode
-from .watch import Call, Watched, first_tensor, input_device, input_embedding, watch
+from .watch import Call, Watched, input_device, input_embedding, watch
 
 
 def discover(model: PreTrainedModel) -> Anatomy:
@@ -74,8 +75,8 @@ def _is_causal(model: PreTrainedModel, ids: Tensor, logits: Tensor) -> bool:
     changed = ids.clone()
     changed[0, -1] = ids[0, 0] if ids[0, 0] != ids[0, -1] else ids[0, -1] // 2
     with torch.no_grad(), eval_mode(model):
-        again = first_tensor(model(input_ids=changed.to(input_device(model)), use_cache=False))
-    if again is None or again.shape != logits.shape:
+        again = logits_of(model, changed.to(input_device(model)))
+    if again.shape != logits.shape:
         return False
     before, after = logits[0, :-1].double(), again[0, :-1].double()
     return bool((before - after).norm() <= 16 * torch.finfo(logits.dtype).eps * before.norm())

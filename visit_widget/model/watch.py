@@ -11,6 +11,7 @@ from transformers import PreTrainedModel
 
 from .attention import AttentionCall, listening
 from .errors import UnsupportedModelError
+from .forward import logits_in, logits_of
 
 
 @dataclass
@@ -97,17 +98,22 @@ def watch(model: PreTrainedModel, input_ids: Tensor) -> Watched:
     names = {module: name for name, module in model.named_modules()}
 
     def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        result = first_tensor(output)
+        whole = module is model
+        result = logits_in(output, model, input_ids.shape[1]) if whole else first_tensor(output)
         if result is not None:
             # Copies: some models go on to write into what a module gave them.
             inputs = [v.clone() for v in (*args, *kwargs.values()) if isinstance(v, Tensor)]
             seen.calls.append(Call(names[module], module, inputs, result.clone()))
 
+    def afresh() -> None:
+        seen.calls.clear()
+        seen.attention.clear()
+
     handles: list[Any] = []
     try:
         handles += [m.register_forward_hook(note, with_kwargs=True) for m in names]
         with torch.no_grad(), listening(model, seen.attention.append):
-            model(input_ids=input_ids, use_cache=False)
+            logits_of(model, input_ids, afresh=afresh)
     finally:
         for handle in handles:
             handle.remove()
