@@ -43,10 +43,10 @@ def test_logit_parts_sum_to_the_logit_of_the_model_itself(family, dtype):
                 theirs = float(said[position, target])
                 if cap is not None:
                     total = cap * float(torch.tanh(torch.tensor(total / cap)))
-                # Uncapped at the last position it is the very number; else the same modules gave it
-                # for one row, which may round another way.
-                exact = position == len(PROMPT) - 1 and cap is None
-                near = 1e-5 if exact else 2 * eps
+                # At the last position it is the very number, but for logits at their cap; else the
+                # same modules gave it for one row, which may round another way.
+                exact = position == len(PROMPT) - 1 and (cap is None or theirs < 0.95 * cap)
+                near = 1e-5 if exact else 4 * eps
                 assert abs(total - theirs) <= near * float(said[position].abs().max()), (seed, by)
 
 

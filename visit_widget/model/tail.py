@@ -19,6 +19,7 @@ from transformers import PreTrainedModel
 
 from .errors import UnsupportedModelError
 from .find import is_linear_like, is_norm_like, outermost, refuse, same
+from .forward import logits_of
 from .joins import scalar, settle
 from .loaded import eval_mode
 from .precision import careful, noise, resolution, widest
@@ -133,7 +134,7 @@ class TailReader:
             stack.enter_context(torch.no_grad())
             stack.enter_context(eval_mode(self.model))
             given = input_ids.to(input_device(self.model))
-            said = first_tensor(self.model(input_ids=given, use_cache=False))
+            said = logits_of(self.model, given)
         probe.logits = said if ours else None
         return probe
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from .attention import AttentionCall, listening
 from .errors import UnsupportedModelError
+from .forward import logits_in, logits_of
 
 
 @dataclass
@@ -99,22 +100,41 @@ def watch(model: PreTrainedModel, input_ids: Tensor) -> Watched:
     """Run the model on input_ids of shape (1, T) and note every module call."""
     seen = Watched([], [])
     names = {module: name for name, module in model.named_modules()}
-    with noting(names, seen), torch.no_grad(), listening(model, seen.attention.append):
-        model(input_ids=input_ids, use_cache=False)
+
+    def given_back(module: nn.Module, output: Any) -> Tensor | None:
+        whole = module is model
+        return logits_in(output, model, input_ids.shape[1]) if whole else first_tensor(output)
+
+    def afresh() -> None:
+        seen.calls.clear()
+        seen.attention.clear()
+
+    listener = seen.attention.append
+    with noting(names, seen, given_back), torch.no_grad(), listening(model, listener):
+        logits_of(model, input_ids, afresh=afresh)
     return seen
 
 
+def _first(_module: nn.Module, output: Any) -> Tensor | None:
+    return first_tensor(output)
+
+
 @contextmanager
-def noting(names: dict[nn.Module, str], seen: Watched) -> Iterator[None]:
+def noting(
+    names: dict[nn.Module, str],
+    seen: Watched,
+    given_back: Callable[[nn.Module, Any], Tensor | None] = _first,
+) -> Iterator[None]:
     """Within the block, every call of the modules is noted.
 
     Args:
         names: of each module.
         seen: what the calls are added to.
+        given_back: the tensor in what a module gave back; the first by default.
     """
 
     def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
-        result = first_tensor(output)
+        result = given_back(module, output)
         if result is not None:
             # Copies: some models go on to write into what a module gave them.
             inputs = [v.clone() for v in (*args, *kwargs.values()) if isinstance(v, Tensor)]

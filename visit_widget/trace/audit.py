@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..model.attention import MODEL_LOCK, AttentionCall, listening
+from ..model.forward import logits_of
 from ..model.joins import Join
 from ..model.loaded import eval_mode
 from ..model.watch import first_tensor, input_device
@@ -183,8 +184,7 @@ def _fresh_pass(trace: Trace, position: int) -> _Theirs:
             stack.callback(module.register_forward_hook(note).remove)
         stack.enter_context(eval_mode(model))
         ids = trace.input_ids[None].to(input_device(model))
-        said = first_tensor(model(input_ids=ids, use_cache=False))
-    assert said is not None
+        said = logits_of(model, ids)
     return _Theirs(outputs, trace.work(said[0, position]))
 
 
@@ -279,7 +279,7 @@ def _eager_rows(trace: Trace, position: int) -> dict[nn.Module, Tensor]:
             hook = part.block.register_forward_pre_hook(put(layer), with_kwargs=True)
             stack.callback(hook.remove)
         stack.enter_context(listening(trace.model, hear, implementation="eager"))
-        trace.model(input_ids=ids, use_cache=False)
+        logits_of(trace.model, ids)
     return theirs
 
 

@@ -4,7 +4,6 @@ values.
 
 from __future__ import annotations
 
-import inspect
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from transformers import Cache, PreTrainedModel
 
 from ..model import Anatomy, BlockAnatomy, UnsupportedModelError
 from ..model.attention import AttentionCall, listening, scaling_of
+from ..model.forward import logits_of
 from ..model.watch import first_tensor, input_device
 from .masks import RowMask
 
@@ -150,15 +150,10 @@ def record(
     the pass made.
     """
     device = input_device(model)
-    options: dict[str, Any] = {"use_cache": False}
-    if "logits_to_keep" in inspect.signature(model.forward).parameters:
-        options["logits_to_keep"] = 1
-
-    notes, logits = _run(model, anatomy, input_ids[None].to(device), options, keep_on)
+    notes, logits = _run(model, anatomy, input_ids[None].to(device), True, keep_on)
     if any(len(stream) != input_ids.numel() for stream in notes.pre.values()):
         # Some models leave out positions whose logits are not asked for.
-        options.pop("logits_to_keep", None)
-        notes, logits = _run(model, anatomy, input_ids[None].to(device), options, keep_on)
+        notes, logits = _run(model, anatomy, input_ids[None].to(device), False, keep_on)
     layers = _collect(anatomy, notes)
     assert notes.final is not None
     assert notes.device is not None
@@ -170,7 +165,7 @@ def _run(
     model: PreTrainedModel,
     anatomy: Anatomy,
     input_ids: Tensor,
-    options: dict[str, Any],
+    last_only: bool,
     keep_on: torch.device | str | None,
 ) -> tuple[_Notes, Tensor]:
     """What one pass leaves in the hooks, and the logits (n_vocab,) at the last position."""
@@ -184,8 +179,8 @@ def _run(
     with torch.inference_mode(False), torch.no_grad(), ExitStack() as stack:
         stack.enter_context(listening(model, hear, modules=modules))
         _hook(stack, anatomy, notes)
-        output = model(input_ids=input_ids, **options)
-    return notes, output.logits[0, -1].detach().clone()
+        logits = logits_of(model, input_ids, last_only)
+    return notes, logits[0, -1].detach().clone()
 
 
 def _hook(stack: ExitStack, anatomy: Anatomy, notes: _Notes) -> None:

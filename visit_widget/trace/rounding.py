@@ -103,9 +103,16 @@ def _parts(trace: Trace, layer: int, at: Where, position: int) -> Tensor:
 def said(trace: Trace, position: int) -> Tensor:
     """The model's own logits, before any softcapping: (n_vocab,).
 
-    At the last position as the pass itself gave them. Elsewhere, and where they were capped
-    (undoing that would blow up their rounding), as its own modules give them for that stream.
+    At the last position as the pass itself gave them, with the softcap undone. Elsewhere, and so
+    near to the cap that undoing it would show nothing but rounding, as the model's own modules give
+    them for the stream as it was.
     """
-    if position == len(trace) - 1 and trace.anatomy.softcap is None:
-        return trace.work(trace.record.logits)
-    return trace.logits(position)
+    if position != len(trace) - 1:
+        return trace.logits(position)
+    given, cap = trace.work(trace.record.logits), trace.anatomy.softcap
+    if cap is None:
+        return given
+    near = cap * (1 - 4 * torch.finfo(trace.record.logits.dtype).eps)
+    undone = torch.atanh(given.clamp(-near, near) / cap) * cap
+    capped = given.abs() >= near
+    return torch.where(capped, trace.logits(position), undone) if bool(capped.any()) else undone
