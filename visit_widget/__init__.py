@@ -31,6 +31,7 @@ _HOME = {
     "VisitError": ".model",
     "VisitWidget": ".widget",
     "load_demo": ".model.demo",
+    "load_trace": ".trace",
     "supported": ".model.families",
     "trace": ".trace",
     "visit": ".widget",
@@ -51,6 +52,7 @@ __all__ = [
     "VisitError",
     "VisitWidget",
     "load_demo",
+    "load_trace",
     "supported",
     "trace",
     "visit",
@@ -62,7 +64,7 @@ if TYPE_CHECKING:
     from .model import Anatomy, BlockAnatomy, Join, UnsupportedModelError, VisitError
     from .model.demo import load_demo
     from .model.families import supported
-    from .trace import Audit, Target, Trace, trace
+    from .trace import Audit, Target, Trace, load_trace, trace
     from .widget import VisitWidget, visit
 
 

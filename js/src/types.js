@@ -22,7 +22,18 @@
  *
  * @typedef {Token & {position: number}} PromptToken
  * @typedef {Token & {probability: number, logit?: number}} RankedToken
- * @typedef {Token & {logit: number, probability: number, rank: number}} Target
+ *
+ * @typedef {{id: number | string, text: string}} Named A token, or what a target is called.
+ *
+ * @typedef {object} Target What is followed: a token, several as one, or a direction. Of the latter
+ *   two `id` is a text, and `text` says what they are; a direction has no probability and no rank.
+ * @property {number | string} id
+ * @property {string} text
+ * @property {number} logit
+ * @property {number | null} probability
+ * @property {number | null} rank
+ * @property {"mean" | "logsumexp" | "direction"} [combine]
+ * @property {(Token & {weight: number})[]} [tokens]
  */
 
 /**
@@ -187,8 +198,8 @@
  * @typedef {object} Traits
  * @property {string} prompt
  * @property {number} focus
- * @property {{id: number, text?: string} | null} target
- * @property {{id: number, text?: string} | null} foil
+ * @property {{id: number | string, text?: string} | null} target
+ * @property {{id: number | string, text?: string} | null} foil
  * @property {FlowGraph | Record<string, never>} graph
  * @property {number[]} expanded
  * @property {string[]} selection
@@ -252,7 +263,7 @@
  *   {type: "toggle-layer", layer: number} |
  *   {type: "close-layer", layer: number} |
  *   {type: "hover", node: string | null, x: number, y: number} |
- *   {type: "set-target", id: number} |
+ *   {type: "set-target", id: number | string} |
  *   {type: "open-rest", node: string} |
  *   {type: "look-at", position: number, layer?: number | null, nodes?: string[]} |
  *   {type: "announce", text: string}} StageAction

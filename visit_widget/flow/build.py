@@ -111,6 +111,7 @@ class Painter:
             raise VisitError(
                 f"measure={measure!r} is not known: use {', '.join(map(repr, MEASURES))}."
             )
+        trace.needs_model("A flow graph")
         self.trace, self.measure, self.keep = trace, measure, Keep.of(keep)
         self.position = trace.position(position)
         self.lens = lens or LogitLens(trace.model, trace.anatomy)

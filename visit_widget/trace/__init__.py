@@ -12,10 +12,11 @@ from types import ModuleType
 from typing import Any
 
 from .audit import Audit
+from .storage import load_trace
 from .target import Target
 from .trace import Trace, trace
 
-__all__ = ["Audit", "Target", "Trace", "trace"]
+__all__ = ["Audit", "Target", "Trace", "load_trace", "trace"]
 
 
 class _CallablePackage(ModuleType):

@@ -93,11 +93,22 @@ class TracedPass:
         """A norm module ready for frozen arithmetic, made once."""
         if module is None:
             return None
+        self.needs_model("What a norm does")
         if module not in self._norms:
             name = name or f"a norm ({type(module).__name__})"
             width = width or self.d_model
             self._norms[module] = Norm(module, width, self.dtype, self.device, name)
         return self._norms[module]
+
+    def needs_model(self, what: str) -> None:
+        """Say so where this trace has no model to derive something with.
+
+        Args:
+            what: the beginning of the sentence.
+
+        Raises:
+            VisitError: it was loaded without its model.
+        """
 
     def attends(self, layer: int) -> bool:
         """Whether the layer has attention; a layer of a hybrid model may have none."""

@@ -23,8 +23,16 @@ from .masks import RowMask
 
 Half = Literal["attention", "mlp"]
 
+
+class _Hidden:
+    """There is one, whatever is copied or pickled."""
+
+    def __reduce__(self) -> str:
+        return "HIDDEN"
+
+
 # Stands for the hidden state among the kept arguments of an attention module.
-HIDDEN = object()
+HIDDEN = _Hidden()
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,7 @@ from . import rounding as _rounding
 from . import stream as _stream
 from .audit import Audit, audit
 from .base import TracedPass
+from .copies import Copied
 from .inputs import Prompt, prompt_ids
 from .record import record
 from .target import TargetLike
@@ -81,7 +82,7 @@ def trace(
     return made
 
 
-class Trace(TracedPass):
+class Trace(TracedPass, Copied):
     """One forward pass and what can be derived from it. Made by `trace`.
 
     Tensors that methods return are of `dtype` (float64 for a float64 model, else float32) and on
@@ -107,16 +108,6 @@ class Trace(TracedPass):
     @cached_property
     def _mlp_row(self) -> Any:
         return lru_cache(maxsize=4)(lambda layer, at: _mlp.mlp_row(self, layer, at))
-
-    def needs_model(self, what: str) -> None:
-        """Say so where this trace has no model to derive something with.
-
-        Args:
-            what: the beginning of the sentence.
-
-        Raises:
-            VisitError: it was loaded without its model.
-        """
 
     def residual(self, layer: int, at: At = "post") -> Tensor:
         """The residual stream of one layer: (T, d_model).
@@ -167,6 +158,7 @@ class Trace(TracedPass):
         """What queries, keys and values are made of at one position: the (normed) stream before
         the block, (d_model,).
         """
+        self.needs_model("What queries, keys and values are made of")
         layer, at = self.layer(layer), self.position(position)
         return self.work(_directions.attention_input(self, layer, at)[0])
 
@@ -314,12 +306,14 @@ class Trace(TracedPass):
             by: "component" (attention and MLP of each layer), "head" (attention by head), "neuron"
                 (MLP by neuron).
         """
+        self.needs_model("A logit's parts")
         return _logit.logit_parts(self, target, foil, self.position(position), by)
 
     def audit(self, position: int = -1) -> Audit:
         """Compute each identity on the traced numbers, and compare with fresh passes of the model
         itself.
         """
+        self.needs_model("An audit")
         return audit(self, self.position(position))
 
     def flow(
@@ -362,6 +356,7 @@ class Trace(TracedPass):
 
     def attention_row(self, layer: int, position: int = -1) -> _attention.AttentionRow:
         """One layer's attention at one position."""
+        self.needs_model("What heads write")
         row: _attention.AttentionRow = self._attention_row(
             self.layer(layer), self.position(position)
         )
@@ -371,6 +366,7 @@ class Trace(TracedPass):
         """One layer's MLP at one position."""
         if self.anatomy.blocks[self.layer(layer)].mlp is None:
             raise VisitError(f"Layer {layer} has no MLP.")
+        self.needs_model("What neurons do")
         row: _mlp.MlpRow = self._mlp_row(self.layer(layer), self.position(position))
         return row
 
@@ -382,6 +378,7 @@ class Trace(TracedPass):
         heads: Sequence[int] | None,
         sources: Sequence[int] | None,
     ) -> Tensor:
+        self.needs_model("What queries and keys look for")
         layer, position = self.layer(layer), self.position(position)
         count = self.attention_record(layer).query.shape[0]
         heads = range(count) if heads is None else [self.head(layer, head) for head in heads]

@@ -59,7 +59,7 @@ export function nodeName(index, node, value, measure) {
     case "embed":
       return `Embedding of ${index.graph.tokens[node.position]?.text ?? label}`;
     case "residual":
-      return `Stream ${streamPlace(index, node)}: would predict ${label}, rank of ${target} ${node.target_rank ?? "unknown"}`;
+      return `Stream ${streamPlace(index, node)}: would predict ${label}${standing(target, node)}`;
     case "norm":
       return node.layer === null ? "Final norm" : `Norm before ${normReader(index, node)}`;
     case "query":
@@ -154,9 +154,18 @@ export function layerName(index, parts, writes, measure) {
   );
   if (post) {
     phrases.push(
-      `then the stream would predict ${post.label ?? "no token"}, ` +
-        `rank of ${index.graph.target.text} ${post.target_rank ?? "unknown"}`,
+      `then the stream would predict ${post.label ?? "no token"}` +
+        standing(index.graph.target.text, post),
     );
   }
   return `Layer ${parts.layer}: ${phrases.join("; ")}`;
+}
+
+/**
+ * @param {string} target
+ * @param {Node} node
+ * @returns {string} Nothing of a direction, which has no rank.
+ */
+function standing(target, { target_rank: rank }) {
+  return rank === null ? "" : `, rank of ${target} ${rank}`;
 }

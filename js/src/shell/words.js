@@ -172,7 +172,7 @@ export function contribution(node, graph) {
   if (node.kind === "residual" || node.kind === "norm" || node.kind === "logits") {
     return graph.foil
       ? `${target} over ${graph.foil.text}: ${signed(node.logit)}`
-      : `logit of ${target}: ${plain(node.logit)}`;
+      : `${graph.target.combine === "direction" ? "along" : "logit of"} ${target}: ${plain(node.logit)}`;
   }
   const aim = graph.foil ? `${target} over ${graph.foil.text}` : target;
   return node.logit < 0
