@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from ..model import VisitError
+from ..model.encoding import encode
 from ..model.tokens import SPACE, token_texts
 
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def first_token(trace: Trace, text: str) -> tuple[int, str]:
         if trace.tokenizer is None:
             raise
         asked = text.replace(SPACE, " ")
-        ids = [int(i) for i in trace.tokenizer(asked, add_special_tokens=False)["input_ids"]]
+        ids = encode(trace.tokenizer, asked, special=False)
         if len(ids) < 2:
             raise
         shown = token_texts(trace.tokenizer, ids[:1])[0]

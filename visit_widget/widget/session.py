@@ -16,11 +16,12 @@ from ..flow.target import name_of
 from ..lens import LogitLens
 from ..model import Anatomy, VisitError
 from ..model.attention import MODEL_LOCK
+from ..model.loaded import check_traceable, unwrapped
 from ..model.tokens import token_texts
 from ..trace.audit import last_logits_error, tolerance_of
-from ..trace.inputs import Prompt
+from ..trace.inputs import Prepared, Prompt, checked, edited
 from ..trace.target import Followed, TargetLike, first_token, followed
-from ..trace.trace import Trace, trace
+from ..trace.trace import Trace, trace, trace_prepared
 
 SIGNIFICANT = 6
 VOCABULARY_LIMIT = 50
@@ -81,12 +82,27 @@ class Session:
         session.trace, session._lens = trace, LogitLens(trace.model, trace.anatomy)
         return session
 
-    def read(self, prompt: Prompt) -> None:
-        """Trace another prompt; the old trace stays if this one cannot be."""
+    def read(
+        self, prompt: Prompt, attention_mask: Any = None, add_special_tokens: bool | None = None
+    ) -> None:
+        """Trace a first prompt; see `visit_widget.trace`."""
         with MODEL_LOCK:
             self.trace = trace(
-                self.model, self.tokenizer, prompt, anatomy=self.anatomy, keep_on=self.keep_on
-            )
+                self.model, self.tokenizer, prompt, anatomy=self.anatomy, keep_on=self.keep_on,
+                attention_mask=attention_mask, add_special_tokens=add_special_tokens,
+            )  # fmt: skip
+            self._lens = self._lens or LogitLens(self.model, self.trace.anatomy)
+
+    def edit(self, text: str) -> None:
+        """Trace the prompt with its text changed, and its special tokens as they were; the old
+        trace stays if this one cannot be.
+        """
+        with MODEL_LOCK:
+            model, before = unwrapped(self.model), self.trace
+            check_traceable(model)
+            known = Prepared(before.input_ids, before._text, before.special)
+            prompt = checked(model, edited(self.tokenizer, known, text))
+            self.trace = trace_prepared(model, self.tokenizer, prompt, self.anatomy, self.keep_on)
             self._lens = self._lens or LogitLens(self.model, self.trace.anatomy)
 
     def keep_drawn(self) -> None:

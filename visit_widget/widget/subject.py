@@ -21,6 +21,8 @@ def session_of(
     prompt: Prompt | None,
     anatomy: Anatomy | None,
     keep_on: torch.device | str | None,
+    attention_mask: Any = None,
+    add_special_tokens: bool | None = None,
 ) -> Session:
     """The session of a widget, with its first trace.
 
@@ -30,6 +32,8 @@ def session_of(
         prompt: None with a trace.
         anatomy: as `visit_widget.trace`; None with a trace.
         keep_on: likewise; with a trace, for those of other prompts.
+        attention_mask: of the prompt, as `visit_widget.trace`.
+        add_special_tokens: likewise.
 
     Raises:
         VisitError: the arguments are no such thing; the message says what to pass.
@@ -44,7 +48,7 @@ def session_of(
     _check(subject, tokenizer, prompt)
     assert prompt is not None
     session = Session(subject, tokenizer, anatomy, keep_on)
-    session.read(prompt)
+    session.read(prompt, attention_mask, add_special_tokens)
     return session
 
 

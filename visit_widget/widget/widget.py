@@ -48,6 +48,8 @@ def visit(
     view: str = "block",
     anatomy: Anatomy | None = None,
     keep_on: torch.device | str | None = None,
+    attention_mask: Any = None,
+    add_special_tokens: bool | None = None,
 ) -> VisitWidget:
     """Show one forward pass of a causal language model as an interactive flow graph.
 
@@ -55,7 +57,8 @@ def visit(
         model: a decoder of `transformers`; left exactly as it is found. Or a trace, alone: it is
             shown without a further pass.
         tokenizer: its tokenizer; None when the prompt is token ids.
-        prompt: a string, or token ids.
+        prompt: a text, token ids, what the tokenizer gives, or the messages of a chat, as in
+            `trace`. Edited in the browser, it keeps the special tokens that it has.
         focus: the position whose computation is shown; −1 is the last token.
         target: token whose logit is followed, or several, or a direction (`Target`); the model's
             own first choice by default. Of a text that is several tokens the first is followed, and
@@ -67,6 +70,8 @@ def visit(
         view: "block" for the layers at the focus, "routes" for positions × layers.
         anatomy: where the model keeps its parts, when that cannot be found.
         keep_on: device for the tensors that the trace keeps, as in `trace`.
+        attention_mask: of token ids, 1 for tokens and 0 for padding, which is left out.
+        add_special_tokens: whether a text is put between the tokenizer's special tokens.
 
     Raises:
         VisitError: an argument cannot be used; the message says why.
@@ -81,6 +86,7 @@ def visit(
     return VisitWidget(
         model, tokenizer, prompt, focus=focus, target=target, foil=foil, layers=layers,
         keep=keep, measure=measure, view=view, anatomy=anatomy, keep_on=keep_on,
+        attention_mask=attention_mask, add_special_tokens=add_special_tokens,
     )  # fmt: skip
 
 
@@ -137,13 +143,17 @@ class VisitWidget(anywidget.AnyWidget):
         view: str = "block",
         anatomy: Anatomy | None = None,
         keep_on: torch.device | str | None = None,
+        attention_mask: Any = None,
+        add_special_tokens: bool | None = None,
     ) -> None:
         _check_view(view)
-        session = session_of(model, tokenizer, prompt, anatomy, keep_on)
+        session = session_of(
+            model, tokenizer, prompt, anatomy, keep_on, attention_mask, add_special_tokens
+        )
         position = session.trace.position(focus)
         keep = Keep.of(keep)
         asked = [(None, "") if t is None else session.follow(t) for t in (target, foil)]
-        notes = _joined(note for _, note in asked)
+        notes = _joined((*(note for _, note in asked), *session.trace.notes))
         graph = session.frame(position, asked[0][0], asked[1][0], keep, measure, [])
         self._session = session
         self._settled = False
@@ -282,7 +292,7 @@ class VisitWidget(anywidget.AnyWidget):
     def _valid_prompt(self, proposal: Any) -> str:
         value = str(proposal["value"])
         if value != self._session.trace.prompt:
-            self._session.read(value)
+            self._session.edit(value)
         return value
 
     @traitlets.validate("focus")
@@ -342,7 +352,12 @@ class VisitWidget(anywidget.AnyWidget):
         elif "focus" in before and "target" not in before:
             target = None
         self.status = {**self.status, "state": "busy", "message": "drawing"}
-        notes = _joined(self._notes.get(name, "") for name in before)
+        notes = _joined(
+            (
+                *(self._notes.get(name, "") for name in before),
+                *(self._session.trace.notes if "prompt" in before else ()),
+            )
+        )
         self._notes.clear()
         try:
             target, foil = (
