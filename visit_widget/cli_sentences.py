@@ -41,6 +41,7 @@ def sentence_of(error: BaseException, name: str, device: str | None = None) -> s
     text = " ".join(" ".join(str(one).split()) for one in chain)
     low, folder = text.lower(), Path(name).exists()
     statuses = {_status(one) for one in chain}
+    repository = name.rpartition(":")[0] or name  # of ID:FILE.gguf
 
     if missing := _missing_package(chain, text):
         return f"loading '{name}' needs {missing}: run 'pip install {missing}'"
@@ -51,8 +52,8 @@ def sentence_of(error: BaseException, name: str, device: str | None = None) -> s
         )
     if "GatedRepoError" in kinds or any(words in low for words in _GATED):
         return (
-            f"'{name}' is a gated model: accept its licence on https://huggingface.co/{name}, then "
-            "log in with 'hf auth login' or set HF_TOKEN"
+            f"'{name}' is a gated model: accept its licence on https://huggingface.co/"
+            f"{repository}, then log in with 'hf auth login' or set HF_TOKEN"
         )
     if "DisabledRepoError" in kinds:
         return f"'{name}' was disabled on the Hugging Face hub: choose another model"

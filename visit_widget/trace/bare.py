@@ -1,8 +1,8 @@
 """A trace without its model: what the pass left behind, and what follows from that alone.
 
 Tokens, streams, queries, keys, values and masks are all there; so are attention weights where the
-model's attention is a plain softmax, and what sublayers added at the last position. Everything else
-is made of weights, and says so.
+model's attention is a plain softmax, and what sublayers added at the last position, as the model
+itself rounded it. Everything else is made of weights, and says so.
 """
 
 from __future__ import annotations

@@ -199,7 +199,7 @@ def _row(trace: Trace, target: Followed, final: Tensor) -> tuple[Tensor, float, 
     logits, and what is left of its value (`LogitDirection.entropy`).
     """
     if target.vector is not None:
-        return trace.work(target.vector), 0.0, 0.0
+        return trace.work(target.vector.to(trace.dtype)), 0.0, 0.0
     if target.kind == "token":
         return (*_unembedding_row(trace, target.ids[0]), 0.0)
     found = [_unembedding_row(trace, token) for token in target.ids]

@@ -130,7 +130,7 @@ class Followed:
         if self.kind == "token":
             return self.ids[0]
         if self.vector is not None:
-            numbers_ = self.vector.to("cpu", torch.float64).contiguous().numpy().tobytes()
+            numbers_ = self.vector.cpu().to(torch.float64).contiguous().numpy().tobytes()
             return f"direction:{hashlib.sha256(numbers_).hexdigest()[:16]}:{self.name}"
         alike = self.kind == "logsumexp" or len(set(self.weights)) == 1
         weights = "" if alike else ":" + ",".join(f"{w!r}" for w in self.weights)

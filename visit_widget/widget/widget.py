@@ -5,7 +5,7 @@ rest.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -24,6 +24,7 @@ from . import lifetime
 from .page import STATIC, iframe, page, write_whole
 from .requests import Desk, logger
 from .saved import Progress, saved
+from .sentences import joined, sentence
 from .session import Session
 from .subject import session_of
 
@@ -153,7 +154,7 @@ class VisitWidget(anywidget.AnyWidget):
         position = session.trace.position(focus)
         keep = Keep.of(keep)
         asked = [(None, "") if t is None else session.follow(t) for t in (target, foil)]
-        notes = _joined((*(note for _, note in asked), *session.trace.notes))
+        notes = joined((*(note for _, note in asked), *session.trace.notes))
         graph = session.frame(position, asked[0][0], asked[1][0], keep, measure, [])
         self._session = session
         self._settled = False
@@ -281,7 +282,7 @@ class VisitWidget(anywidget.AnyWidget):
                 self._redraw(changed)
         except BaseException as error:
             self._put_back(before)
-            self._report(_sentence(error))
+            self._report(sentence(error))
             self.send_state(sorted(set(sync_data) & set(self.keys)))
             if not isinstance(error, Exception):
                 raise
@@ -352,12 +353,8 @@ class VisitWidget(anywidget.AnyWidget):
         elif "focus" in before and "target" not in before:
             target = None
         self.status = {**self.status, "state": "busy", "message": "drawing"}
-        notes = _joined(
-            (
-                *(self._notes.get(name, "") for name in before),
-                *(self._session.trace.notes if "prompt" in before else ()),
-            )
-        )
+        own = [self._notes.get(name, "") for name in before]
+        notes = joined([*own, *(self._session.trace.notes if "prompt" in before else ())])
         self._notes.clear()
         try:
             target, foil = (
@@ -366,7 +363,7 @@ class VisitWidget(anywidget.AnyWidget):
             graph = self._session.frame(focus, target, foil, self.keep, self.measure, [])
         except BaseException as error:
             self._put_back(before)
-            self._report(_sentence(error))
+            self._report(sentence(error))
             raise
         with self._settling(), self.hold_sync():
             self.focus = focus
@@ -391,22 +388,14 @@ class VisitWidget(anywidget.AnyWidget):
         finally:
             self._settled = settled
 
-    def _report(self, sentence: str) -> None:
-        self.status = {**self.status, "state": "error", "message": sentence}
+    def _report(self, message: str) -> None:
+        self.status = {**self.status, "state": "error", "message": message}
 
     def _page_data(
         self, expand: str | Sequence[int], progress: Progress | None, audit: bool
     ) -> dict[str, Any]:
         traits = {name: getattr(self, name) for name in _SAVED}
         return saved(self._session, traits, expand, progress, audit)
-
-
-def _sentence(error: BaseException) -> str:
-    """What `status` says of an error: the user's own as they are, others as what they are."""
-    if isinstance(error, (VisitError, traitlets.TraitError)):
-        return str(error)
-    reason = " ".join(str(error).split())[:200]
-    return f"The kernel could not draw this ({type(error).__name__}: {reason})."
 
 
 def _check_view(view: Any) -> str:
@@ -418,7 +407,3 @@ def _check_view(view: Any) -> str:
 def _named(token: dict[str, Any] | None) -> dict[str, Any] | None:
     kept = ("id", "text", "combine")
     return None if token is None else {name: token[name] for name in kept if name in token}
-
-
-def _joined(notes: Iterable[str]) -> str:
-    return " ".join(note for note in notes if note)

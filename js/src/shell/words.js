@@ -18,6 +18,12 @@ const REST_WORDS = {
 
 /** @type {Record<string, string>} */
 const BIAS_OF = { attn: "attention", mix: "opaque part’s" };
+/** @type {Record<string, string>} */
+const CONSTANTS = {
+  "norm.bias": "final norm’s bias",
+  "logits.bias": "unembedding’s bias",
+  "logits.entropy": "entropy of the tokens followed as one",
+};
 
 /**
  * @param {Node} node
@@ -71,6 +77,7 @@ export function partName(node, graph) {
     case "mlp":
       return "MLP";
     case "bias":
+      if (node.layer === null) return CONSTANTS[node.id] ?? "constant";
       return `${BIAS_OF[node.id.split(".")[1]] ?? "MLP"} bias`;
     case "rest":
       return restName(node);
