@@ -213,7 +213,6 @@ INVALID = [
     ("keep", {"mass": "half"}, "Keep.mass"),
     ("keep", "much", "Keep"),
     ("prompt", "", "empty"),
-    ("prompt", "the " * 60, "at most"),
     ("measure", "width", "'share', 'logit'"),
     ("expanded", [99], "layers 0 to"),
     ("expanded", [-1], "layers 0 to"),

@@ -14,7 +14,8 @@ from typing import Any
 from .audit import Audit
 from .storage import load_trace
 from .target import Target
-from .trace import Trace, trace
+from .trace import Trace
+from .tracing import trace
 
 __all__ = ["Audit", "Target", "Trace", "load_trace", "trace"]
 

@@ -22,12 +22,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
-from ..model import Anatomy, VisitError, anatomy_of
+from ..model import VisitError
 from ..model.attention import MODEL_LOCK
 from ..model.linear import apply
-from ..model.loaded import check_traceable, unwrapped
 from . import attention as _attention
 from . import directions as _directions
 from . import logit as _logit
@@ -37,77 +35,12 @@ from . import stream as _stream
 from .audit import Audit, audit
 from .base import TracedPass
 from .copies import Copied
-from .inputs import Prepared, Prompt, longest_of, prepare, too_long
-from .record import record
 from .target import TargetLike
 
 if TYPE_CHECKING:
     from ..flow import FlowGraph, Keep
 
 At = Literal["pre", "mid", "post"]
-
-
-def trace(
-    model: PreTrainedModel,
-    tokenizer: Any,
-    prompt: Prompt,
-    *,
-    anatomy: Anatomy | None = None,
-    keep_on: torch.device | str | None = None,
-    attention_mask: Any = None,
-    add_special_tokens: bool | None = None,
-) -> Trace:
-    """Trace one forward pass of a causal language model.
-
-    Args:
-        model: a decoder of `transformers`, or one in a wrapper of `peft` or `torch.compile`; left
-            exactly as it is found.
-        tokenizer: its tokenizer; None when the prompt is token ids.
-        prompt: a text; token ids of shape (T,) or (1, T); what the tokenizer gives for a text; or
-            the messages of a chat, which go through its template.
-        anatomy: where the model keeps its parts, when that cannot be found.
-        keep_on: device for the kept tensors ("cpu" spares a GPU's memory on long prompts); where
-            they were made by default. Arithmetic stays where the model is.
-        attention_mask: of token ids, 1 for tokens and 0 for padding, which is left out.
-        add_special_tokens: whether a text is put between the tokenizer's special tokens; as the
-            tokenizer does by default.
-
-    Raises:
-        VisitError: the prompt cannot be used; the message says why.
-        UnsupportedModelError: the model's anatomy was not understood.
-    """
-    model = unwrapped(model)
-    check_traceable(model)
-    made = prepare(model, tokenizer, prompt, attention_mask, add_special_tokens)
-    return trace_prepared(model, tokenizer, made, anatomy, keep_on)
-
-
-def trace_prepared(
-    model: PreTrainedModel,
-    tokenizer: Any,
-    prompt: Prepared,
-    anatomy: Anatomy | None,
-    keep_on: torch.device | str | None,
-) -> Trace:
-    """As `trace`, of a prompt that is ready.
-
-    Raises:
-        VisitError: it is longer than the model can read.
-        UnsupportedModelError: the model's anatomy was not understood.
-    """
-    longest, n_tokens = longest_of(model), prompt.ids.numel()
-    with MODEL_LOCK:
-        found = anatomy or anatomy_of(model)
-        try:
-            kept = record(model, found, prompt.ids, keep_on)
-        except (IndexError, RuntimeError) as error:
-            if longest is None or n_tokens <= longest:
-                raise
-            raise too_long(n_tokens, longest) from error
-    made = Trace(model, tokenizer, prompt.ids, found, kept, prompt.text)
-    made.anatomy_given, made.keep_on = anatomy is not None, keep_on
-    made.special, made.notes = prompt.special, (*prompt.notes, *found.notes)
-    return made
 
 
 class Trace(TracedPass, Copied):

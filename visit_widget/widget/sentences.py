@@ -1,12 +1,15 @@
-"""What `status` says."""
+"""What `status` says, and the check of a view's name."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 import traitlets
 
 from ..model import VisitError
+
+VIEWS = ("block", "routes")
 
 
 def sentence(error: BaseException) -> str:
@@ -20,3 +23,14 @@ def sentence(error: BaseException) -> str:
 def joined(notes: Iterable[str]) -> str:
     """Notes one after the other; those that say nothing are left out."""
     return " ".join(note for note in notes if note)
+
+
+def check_view(view: Any) -> str:
+    """A view's name.
+
+    Raises:
+        VisitError: there is no such view.
+    """
+    if view not in VIEWS:
+        raise VisitError(f"view={view!r} is not known: use {' or '.join(map(repr, VIEWS))}.")
+    return str(view)

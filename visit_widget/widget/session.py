@@ -21,7 +21,8 @@ from ..model.tokens import token_texts
 from ..trace.audit import last_logits_error, tolerance_of
 from ..trace.inputs import Prepared, Prompt, checked, edited
 from ..trace.target import Followed, TargetLike, first_token, followed
-from ..trace.trace import Trace, trace, trace_prepared
+from ..trace.trace import Trace
+from ..trace.tracing import trace, trace_prepared
 
 SIGNIFICANT = 6
 VOCABULARY_LIMIT = 50

@@ -24,7 +24,7 @@ from . import lifetime
 from .page import STATIC, iframe, page, write_whole
 from .requests import Desk, logger
 from .saved import Progress, saved
-from .sentences import joined, sentence
+from .sentences import check_view, joined, sentence
 from .session import Session
 from .subject import session_of
 
@@ -32,7 +32,6 @@ _REDRAWS = ("focus", "target", "foil", "keep", "measure")
 _SETTABLE = ("prompt", *_REDRAWS, "expanded", "selection", "view")
 # What a saved page carries.
 _SAVED = (*_SETTABLE, "graph", "status")
-VIEWS = ("block", "routes")
 
 
 def visit(
@@ -58,8 +57,7 @@ def visit(
         model: a decoder of `transformers`; left exactly as it is found. Or a trace, alone: it is
             shown without a further pass.
         tokenizer: its tokenizer; None when the prompt is token ids.
-        prompt: a text, token ids, what the tokenizer gives, or the messages of a chat, as in
-            `trace`. Edited in the browser, it keeps the special tokens that it has.
+        prompt: as in `trace`. Edited in the browser, it keeps its special tokens.
         focus: the position whose computation is shown; −1 is the last token.
         target: token whose logit is followed, or several, or a direction (`Target`); the model's
             own first choice by default. Of a text that is several tokens the first is followed, and
@@ -71,8 +69,8 @@ def visit(
         view: "block" for the layers at the focus, "routes" for positions × layers.
         anatomy: where the model keeps its parts, when that cannot be found.
         keep_on: device for the tensors that the trace keeps, as in `trace`.
-        attention_mask: of token ids, 1 for tokens and 0 for padding, which is left out.
-        add_special_tokens: whether a text is put between the tokenizer's special tokens.
+        attention_mask: as in `trace`.
+        add_special_tokens: likewise.
 
     Raises:
         VisitError: an argument cannot be used; the message says why.
@@ -147,7 +145,7 @@ class VisitWidget(anywidget.AnyWidget):
         attention_mask: Any = None,
         add_special_tokens: bool | None = None,
     ) -> None:
-        _check_view(view)
+        check_view(view)
         session = session_of(
             model, tokenizer, prompt, anatomy, keep_on, attention_mask, add_special_tokens
         )
@@ -326,7 +324,7 @@ class VisitWidget(anywidget.AnyWidget):
 
     @traitlets.validate("view")
     def _valid_view(self, proposal: Any) -> str:
-        return _check_view(proposal["value"])
+        return check_view(proposal["value"])
 
     @traitlets.validate("expanded")
     def _valid_expanded(self, proposal: Any) -> list[int]:
@@ -396,12 +394,6 @@ class VisitWidget(anywidget.AnyWidget):
     ) -> dict[str, Any]:
         traits = {name: getattr(self, name) for name in _SAVED}
         return saved(self._session, traits, expand, progress, audit)
-
-
-def _check_view(view: Any) -> str:
-    if view not in VIEWS:
-        raise VisitError(f"view={view!r} is not known: use {' or '.join(map(repr, VIEWS))}.")
-    return str(view)
 
 
 def _named(token: dict[str, Any] | None) -> dict[str, Any] | None:
