@@ -54,8 +54,7 @@ def visit(
     """Show one forward pass of a causal language model as an interactive flow graph.
 
     Args:
-        model: a decoder of `transformers`; left exactly as it is found. Or a trace, alone: it is
-            shown without a further pass.
+        model: a decoder of `transformers`, left as it is found; or a trace, shown without a pass.
         tokenizer: its tokenizer; None when the prompt is token ids.
         prompt: as in `trace`. Edited in the browser, it keeps its special tokens.
         focus: the position whose computation is shown; −1 is the last token.
@@ -68,9 +67,9 @@ def visit(
         measure: what ribbons mean: "logit", "share", "norm" or "proximity".
         view: "block" for the layers at the focus, "routes" for positions × layers.
         anatomy: where the model keeps its parts, when that cannot be found.
-        keep_on: device for the tensors that the trace keeps, as in `trace`.
+        keep_on: as in `trace`.
         attention_mask: as in `trace`.
-        add_special_tokens: likewise.
+        add_special_tokens: as in `trace`.
 
     Raises:
         VisitError: an argument cannot be used; the message says why.
