@@ -8,8 +8,8 @@
  * @typedef {"block" | "routes"} ViewName
  *
  * @typedef {"embed" | "residual" | "norm" | "query" | "key" | "value" | "head" | "row" |
- *   "attention" | "opaque" | "neuron_key" | "neuron" | "expert" | "mlp" | "bias" | "rest" |
- *   "logits"} NodeKind
+ *   "attention" | "opaque" | "neuron_key" | "neuron" | "expert" | "mlp" | "bias" | "rounding" |
+ *   "rest" | "logits"} NodeKind
  *
  * @typedef {"residual" | "write" | "part" | "split" | "read" | "score" | "weight" |
  *   "activation" | "through"} EdgeKind
@@ -144,9 +144,10 @@
 
 /**
  * @typedef {object} Audit The reply to `audit`: how far off each identity is at the focus.
- * @property {{identity: string, error: number | null}[]} rows Largest relative errors over the
- *   layers; null where the model could not be asked.
- * @property {number} tolerance What rounding alone may cause in the model's dtype.
+ * @property {{identity: string, error: number | null, tolerance?: number}[]} rows Relative
+ *   errors, each of the layer where it is largest beside what rounding alone may cause there; null
+ *   where the model could not be asked.
+ * @property {number} tolerance The largest of the rows' tolerances.
  * @property {boolean} exact
  * @property {number | null} max_error
  * @property {number} position

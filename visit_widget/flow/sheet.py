@@ -16,7 +16,7 @@ from torch import Tensor
 from ..lens import LogitLens, Projection
 from ..model import UnsupportedModelError
 from ..model.tokens import token_texts
-from ..trace import Trace
+from ..trace import Trace, bounds
 from ..trace.audit import tolerance_of
 from ..trace.logit import LogitDirection
 from ..trace.rounding import Where, rounding
@@ -31,6 +31,8 @@ N_TOP, N_BOTTOM = 5, 3
 Parts = list[tuple[str, Tensor, str]]
 # An error this many times what rounding may cause is no rounding.
 NOT_ROUNDING = 10
+# So is a part this many times what rounding may leave in its place.
+NO_ROUNDING = 3
 
 
 class Sheet:
@@ -101,6 +103,14 @@ class Sheet:
         vector = rounding(self.trace, layer, at, self.position)
         if vector is None:
             return []
+        most = bounds.of_stream(self.trace, layer, at, self.position)
+        if float(vector.norm()) > NO_ROUNDING * most:
+            raise UnsupportedModelError(
+                f"What flows into L{layer}.{at} leaves {float(vector.norm()):.1e} of it open, "
+                f"where rounding may leave {most:.1e}, so no graph is drawn: the model does "
+                "something in this layer that was not understood. trace.audit() says more; an "
+                "Anatomy can be passed by hand."
+            )
         node = self.node(f"L{layer}.{at}.rounding", "rounding", vector, along, layer=layer)
         return [(node, vector, "part")]
 

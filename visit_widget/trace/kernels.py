@@ -47,8 +47,8 @@ def mask_of(call: AttentionCall, n_tokens: int, causal: bool, implementation: st
         raise UnsupportedModelError(
             f"The attention function {implementation!r} that this model runs gives something else "
             f"than the eager attention of {type(call.module).__name__} on {n_tokens} tokens (off "
-            f"by {off:.0e}), so that its weights cannot be derived. To trace the model with its own "
-            'attention, call model.set_attn_implementation("eager") first.'
+            f"by {off:.0e}), so that its weights cannot be derived. To trace the model with its "
+            'own attention, call model.set_attn_implementation("eager") first.'
         )
     return masks[found]
 

@@ -51,7 +51,7 @@ def rounding(trace: Trace, layer: int, at: Where, position: int) -> Tensor | Non
     whole = _whole(trace, layer, at, position)
     if whole is None:
         return None
-    return beyond_ours(whole, whole - _parts(trace, layer, at, position))
+    return beyond_ours(whole, whole - parts_at(trace, layer, at, position))
 
 
 def beyond_ours(whole: Tensor, left: Tensor) -> Tensor | None:
@@ -77,7 +77,8 @@ def _whole(trace: Trace, layer: int, at: Where, position: int) -> Tensor | None:
     return trace.residual(layer, "post")[position]
 
 
-def _parts(trace: Trace, layer: int, at: Where, position: int) -> Tensor:
+def parts_at(trace: Trace, layer: int, at: Where, position: int) -> Tensor:
+    """The sum of the parts of a whole, without what rounding added: (d_model,)."""
     part = trace.anatomy.blocks[layer]
     if at == "attn":
         return trace.attention_output(layer, position)

@@ -142,7 +142,10 @@ class Session:
                 return known
             trace, position = self.painter.trace, self.painter.position
             found = trace.audit(position)
-            rows = [{"identity": name, "error": error} for name, error in found.errors.items()]
+            rows = [
+                {"identity": name, "error": error, "tolerance": found.tolerance_for(name)}
+                for name, error in found.errors.items()
+            ]
             answer: dict[str, Any] = compact(
                 {
                     "rows": rows,

@@ -86,6 +86,8 @@ export function nodeName(index, node, value, measure) {
       return `MLP of layer ${node.layer} writes ${label}${adds}`;
     case "bias":
       return `Bias${node.label === null ? "" : ` writes ${label}`}${adds}`;
+    case "rounding":
+      return `Rounding in half precision${adds}`;
     case "rest":
       return `${restName(node)}${adds}`;
     case "logits":

@@ -79,6 +79,8 @@ export function partName(node, graph) {
     case "bias":
       if (node.layer === null) return CONSTANTS[node.id] ?? "constant";
       return `${BIAS_OF[node.id.split(".")[1]] ?? "MLP"} bias`;
+    case "rounding":
+      return "rounding";
     case "rest":
       return restName(node);
     case "logits":
@@ -144,6 +146,7 @@ export const KIND_WORDS = {
   expert: "what one expert writes",
   mlp: "the sum of the layer's neurons",
   bias: "a constant that the layer adds",
+  rounding: "what rounding in half precision added",
   rest: "left out of the picture, not out of the sum",
   logits: "what the model says next",
 };
