@@ -9,6 +9,7 @@ from transformers import PreTrainedModel
 
 from ..model import Anatomy, anatomy_of
 from ..model.attention import MODEL_LOCK
+from ..model.given import check_language_model, check_text_only, tokenizer_of
 from ..model.loaded import check_traceable, unwrapped
 from .inputs import Prepared, Prompt, longest_of, prepare, too_long
 from .record import record
@@ -30,7 +31,7 @@ def trace(
     Args:
         model: a decoder of `transformers`, or one in a wrapper of `peft` or `torch.compile`; left
             exactly as it is found.
-        tokenizer: its tokenizer; None when the prompt is token ids.
+        tokenizer: its tokenizer, or the processor that has it; None when the prompt is token ids.
         prompt: a text; token ids of shape (T,) or (1, T); what the tokenizer gives for a text; or
             the messages of a chat, which go through its template.
         anatomy: where the model keeps its parts, when that cannot be found.
@@ -45,7 +46,9 @@ def trace(
         UnsupportedModelError: the model's anatomy was not understood.
     """
     model = unwrapped(model)
+    check_language_model(model)
     check_traceable(model)
+    tokenizer = tokenizer_of(tokenizer)
     made = prepare(model, tokenizer, prompt, attention_mask, add_special_tokens)
     return trace_prepared(model, tokenizer, made, anatomy, keep_on)
 
@@ -63,6 +66,7 @@ def trace_prepared(
         VisitError: it is longer than the model can read.
         UnsupportedModelError: the model's anatomy was not understood.
     """
+    check_text_only(model, prompt.ids)
     longest, n_tokens = longest_of(model), prompt.ids.numel()
     with MODEL_LOCK:
         found = anatomy or anatomy_of(model)

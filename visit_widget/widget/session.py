@@ -16,6 +16,7 @@ from ..flow.target import name_of
 from ..lens import LogitLens
 from ..model import Anatomy, VisitError
 from ..model.attention import MODEL_LOCK
+from ..model.given import tokenizer_of
 from ..model.loaded import check_traceable, unwrapped
 from ..model.tokens import token_texts
 from ..trace.audit import last_logits_error, tolerance_of
@@ -51,7 +52,7 @@ class Session:
         anatomy: Anatomy | None = None,
         keep_on: torch.device | str | None = None,
     ) -> None:
-        self.model, self.tokenizer, self.anatomy = model, tokenizer, anatomy
+        self.model, self.tokenizer, self.anatomy = model, tokenizer_of(tokenizer), anatomy
         self.keep_on = keep_on
         self.trace: Trace
         self.painter: Painter

@@ -53,11 +53,6 @@ def session_of(
 
 
 def _check(subject: Any, tokenizer: Any, prompt: Any) -> None:
-    if isinstance(subject, str):
-        raise VisitError(
-            f"{_short(subject)} is a text where the model belongs: load the model and its "
-            f"tokenizer first, with AutoModelForCausalLM and AutoTokenizer. {_USAGE}"
-        )
     if isinstance(getattr(subject, "trace", None), Trace):
         raise VisitError("This is a widget already: pass its trace, as in vw.visit(widget.trace).")
     if isinstance(tokenizer, nn.Module) and not isinstance(subject, nn.Module):
