@@ -14,6 +14,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from .anatomy import BlockAnatomy
+from .attention import AttentionCall
 from .block import BlockReader
 from .errors import UnsupportedModelError
 from .find import called
@@ -145,6 +146,8 @@ class _Block:
             UnsupportedModelError: as the reader of blocks does.
         """
         stream, seen = replica.balanced(seed=2)
+        if len(seen.attention) != len(self._heard(self.seen, self.block)):
+            raise CannotCopyError("its attention is not heard as in the model")
         others = [
             replica.run(replica.noise(seed=3, size=_size(stream))),
             replica.run(replica.stream),
@@ -161,9 +164,11 @@ class _Block:
         return anatomy
 
     def _read(self, seen: Watched, block: nn.Module) -> BlockAnatomy:
+        return BlockReader(seen, self.index, block, self._heard(seen, block)).read()
+
+    def _heard(self, seen: Watched, block: nn.Module) -> list[AttentionCall]:
         inside = set(block.modules())
-        heard = [call for call in seen.attention if call.module in inside]
-        return BlockReader(seen, self.index, block, heard).read()
+        return [call for call in seen.attention if call.module in inside]
 
     def _verdict(self, part: BlockAnatomy) -> Verdict:
         """Hold an anatomy against the running model: the pass as it was, and where a part could

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import torch
@@ -81,7 +82,8 @@ def device_of(module: nn.Module) -> torch.device | None:
         device = getattr(getattr(inner, "_hf_hook", None), "execution_device", None)
         if device is not None:
             return torch.device(device)
-    weight = next(module.parameters(), None)
+    # Packed weights may all be buffers.
+    weight = next(chain(module.parameters(), module.buffers()), None)
     return None if weight is None else weight.device
 
 
