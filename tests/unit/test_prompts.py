@@ -242,3 +242,14 @@ def test_a_tokenizer_that_only_encodes_and_decodes(model):
     assert trace.token("⏎") == 6
     assert trace.token("#30") == 30
     assert vw.visit(model, Plain(), "the cat").graph["prediction"]
+
+
+def test_a_saved_trace_keeps_how_its_prompt_was_read_and_what_is_said_of_it(model, tmp_path):
+    tokenizer = words()
+    trace = vw.trace(model, tokenizer, {"input_ids": [3, 1, 4, 5], "attention_mask": [0, 1, 1, 1]})
+    trace.save(tmp_path / "trace.safetensors")
+    back = vw.load_trace(tmp_path / "trace.safetensors", model, tokenizer)
+    assert (back.notes, back.special) == (trace.notes, trace.special) != ((), None)
+    widget = vw.visit(back)
+    widget.prompt = widget.prompt.replace("cat", "dog")
+    assert ids_of(widget.trace) == [1, 4, 7]

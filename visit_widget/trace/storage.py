@@ -134,6 +134,8 @@ def pack(trace: Trace) -> Packed:
         "model": _about_model(trace) if bare is None else bare.about["model"],
         "prompt": trace.prompt,
         "given_as_text": trace._text is not None,
+        "special": trace.special,
+        "notes": list(trace.notes),
         "tokens": trace.tokens,
         "implementation": record.implementation,
         "tensors": names,
@@ -159,6 +161,9 @@ def unpack(packed: Packed, model: Any, tokenizer: Any, anatomy: Anatomy | None) 
             made._text = str(about["prompt"])
         elif about["given_as_text"]:
             made._text = str(about["prompt"])
+        special = about.get("special")
+        made.special = None if special is None else bool(special)
+        made.notes = tuple(str(note) for note in about.get("notes", ()))
     except VisitError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:
