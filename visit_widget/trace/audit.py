@@ -241,9 +241,9 @@ def _stream(trace: Trace, layer: int, position: int) -> Found:
     for at in places:
         whole = trace.residual(layer, "post")[position] if at == "post" else None
         whole = trace.mid(layer, position) if whole is None else whole
-        off = parts_at(trace, layer, at, position)
-        size = float(whole.norm().clamp_min(1e-30))
-        found.append((_error(off, whole), bounds.of_stream(trace, layer, at, position) / size))
+        parts = parts_at(trace, layer, at, position, derived=True)
+        bound = bounds.of_stream(trace, layer, at, position, derived=True)
+        found.append((_error(parts, whole), bound / float(whole.norm().clamp_min(1e-30))))
     if part.parallel:
         read, pre = trace.record.layers[layer].mid, trace.residual(layer, "pre")[position]
         assert read is not None

@@ -82,8 +82,8 @@ def of_mlp(trace: Trace, layer: int, position: int) -> float:
     return unit(trace) * summed(trace, len(row.activations)) * float(squares.sqrt())
 
 
-def of_stream(trace: Trace, layer: int, at: Where, position: int) -> float:
-    """On the stream at mid or post, or on what a sublayer adds, as `rounding` is cut."""
+def of_stream(trace: Trace, layer: int, at: Where, position: int, derived: bool = False) -> float:
+    """On the stream at mid or post, or on what a sublayer adds, as `rounding.parts_at` sums it."""
     if at == "attn":
         return of_attention(trace, layer, position)
     if at == "mlp":
@@ -99,11 +99,11 @@ def of_stream(trace: Trace, layer: int, at: Where, position: int) -> float:
         terms.append(carry(trace, layer, position, "attention").forward(before))
     if part.attention is not None and not second:
         terms.append(added(trace, layer, position, "attention"))
-        if not _as_given(trace, layer, position, "attention"):
+        if derived or not _as_given(trace, layer, position, "attention"):
             inner += of_attention(trace, layer, position) ** 2
     if part.mlp is not None and at == "post":
         terms.append(added(trace, layer, position, "mlp"))
-        if not _as_given(trace, layer, position, "mlp"):
+        if derived or not _as_given(trace, layer, position, "mlp"):
             inner += of_mlp(trace, layer, position) ** 2
     mixed = mixer_output(trace, layer, position)
     if mixed is not None:

@@ -15,6 +15,7 @@ part may be is known (`audit`): more than that is no rounding, but a part that w
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -77,8 +78,18 @@ def _whole(trace: Trace, layer: int, at: Where, position: int) -> Tensor | None:
     return trace.residual(layer, "post")[position]
 
 
-def parts_at(trace: Trace, layer: int, at: Where, position: int) -> Tensor:
-    """The sum of the parts of a whole, without what rounding added: (d_model,)."""
+def parts_at(trace: Trace, layer: int, at: Where, position: int, derived: bool = False) -> Tensor:
+    """The sum of the parts of a whole, without what rounding added: (d_model,).
+
+    Args:
+        trace: the traced pass.
+        layer: from 0.
+        at: which whole.
+        position: from 0.
+        derived: whether sublayers are derived also where the pass itself gave what they add.
+    """
+    attention = trace.attention_output if derived else _attention_added(trace)
+    mlp = trace.mlp_output if derived else _mlp_added(trace)
     part = trace.anatomy.blocks[layer]
     if at == "attn":
         return trace.attention_output(layer, position)
@@ -88,17 +99,25 @@ def parts_at(trace: Trace, layer: int, at: Where, position: int) -> Tensor:
     early = mixed is not None and not part.mixer_late
     if at == "post" and has_mid(trace, layer):
         total = carry(trace, layer, position, "mlp").forward(trace.mid(layer, position))
-        total = total + added(trace, layer, position, "mlp")
+        total = total + mlp(layer, position)
         return total + mixed if mixed is not None and not early else total
     before = trace.residual(layer, "pre")[position]
     total = carry(trace, layer, position, "attention").forward(before)
     if part.attention is not None:
-        total = total + added(trace, layer, position, "attention")
+        total = total + attention(layer, position)
     if mixed is not None and (early or at == "post"):
         total = total + mixed
     if at == "post" and part.mlp is not None:
-        total = total + added(trace, layer, position, "mlp")
+        total = total + mlp(layer, position)
     return total
+
+
+def _attention_added(trace: Trace) -> Callable[[int, int], Tensor]:
+    return lambda layer, position: added(trace, layer, position, "attention")
+
+
+def _mlp_added(trace: Trace) -> Callable[[int, int], Tensor]:
+    return lambda layer, position: added(trace, layer, position, "mlp")
 
 
 def said(trace: Trace, position: int) -> Tensor:
