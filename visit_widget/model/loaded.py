@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from .errors import UnsupportedModelError, VisitError
+from .given import check_language_model, not_a_model
 
 
 def unwrapped(model: Any) -> PreTrainedModel:
@@ -45,10 +46,7 @@ def unwrapped(model: Any) -> PreTrainedModel:
         elif isinstance(model, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
             model = model.module
         else:
-            raise VisitError(
-                f"A model of transformers is needed, not {type(outermost).__name__}: load one with "
-                "AutoModelForCausalLM."
-            )
+            raise not_a_model(outermost)
     return model
 
 
@@ -68,12 +66,14 @@ def check_traceable(model: PreTrainedModel) -> None:
 
 
 def check_weights(model: PreTrainedModel) -> None:
-    """Whether the model's weights are at hand, and derivatives can be taken through them.
+    """Whether the model has weights that say a next token, at hand, and derivatives can be taken
+    through them.
 
     Raises:
-        UnsupportedModelError: the weights are nowhere.
+        UnsupportedModelError: it is another kind of model, or the weights are nowhere.
         VisitError: saying what to do first.
     """
+    check_language_model(model)
     for module in model.modules():
         if _is_away(module):
             _hook_of(module)

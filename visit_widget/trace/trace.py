@@ -26,6 +26,7 @@ from transformers import PreTrainedModel
 
 from ..model import Anatomy, VisitError, anatomy_of
 from ..model.attention import MODEL_LOCK
+from ..model.given import check_language_model, check_text_only, tokenizer_of
 from ..model.linear import apply
 from ..model.loaded import check_traceable, unwrapped
 from . import attention as _attention
@@ -57,7 +58,7 @@ def trace(
     Args:
         model: a decoder of `transformers`, or one in a wrapper of `peft` or `torch.compile`; left
             exactly as it is found.
-        tokenizer: its tokenizer; None when the prompt is token ids.
+        tokenizer: its tokenizer, or the processor that has it; None when the prompt is token ids.
         prompt: a string, or token ids of shape (T,) or (1, T).
         anatomy: where the model keeps its parts, when that cannot be found.
         keep_on: device for the kept tensors ("cpu" spares a GPU's memory on long prompts); where
@@ -68,8 +69,11 @@ def trace(
         UnsupportedModelError: the model's anatomy was not understood.
     """
     model = unwrapped(model)
+    check_language_model(model)
     check_traceable(model)
+    tokenizer = tokenizer_of(tokenizer)
     input_ids = prompt_ids(model, tokenizer, prompt)
+    check_text_only(model, input_ids)
     with MODEL_LOCK:
         anatomy = anatomy or anatomy_of(model)
         kept = record(model, anatomy, input_ids, keep_on)

@@ -12,6 +12,7 @@ from ..flow.predictions import predictions
 from ..lens import LogitLens
 from ..model import Anatomy, VisitError
 from ..model.attention import MODEL_LOCK
+from ..model.given import tokenizer_of
 from ..model.tokens import token_texts
 from ..trace.audit import last_logits_error, tolerance_of
 from ..trace.inputs import Prompt
@@ -36,7 +37,7 @@ class Session:
     """
 
     def __init__(self, model: Any, tokenizer: Any, anatomy: Anatomy | None = None) -> None:
-        self.model, self.tokenizer, self.anatomy = model, tokenizer, anatomy
+        self.model, self.tokenizer, self.anatomy = model, tokenizer_of(tokenizer), anatomy
         self.trace: Trace
         self.painter: Painter
         self.revision = 0
