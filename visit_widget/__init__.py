@@ -25,11 +25,13 @@ _HOME = {
     "Keep": ".flow",
     "Limit": ".flow",
     "LogitLens": ".lens",
+    "Target": ".trace",
     "Trace": ".trace",
     "UnsupportedModelError": ".model",
     "VisitError": ".model",
     "VisitWidget": ".widget",
     "load_demo": ".model.demo",
+    "load_trace": ".trace",
     "supported": ".model.families",
     "trace": ".trace",
     "visit": ".widget",
@@ -44,11 +46,13 @@ __all__ = [
     "Keep",
     "Limit",
     "LogitLens",
+    "Target",
     "Trace",
     "UnsupportedModelError",
     "VisitError",
     "VisitWidget",
     "load_demo",
+    "load_trace",
     "supported",
     "trace",
     "visit",
@@ -60,7 +64,7 @@ if TYPE_CHECKING:
     from .model import Anatomy, BlockAnatomy, Join, UnsupportedModelError, VisitError
     from .model.demo import load_demo
     from .model.families import supported
-    from .trace import Audit, Trace, trace
+    from .trace import Audit, Target, Trace, load_trace, trace
     from .widget import VisitWidget, visit
 
 

@@ -8,26 +8,24 @@ import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any, NoReturn
 
-if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+from .cli_load import DEMO, DTYPES, CommandError, Wanted, load_model
+from .cli_prompt import chat_ids, read_prompt
 
 # torch, transformers and the rest of this package are imported once the arguments are known to be
 # good, so that `--help` and typing mistakes are answered at once.
-
-DEMO = "demo"
 
 EXAMPLES = """\
 examples:
   visit-widget "The capital of Japan is the city of"
   visit-widget "The capital of Japan is the city of" --target " Tokyo" --foil " Kyoto" --layer 20,23
   visit-widget "Once upon a" --model gpt2 -o story.html
+  visit-widget "What is 2 + 2?" --chat --model path/to/model.gguf --dtype bfloat16 --device cuda
+  cat prompt.txt | visit-widget --target " yes" --target " Yes" --combine logsumexp
+
+exit status: 0 written, 1 it cannot be done, 2 a mistake in the arguments, 130 stopped
 """
-
-
-class CommandError(Exception):
-    """The command cannot be carried out; the message is the one sentence that the user reads."""
 
 
 class OneSentenceParser(argparse.ArgumentParser):
@@ -47,8 +45,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit status: 0, or 1 after one sentence on standard error.
     """
-    options = make_parser().parse_args(arguments)
+    parser = make_parser()
+    options = parser.parse_args(arguments)
     try:
+        options.prompt = read_prompt(options.prompt)
+        if options.prompt is None:
+            parser.error("there is no prompt: pass one in quotes, or on standard input")
+        if options.system is not None and not options.chat:
+            parser.error("--system goes with --chat")
         written = write_page(options)
     except KeyboardInterrupt:
         print("visit-widget: stopped", file=sys.stderr)
@@ -70,12 +74,46 @@ def make_parser() -> argparse.ArgumentParser:
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("prompt", metavar="PROMPT", help="the text that the model reads")
+    parser.add_argument(
+        "prompt",
+        metavar="PROMPT",
+        nargs="?",
+        help="the text that the model reads; - or nothing: it comes from standard input",
+    )
     parser.add_argument(
         "--model",
         default=DEMO,
         metavar="ID|PATH",
-        help="a folder, or a model on the Hugging Face hub (default: demo, SmolLM2-135M-Instruct)",
+        help="a folder, a .gguf file, a model on the Hugging Face hub, or a GGUF file there as "
+        "ID:FILE.gguf (default: demo, SmolLM2-135M-Instruct)",
+    )
+    parser.add_argument(
+        "--gguf-file", metavar="FILE", help="the GGUF file in the folder or model of --model"
+    )
+    parser.add_argument(
+        "--device",
+        metavar="DEVICE",
+        help="where the model computes: cpu, cuda, cuda:1, mps (default: where it is loaded, the "
+        "CPU)",
+    )
+    parser.add_argument(
+        "--dtype",
+        choices=DTYPES,
+        default="auto",
+        help="what the model computes in (default: auto, what its weights are stored in)",
+    )
+    parser.add_argument(
+        "--trust-remote-code",
+        action="store_true",
+        help="let a model that brings code of its own run it here",
+    )
+    parser.add_argument(
+        "--chat",
+        action="store_true",
+        help="put the prompt as a user's message, through the model's own chat template",
+    )
+    parser.add_argument(
+        "--system", metavar="TEXT", help="with --chat: the system message before it"
     )
     parser.add_argument(
         "--layer",
@@ -89,10 +127,24 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--target",
+        action="append",
         metavar="TOKEN",
-        help='the token to follow, with its leading space: " Tokyo" (default: the first choice)',
+        help='the token to follow, with its leading space: " Tokyo"; may be repeated, to follow '
+        "several as one (default: the first choice)",
     )
-    parser.add_argument("--foil", metavar="TOKEN", help="the token to compare the target against")
+    parser.add_argument(
+        "--foil",
+        action="append",
+        metavar="TOKEN",
+        help="the token to compare the target against; may be repeated",
+    )
+    parser.add_argument(
+        "--combine",
+        choices=["mean", "logsumexp"],
+        default="mean",
+        help="how several tokens are followed: the mean of their logits, or log-sum-exp, the logit "
+        "of any of them (default: mean)",
+    )
     parser.add_argument(
         "--focus",
         type=int,
@@ -137,25 +189,37 @@ def write_page(options: argparse.Namespace) -> Path:
     check_output(options.output)
     with progress(total=2) as bar:
         bar.set_description("Loading the model")
-        model, tokenizer = load_model(options.model)
+        wanted = Wanted(
+            options.model, options.gguf_file, options.device, options.dtype,
+            options.trust_remote_code,
+        )  # fmt: skip
+        model, tokenizer = load_model(wanted)
         bar.update()
 
         from .widget import visit
+
+        prompt = options.prompt
+        if options.chat:
+            prompt = chat_ids(tokenizer, prompt, options.system)
 
         layers = sorted({layer for group in options.layers for layer in group})
         bar.set_description("Tracing the prompt")
         widget = visit(
             model,
             tokenizer,
-            options.prompt,
+            prompt,
             layers=layers,
-            target=options.target,
-            foil=options.foil,
+            target=followed_tokens(options.target, options.combine),
+            foil=followed_tokens(options.foil, options.combine),
             focus=options.focus,
             measure=options.measure,
             view=options.view,
         )
         bar.update()
+        note = widget.status["message"]
+        if note:
+            bar.clear()
+            print(f"visit-widget: {' '.join(note.split())}", file=sys.stderr)
         bar.set_description("Reading the layers")
 
         def layers_done(done: int, total: int) -> None:
@@ -178,38 +242,13 @@ def check_output(path: Path) -> None:
         raise CommandError(f"'{path}' cannot be written: choose another place with -o")
 
 
-def load_model(name: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Loads the demo model, a folder, or a model of the hub."""
-    if name == DEMO and not Path(name).is_dir():
-        from .model.demo import load_demo
+def followed_tokens(texts: list[str] | None, combine: str) -> Any:
+    """One token's text as it is; several as a target of all of them."""
+    if texts is None or len(texts) == 1:
+        return None if texts is None else texts[0]
+    from .trace import Target
 
-        return load_demo()
-
-    from huggingface_hub.utils import logging as hub_logging
-    from huggingface_hub.utils.tqdm import enable_progress_bars
-    from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils import logging
-
-    logging.set_verbosity_error()
-    hub_logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    enable_progress_bars()  # of these two, only downloads take long enough
-    try:
-        model = AutoModelForCausalLM.from_pretrained(name)
-        tokenizer = AutoTokenizer.from_pretrained(name)
-    except OSError as error:
-        if Path(name).is_dir():
-            raise CommandError(
-                f"the folder '{name}' holds no complete model and tokenizer"
-            ) from error
-        raise CommandError(
-            f"no model '{name}' was found, neither as a folder nor on the Hugging Face hub"
-        ) from error
-    except ValueError as error:
-        raise CommandError(
-            f"'{name}' is not a causal language model that transformers can load"
-        ) from error
-    return model, tokenizer
+    return Target(texts, combine)  # type: ignore[arg-type]
 
 
 def progress(total: int) -> AbstractContextManager[Any]:

@@ -22,7 +22,7 @@ import { initialState, reduce, STEP_NAMES, sameValue, TRAIT_NAMES } from "./stat
  *   {type: "ask-late", problem: string} |
  *   {type: "set-focus", position: number} |
  *   {type: "look-at", position: number, layer?: number | null, nodes?: string[]} |
- *   {type: "set-target", id: number, text?: string} |
+ *   {type: "set-target", id: number | string, text?: string} |
  *   {type: "set-foil", token: Token | null} |
  *   {type: "set-measure", measure: Measure} |
  *   {type: "set-view", view: ViewName} |
@@ -201,8 +201,8 @@ export function createController(host) {
 
   function reportStatus() {
     const { state: word, message } = state.status;
-    if (word === "error" && message) {
-      apply({ type: "problem", problem: { key: "status", message } });
+    if (word !== "busy" && message) {
+      apply({ type: "problem", problem: { key: "status", message, quiet: word === "ready" } });
     } else {
       apply({ type: "dismiss", key: "status" });
     }
@@ -214,10 +214,11 @@ export function createController(host) {
     apply({ type: "silence", silent: asker.isSilent() });
   }
 
-  /** @param {number} id */
+  /** @param {number | string} id */
   function textOf(id) {
     const { graph } = state;
-    const known = [...(graph?.prediction ?? []), ...state.selection.flatMap(tokensOf)];
+    const followed = [graph?.target, graph?.foil].filter((target) => target != null);
+    const known = [...followed, ...(graph?.prediction ?? []), ...state.selection.flatMap(tokensOf)];
     return known.find((token) => token.id === id)?.text;
   }
 

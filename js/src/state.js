@@ -26,6 +26,7 @@ import { takeBlock, takeDetails, takeGraph, takeLate } from "./revisions.js";
  * @property {string} key One problem a key: a later one replaces the earlier.
  * @property {string} message A sentence to show.
  * @property {any} [retry] The action that tries again.
+ * @property {boolean} [quiet] No problem at all: something to know.
  *
  * @typedef {object} StateFacts
  * @property {string} prompt
@@ -312,7 +313,7 @@ const isRecord = (value) => typeof value === "object" && value !== null && !Arra
 
 /**
  * @param {unknown} value
- * @returns {value is {id: number}}
+ * @returns {value is {id: number | string}}
  */
 function isToken(value) {
   return typeof value === "object" && value !== null && "id" in value;

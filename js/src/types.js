@@ -8,8 +8,8 @@
  * @typedef {"block" | "routes"} ViewName
  *
  * @typedef {"embed" | "residual" | "norm" | "query" | "key" | "value" | "head" | "row" |
- *   "attention" | "opaque" | "neuron_key" | "neuron" | "expert" | "mlp" | "bias" | "rest" |
- *   "logits"} NodeKind
+ *   "attention" | "opaque" | "neuron_key" | "neuron" | "expert" | "mlp" | "bias" | "rounding" |
+ *   "rest" | "logits"} NodeKind
  *
  * @typedef {"residual" | "write" | "part" | "split" | "read" | "score" | "weight" |
  *   "activation" | "through"} EdgeKind
@@ -22,7 +22,18 @@
  *
  * @typedef {Token & {position: number}} PromptToken
  * @typedef {Token & {probability: number, logit?: number}} RankedToken
- * @typedef {Token & {logit: number, probability: number, rank: number}} Target
+ *
+ * @typedef {{id: number | string, text: string}} Named A token, or what a target is called.
+ *
+ * @typedef {object} Target What is followed: a token, several as one, or a direction. Of the latter
+ *   two `id` is a text, and `text` says what they are; a direction has no probability and no rank.
+ * @property {number | string} id
+ * @property {string} text
+ * @property {number} logit
+ * @property {number | null} probability
+ * @property {number | null} rank
+ * @property {"mean" | "logsumexp" | "direction"} [combine]
+ * @property {(Token & {weight: number})[]} [tokens]
  */
 
 /**
@@ -133,9 +144,10 @@
 
 /**
  * @typedef {object} Audit The reply to `audit`: how far off each identity is at the focus.
- * @property {{identity: string, error: number | null}[]} rows Largest relative errors over the
- *   layers; null where the model could not be asked.
- * @property {number} tolerance What rounding alone may cause in the model's dtype.
+ * @property {{identity: string, error: number | null, tolerance?: number}[]} rows Relative
+ *   errors, each of the layer where it is largest beside what rounding alone may cause there; null
+ *   where the model could not be asked.
+ * @property {number} tolerance The largest of the rows' tolerances.
  * @property {boolean} exact
  * @property {number | null} max_error
  * @property {number} position
@@ -187,8 +199,8 @@
  * @typedef {object} Traits
  * @property {string} prompt
  * @property {number} focus
- * @property {{id: number, text?: string} | null} target
- * @property {{id: number, text?: string} | null} foil
+ * @property {{id: number | string, text?: string} | null} target
+ * @property {{id: number | string, text?: string} | null} foil
  * @property {FlowGraph | Record<string, never>} graph
  * @property {number[]} expanded
  * @property {string[]} selection
@@ -252,7 +264,7 @@
  *   {type: "toggle-layer", layer: number} |
  *   {type: "close-layer", layer: number} |
  *   {type: "hover", node: string | null, x: number, y: number} |
- *   {type: "set-target", id: number} |
+ *   {type: "set-target", id: number | string} |
  *   {type: "open-rest", node: string} |
  *   {type: "look-at", position: number, layer?: number | null, nodes?: string[]} |
  *   {type: "announce", text: string}} StageAction

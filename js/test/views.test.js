@@ -115,6 +115,62 @@ describe("the stage", () => {
   });
 });
 
+describe("what is followed", () => {
+  const several = {
+    id: "logsumexp:7,9",
+    text: "any of ␣Tokyo, ␣Japan",
+    logit: 13.2,
+    probability: 0.9,
+    rank: 1,
+    combine: "logsumexp",
+    tokens: [
+      { id: 7, text: "␣Tokyo", weight: 1 },
+      { id: 9, text: "␣Japan", weight: 1 },
+    ],
+  };
+  const direction = {
+    ...several,
+    id: "direction:1f:truth",
+    text: "truth",
+    probability: null,
+    rank: null,
+    combine: "direction",
+    tokens: [],
+  };
+
+  /** @param {typeof several | typeof direction} target */
+  const shown = (target) => {
+    const { id, text, combine } = target;
+    const { root } = mount({ target: { id, text, combine }, graph: graph({ target }) });
+    return root.querySelector('[data-role="target"]');
+  };
+
+  test("may be several tokens, with the probability of any of them", () => {
+    const chip = shown(several);
+    expect(chip.textContent).toContain("any of ␣Tokyo, ␣Japan");
+    expect(chip.title).toBe(
+      "The tokens that are followed, as the logit of any of them: 90.0%, rank 1",
+    );
+    expect(chip.classList.contains("waiting")).toBe(false);
+  });
+
+  test("may be a direction, which has no probability", () => {
+    const chip = shown(direction);
+    expect(chip.textContent).toContain("truth");
+    expect(chip.title).toBe("The direction that is followed");
+  });
+});
+
+describe("the status", () => {
+  test("of a kernel that is ready may say something to know, which is no alarm", () => {
+    const message = "'South Korea' is not one token. Its first token, ␣South, is followed.";
+    const { root } = mount({ status: { state: "ready", message, max_error: 1e-7, exact: true } });
+    const note = root.querySelector('[data-problem="status"]');
+    expect(note.textContent).toContain(message);
+    expect(note.getAttribute("role")).toBe("status");
+  });
+});
+
 describe("the panel", () => {
   test("is away with nothing selected", () => {
     const { panel, stage, root } = mount();

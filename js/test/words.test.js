@@ -64,6 +64,9 @@ describe("nodes", () => {
       "Layer 3 · neuron 9 of expert 0 · key",
     ],
     [node("L3.mlp.bias", "bias"), "Layer 3 · MLP bias"],
+    [node("norm.bias", "bias"), "Final norm’s bias"],
+    [node("logits.bias", "bias"), "Unembedding’s bias"],
+    [node("logits.entropy", "bias"), "Entropy of the tokens followed as one"],
     [node("logits", "logits"), "Logits"],
   ])("$id is called %s", (it, title) => expect(nodeTitle(it, graph())).toBe(title));
 
@@ -78,6 +81,13 @@ describe("nodes", () => {
     expect(contribution(node("L3.H1", "head"), graph({ foil }))).toBe(
       "adds +2.68 to ␣Tokyo over ␣Kyoto",
     );
+  });
+
+  test("say what the stream says along a direction, which is no logit of a token", () => {
+    const target = { id: "direction:1f:truth", text: "truth", logit: 1.5, combine: "direction" };
+    const along = graph({ target: { ...target, probability: null, rank: null, tokens: [] } });
+    expect(contribution(node("L3.pre", "residual"), along)).toBe("along truth: 2.68");
+    expect(contribution(node("L3.H1", "head"), along)).toBe("adds +2.68 to truth");
   });
 
   test("are a share of something that has a name", () => {

@@ -7,7 +7,7 @@ name, and the family's own entry of `tables.FAMILIES` above that; the same for c
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import transformers
@@ -22,6 +22,7 @@ from tests.families.tables import CANNOT, FLOAT32_ONLY, VARIANTS
 __all__ = ["CANNOT", "FAMILIES", "FLOAT32_ONLY", "PROMPT", "VARIANTS", "build", "config_of"]
 
 FAMILIES: tuple[str, ...] = tuple(sorted(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES))
+Weights = Literal["wild", "fresh"]
 PROMPT: list[int] = [3, 17, 42, 5, 17, 60, 9]
 
 
@@ -42,6 +43,7 @@ def build(
     dtype: torch.dtype = torch.float64,
     seed: int = 0,
     implementation: str | None = None,
+    weights: Weights = "wild",
     **changes: Any,
 ) -> PreTrainedModel:
     """A random model of the family in eval mode.
@@ -51,6 +53,8 @@ def build(
         dtype: of its weights.
         seed: of its weights.
         implementation: of its attention; what transformers takes for the family by default.
+        weights: "wild", all of them random and far from trivial; "fresh", as transformers draws
+            them for training, with biases and gains that are not trivial.
         **changes: of its config.
     """
     config = config_of(model_type, **changes)
@@ -65,7 +69,10 @@ def build(
     if hasattr(model, "set_experts_implementation"):
         model.set_experts_implementation("eager")
     model = model.to(dtype).eval()
-    randomise(model, seed)
+    if weights == "wild":
+        randomise(model, seed)
+    else:
+        unsettle(model, seed)
     for name, parameter in model.named_parameters():
         if name.endswith(tables.FLOAT32.get(model_type, "\n")):
             parameter.data = parameter.data.float()
@@ -90,6 +97,17 @@ def randomise(model: nn.Module, seed: int) -> None:
             elif id(weight) not in embeddings:
                 noise *= 1.3 / weight.shape[-1] ** 0.5
             weight.copy_(noise)
+
+
+def unsettle(model: nn.Module, seed: int) -> None:
+    """Adds noise to the biases and gains of a model that is otherwise as it was drawn."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for name, weight in [*model.named_parameters(), *model.named_buffers()]:
+            acts = isinstance(weight, nn.Parameter) or name.endswith(tables.BUFFERS)
+            if acts and weight.ndim == 1 and weight.is_floating_point():
+                noise = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+                weight.copy_(weight.double() + 0.1 * noise)
 
 
 def _options(

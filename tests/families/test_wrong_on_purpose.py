@@ -134,7 +134,7 @@ def model_of(name: str) -> Any:
 
 
 def broken(audit: vw.Audit) -> set[str]:
-    return {name for name, error in audit.errors.items() if error > audit.tolerance}
+    return {name for name, error in audit.errors.items() if error > audit.tolerance_for(name)}
 
 
 @pytest.mark.parametrize(

@@ -262,3 +262,19 @@ def test_directions_work_where_gradients_are_off(mode):
     for a, b, c in zip(inside, outside, plain, strict=True):
         assert torch.allclose(a, c)
         assert torch.allclose(b, c)
+
+
+def test_values_are_told_where_a_prompt_has_as_many_tokens_as_there_are_heads():
+    from tests.families.configs import build
+    from visit_widget.trace.values import values_of
+
+    # BLOOM adds a tensor of (heads, 1, tokens) to its scores, whose first dimension looks like the
+    # tokens then.
+    model = build("bloom")
+    trace = vw.trace(model, None, [3, 17, 42, 5][: model.config.n_head])
+    assert len(trace) == trace.n_heads
+    assert values_of(trace, 1, [0, 2]) is not None
+    graph = trace.routes(measure="logit")
+    told = graph.attribution
+    parts = told["bias"] + told["opaque"] + told["rest"] + sum(t["value"] for t in told["tokens"])
+    assert parts == pytest.approx(told["total"], abs=1e-5)

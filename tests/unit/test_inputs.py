@@ -88,7 +88,7 @@ def test_one_token_is_a_prompt(family):
         ([10**30], "token ids"),
         (5, "one prompt"),
         (None, "token ids"),
-        ({"input_ids": [1]}, "token ids"),
+        ({"ids": [1]}, "input_ids"),
         (b"the cat", "bytes"),
         ("the " * 40, r"at most 16: shorten"),
         ([1] * 17, r"17 tokens but the model reads at most 16"),

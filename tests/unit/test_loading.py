@@ -146,7 +146,7 @@ def test_mlps_in_bfloat16_in_a_float32_model_are_held_to_what_they_round() -> No
     model = tiny()
     for block in model.model.layers:
         casts(block.mlp, torch.bfloat16, F32)
-    assert check(model).audit().tolerance == pytest.approx(5e-2)
+    assert 1e-2 < check(model).audit().tolerance < 0.2
 
 
 # Quantised.

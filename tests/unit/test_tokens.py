@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from functools import cache
 
 import pytest
@@ -11,7 +12,7 @@ from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from tests.tiny import tokenizer
-from visit_widget.model.tokens import token_texts, visible
+from visit_widget.model.tokens import token_shown, token_texts, visible
 
 
 @pytest.mark.parametrize(
@@ -153,3 +154,55 @@ def test_two_tokenizers_are_not_confused():
     assert token_texts(tokenizer(), tokenizer()(" the")["input_ids"]) != []
     assert token_texts(word_level(["<unk>", "Ã©"]), [1]) == ["Ã©"]
     assert token_texts(sentencepiece(), [3]) == ["␣the"]
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("\ufe0f", "\\ufe0f"),
+        ("❤\ufe0f", "❤\ufe0f"),
+        (" \ufe0f", "␣\\ufe0f"),
+        ("\u3164", "\\u3164"),
+        ("\u2800", "\\u2800"),
+        ("\u115f", "\\u115f"),
+        ("\u034f", "\\u034f"),
+        ("\U000e0100", "\\U000e0100"),
+        ("\U0001f469\u200d\U0001f52c", "\U0001f469\u200d\U0001f52c"),
+        ("\u0e31", "◌\u0e31"),
+        ("\u0903", "◌\u0903"),
+        ("␣", "\\u2423"),
+        ("⏎", "\\u23ce"),
+        ("\\u2423", "\\u005cu2423"),
+    ],
+)
+def test_nothing_is_drawn_as_nothing(text, shown):
+    assert visible(text.encode()) == shown
+
+
+@given(st.binary(max_size=12))
+def test_whatever_a_token_is_something_is_seen(raw):
+    shown = visible(raw)
+    assert bool(shown) == bool(raw)
+    for at, char in enumerate(shown):
+        category = unicodedata.category(char)
+        joined = char == "\u200d" and 0 < at < len(shown) - 1
+        assert joined or category not in ("Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp")
+        assert char not in "\u3164\u2800\u115f\u1160\uffa0\u034f"
+    assert shown.strip("\ufe0f\u200d ") or not raw
+
+
+PIECES = st.one_of(st.binary(max_size=6), st.text(max_size=4).map(lambda t: t.encode()))
+
+
+@given(st.lists(PIECES, min_size=2, max_size=8, unique=True))
+def test_no_two_tokens_are_shown_alike(pieces):
+    assert len({visible(piece) for piece in pieces}) == len(pieces)
+
+
+@pytest.mark.demo
+def test_what_is_shown_means_that_very_token(demo):
+    _, tokenizer = demo
+    n = len(tokenizer)
+    texts = token_texts(tokenizer, list(range(n)))
+    assert len(set(texts)) == n
+    assert all(token_shown(tokenizer, text, n) == i for i, text in enumerate(texts))

@@ -77,6 +77,7 @@ def _draw_attention(sheet: Sheet, layer: int) -> None:
                 "part",
             )
         )
+    parts += sheet.rounding(layer, "attn", along)
     sheet.flow(f"{name}.attn", whole, parts, along)
 
 
@@ -192,6 +193,7 @@ def _draw_mlp(sheet: Sheet, layer: int) -> None:
                 "part",
             )
         )
+    parts += sheet.rounding(layer, "mlp", along)
     sheet.flow(f"{name}.mlp", whole, parts, along)
 
 

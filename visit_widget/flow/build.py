@@ -10,12 +10,14 @@ from ..model import VisitError
 from ..model.tokens import token_texts
 from ..trace import Trace
 from ..trace.logit import logit_direction
+from ..trace.target import Followed, TargetLike, followed
 from .block import draw_block
 from .graph import MEASURES, Edge, FlowGraph, Node, View
 from .keep import KINDS, Keep
 from .overview import draw_overview
 from .routes import attribution_of, draw_routes
 from .sheet import Sheet
+from .target import told
 from .walk import Walk
 
 N_PREDICTION = 10
@@ -26,8 +28,8 @@ Drawn = tuple[list[Node], list[Edge]]
 def flow_graph(
     trace: Trace,
     position: int = -1,
-    target: int | str | None = None,
-    foil: int | str | None = None,
+    target: TargetLike | None = None,
+    foil: TargetLike | None = None,
     layers: Sequence[int] = (),
     keep: Keep | dict[str, Any] | None = None,
     measure: str = "share",
@@ -39,8 +41,9 @@ def flow_graph(
     Args:
         trace: the traced pass.
         position: the focus, whose computation the graph shows.
-        target: token id or text whose logit is followed; the model's own first choice by default.
-        foil: token to compare it against.
+        target: token id or text whose logit is followed, or several, or a direction (`Target`); the
+            model's own first choice by default.
+        foil: likewise, to compare it against.
         layers: layers to open.
         keep: what pruning keeps; `Keep.visit()` is the published tool's choice.
         measure: what ranks the parts: "share", "logit", "norm" or "proximity". Edges carry all
@@ -57,8 +60,8 @@ def flow_graph(
 def routes_graph(
     trace: Trace,
     position: int = -1,
-    target: int | str | None = None,
-    foil: int | str | None = None,
+    target: TargetLike | None = None,
+    foil: TargetLike | None = None,
     measure: str = "share",
     keep: Keep | dict[str, Any] | None = None,
     lens: LogitLens | None = None,
@@ -97,8 +100,8 @@ class Painter:
         self,
         trace: Trace,
         position: int = -1,
-        target: int | str | None = None,
-        foil: int | str | None = None,
+        target: TargetLike | Followed | None = None,
+        foil: TargetLike | Followed | None = None,
         keep: Keep | dict[str, Any] | None = None,
         measure: str = "share",
         lens: LogitLens | None = None,
@@ -108,13 +111,14 @@ class Painter:
             raise VisitError(
                 f"measure={measure!r} is not known: use {', '.join(map(repr, MEASURES))}."
             )
+        trace.needs_model("A flow graph")
         self.trace, self.measure, self.keep = trace, measure, Keep.of(keep)
         self.position = trace.position(position)
         self.lens = lens or LogitLens(trace.model, trace.anatomy)
         stream = trace.residual(trace.n_layers - 1)[self.position]
         self._said = self.lens.logits(stream)
-        self.target = int(self._said.argmax()) if target is None else trace.token(target)
-        self.foil = None if foil is None else trace.token(foil)
+        self.target = followed(trace, int(self._said.argmax()) if target is None else target)
+        self.foil = None if foil is None else followed(trace, foil)
         self.read = logit_direction(trace, self.target, self.foil, self.position)
         self.sheets: dict[str | int, Sheet] = {}
         self._drawn: dict[str | int, tuple[Any, Sheet, Any]] = {}
@@ -174,7 +178,7 @@ class Painter:
         return Walk(self.trace, self.read, self.position, self.keep, measure)
 
     @property
-    def _about(self) -> tuple[int, int, int, int | None]:
+    def _about(self) -> tuple[int, int, Followed, Followed | None]:
         return id(self.trace), self.position, self.target, self.foil
 
     def _asked(self, name: str | int) -> Any:
@@ -244,9 +248,12 @@ class Painter:
             attribution=attribution,
         )
 
-    def _followed(self, token: int) -> dict[str, Any]:
-        rank = int((self._said > self._said[token]).sum()) + 1
-        return {**self._spoken([token])[0], "rank": rank}
+    def _followed(self, target: Followed) -> dict[str, Any]:
+        if target.kind == "token":
+            (token,) = self._spoken(list(target.ids))
+            rank = int((self._said > self._said[token["id"]]).sum()) + 1
+            return {**token, "rank": rank}
+        return told(self.trace, target, self._said, self.position)
 
     def _prediction(self) -> list[dict[str, Any]]:
         return self._spoken(self._said.topk(min(N_PREDICTION, self.trace.n_vocab)).indices.tolist())

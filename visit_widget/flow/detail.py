@@ -13,6 +13,7 @@ from ..lens import Projection
 from ..model import VisitError
 from .build import Painter
 from .sheet import Sheet
+from .target import standings_of
 
 N_TOKENS, N_SOURCES = 10, 8
 
@@ -78,17 +79,10 @@ def _readings(sheet: Sheet, projection: Projection) -> list[dict[str, Any]]:
         for row, values in zip(rows, logits.tolist(), strict=True):
             for token, value in zip(row, values, strict=True):
                 token["logit"] = value
-    probabilities, ranks = (
-        projection.target_probabilities.tolist(),
-        projection.target_ranks.tolist(),
-    )
+    targets, foils = standings_of(projection, sheet.target, sheet.foil)
     return [
-        {
-            "top": top,
-            "bottom": bottom,
-            "followed": [{"probability": p, "rank": r} for p, r in zip(ps, rs, strict=True)],
-        }
-        for top, bottom, ps, rs in zip(tops, bottoms, probabilities, ranks, strict=True)
+        {"top": top, "bottom": bottom, "target": target, "foil": foil}
+        for top, bottom, target, foil in zip(tops, bottoms, targets, foils, strict=True)
     ]
 
 
@@ -105,9 +99,7 @@ def _detail(
     if share is not None:
         detail.update(share=share[0], whole=share[1])
     if reading is not None:
-        followed = reading["followed"]
-        detail.update(top=reading["top"], bottom=reading["bottom"], target=followed[0])
-        detail["foil"] = followed[1] if len(followed) > 1 else None
+        detail.update(reading)
     key = seen.get(f"{node_id}.key")
     if key is not None:
         detail["reads"] = {"top": key["top"], "bottom": key["bottom"]}

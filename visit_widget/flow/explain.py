@@ -12,7 +12,7 @@ from collections.abc import Callable
 from .explain_routes import explain_route
 from .graph import Edge, FlowGraph, Node
 from .reading import Flows
-from .words import listed, number, percent, quoted, sentence, signed
+from .words import followed_logit, listed, number, percent, quoted, rounding_of, sentence, signed
 
 N_READS, N_SOURCES = 3, 2
 _LOOKED_AT = "it is compared, not added, so it adds to no logit itself."
@@ -40,10 +40,7 @@ class _Teller:
 
     def __init__(self, graph: FlowGraph) -> None:
         self.graph, self.flows = graph, Flows(graph)
-        target, foil = quoted(graph.target["text"]), graph.foil
-        self.followed = f"the logit of {target}"
-        if foil is not None:
-            self.followed += f" minus that of {quoted(foil['text'])}"
+        self.followed = followed_logit(graph)
 
     def part(self, node: Node) -> str:
         """A summand: what it writes, what it adds, and its share of its whole."""
@@ -174,10 +171,16 @@ class _Teller:
             name = self._neuron(node)
             name = name[0].upper() + name[1:]
             return f"{name}, which {listed(facts)}," if facts else name
+        if node.kind == "rounding":
+            return rounding_of(node.id)
         if node.kind == "bias":
             return {
                 "norm.bias": "The bias of the final norm, whatever the stream holds,",
                 "logits.bias": "The bias of the unembedding, whatever the stream holds,",
+                "logits.entropy": (
+                    "That several tokens are followed as one (the entropy of their softmax among "
+                    "themselves)"
+                ),
             }.get(node.id) or (
                 f"What the {'MLP' if '.mlp.' in node.id else 'attention'} of {layer} adds besides "
                 "its parts (biases, with norms frozen)"
@@ -313,7 +316,8 @@ class _Teller:
     def _said(self, token: dict[str, object]) -> str:
         logit, chance = token["logit"], token["probability"]
         assert isinstance(logit, (int, float))
-        assert isinstance(chance, (int, float))
+        if not isinstance(chance, (int, float)):
+            return f"{quoted(str(token['text']))} at {number(logit)}"
         return (
             f"{quoted(str(token['text']))} at {number(logit)} (probability {percent(chance)}, rank "
             f"{token['rank']:,})"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .graph import FlowGraph, Node
-from .words import listed, percent, quoted, signed
+from .words import followed_logit, listed, number, percent, quoted, rounding_of, signed
 
 N_SOURCES = 2
 
@@ -15,7 +15,7 @@ def explain_route(graph: FlowGraph, node: Node) -> str:
     told, amount = _subject(graph, node), f"{_size(graph, node.influence)} of {_whole(graph)}"
     many = node.kind == "rest" and (node.rest or {}).get("count") != 1
     carries = "carry" if many else "carries"
-    plain = node.kind in ("embed", "bias", "rest")
+    plain = node.kind in ("embed", "bias", "rest", "rounding")
     text = f"{told} {carries if plain else 'and carries'} {amount} along the kept routes."
     if node.kind == "mlp":
         text += " It is handed on to the stream that the MLP reads."
@@ -46,6 +46,8 @@ def _subject(graph: FlowGraph, node: Node) -> str:
         return f"The {count:,} {parts} of {whole} that pruning left out"
     if node.kind == "bias":
         return f"What {node.id.removesuffix('.bias')} holds whatever the prompt says (its biases)"
+    if node.kind == "rounding":
+        return f"{rounding_of(node.id)} at {here}"
     if node.kind == "embed":
         return f"The embedding of {here}"
     what = "MLP" if node.kind == "mlp" else "part without attention"
@@ -60,6 +62,7 @@ def _source(node: Node) -> str:
         "value": f"head {node.head}",
         "rest": "what is not shown",
         "bias": "biases",
+        "rounding": "rounding",
     }.get(node.kind, node.id)
 
 
@@ -69,21 +72,21 @@ def _size(graph: FlowGraph, influence: float | None) -> str:
 
 
 def _whole(graph: FlowGraph) -> str:
-    target, foil = quoted(graph.target["text"]), graph.foil
     if graph.measure != "logit":
         return f"the prediction, measured by {graph.measure},"
-    followed = f"the logit of {target}" if foil is None else (
-        f"the logit of {target} minus that of {quoted(foil['text'])}"
-    )  # fmt: skip
+    followed = followed_logit(graph)
     total = (graph.attribution or {}).get("total")
     return followed if total is None else f"{followed} ({signed(total)})"
 
 
 def _prediction(graph: FlowGraph) -> str:
-    text = (
-        f"After {_token(graph, graph.position)} the model gives {quoted(graph.target['text'])} "
-        f"probability {percent(graph.target['probability'])}."
-    )
+    after, target = _token(graph, graph.position), graph.target
+    if target["probability"] is None:
+        text = f"After {after} the stream says {number(target['logit'])} along "
+        text += f"{quoted(target['text'])}."
+    else:
+        text = f"After {after} the model gives {quoted(target['text'])} "
+        text += f"probability {percent(target['probability'])}."
     found = graph.attribution
     if found is None:
         return text

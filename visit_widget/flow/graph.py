@@ -115,8 +115,8 @@ class FlowGraph:
         nodes, edges: the graph.
         view: "block", or "routes" for the graph of positions × layers.
         attribution: of a routes graph, where its influence comes from: {"tokens": [{"position",
-            "value", "direct"}], "bias", "opaque", "rest", "total"}; docs/measures.md says what each
-            is.
+            "value", "direct"}], "bias", "opaque", "rest", "total"}, and "rounding" in half
+            precision; docs/measures.md says what each is.
     """
 
     model: dict[str, Any]

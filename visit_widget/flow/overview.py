@@ -7,9 +7,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..trace.stream import added, carry
-from .sheet import Sheet
-
-Parts = list[tuple[str, Tensor, str]]
+from .sheet import Parts, Sheet
 
 
 def draw_overview(sheet: Sheet) -> None:
@@ -26,15 +24,13 @@ def draw_overview(sheet: Sheet) -> None:
     # The final norm and the logits show what the last stream shows; the logit of `logits` is the
     # model's own.
     last, along = stream[-1], sheet.read.direction
-    constant = sheet.read.norm_bias + sheet.read.head_bias
+    constant = sheet.read.constant
     norm = sheet.node("norm", "norm", last, along)
     logits = sheet.node("logits", "logits", last, None, logit=float(last @ along) + constant)
     sheet.flow(norm, last, [(before, last, "residual")], along)
     sheet.flow(logits, last, [(norm, last, "residual")], along)
-    if sheet.read.norm_bias:
-        sheet.constant("norm.bias", logits, sheet.read.norm_bias)
-    if sheet.read.head_bias:
-        sheet.constant("logits.bias", logits, sheet.read.head_bias)
+    for name, value in sheet.read.constants.items():
+        sheet.constant(name, logits, value)
 
 
 def _draw_layer(sheet: Sheet, layer: int, pre: Tensor, post: Tensor) -> str:
@@ -62,6 +58,8 @@ def _draw_layer(sheet: Sheet, layer: int, pre: Tensor, post: Tensor) -> str:
         written = added(trace, layer, at, "mlp")
         node = sheet.node(f"{name}.mlp", "mlp", written, read.post, layer=layer)
         late.append((node, written, "write"))
+    early += sheet.rounding(layer, "mid", read.mid)
+    late += sheet.rounding(layer, "post", read.post)
     after = sheet.node(f"{name}.post", "residual", post, read.post, layer=layer)
     if two_steps:
         sheet.flow(f"{name}.mid", mid, early, read.mid)

@@ -10,8 +10,9 @@ from typing import Any
 from torch import Tensor
 
 from ..model import VisitError
+from ..trace.rounding import rounds
 from .graph import Edge, Node
-from .sheet import Sheet
+from .sheet import Parts, Sheet
 from .stage import Stage
 from .walk import Walk
 
@@ -22,8 +23,6 @@ _KINDS = {"attn.bias": ("bias", "part"), "mix": ("opaque", "write"), "mlp": ("ml
 PARTS_LIMIT = 200_000
 # A part this small beside what it belongs to is rounding.
 NOTHING = 1e-12
-
-Parts = list[tuple[str, Tensor, str]]
 
 
 def draw_routes(sheet: Sheet, walk: Walk) -> tuple[list[Node], list[Edge], dict[str, Any]]:
@@ -65,13 +64,16 @@ class Tally:
 
     def __init__(self, walk: Walk) -> None:
         self.walk, self.rest = walk, 0.0
-        self.bias = walk.read.norm_bias + walk.read.head_bias if walk.in_logits else 0.0
+        self.rounding = walk.read.rounding if walk.in_logits else 0.0
+        self.bias = walk.read.constant - walk.read.rounding if walk.in_logits else 0.0
 
     def add(self, stage: Stage) -> None:
         """One more stage."""
         self.rest += float(stage.rest.sum())
         for single in stage.singles:
-            if single.name == "attn.bias":
+            if single.name.endswith(".rounding"):
+                self.rounding += float((single.influence * single.kept).sum())
+            elif single.name == "attn.bias":
                 self.bias += float((single.influence * single.kept).sum())
         memories = stage.memories
         if memories is not None and memories.readable:
@@ -88,10 +90,11 @@ class Tally:
             }
             for p in range(len(self.walk.trace))
         ]
-        return {
+        found = {
             "tokens": tokens, "bias": self.bias, "opaque": self.walk.opaque, "rest": self.rest,
             "total": self.walk.total,
         }  # fmt: skip
+        return {**found, "rounding": self.rounding} if rounds(self.walk.trace) else found
 
 
 def attribution_of(walk: Walk) -> dict[str, Any]:
@@ -125,7 +128,7 @@ def _draw_whole(sheet: Sheet, stage: Stage, row: int, position: int) -> None:
         vector, influence = single.vectors[row], float(single.influence[row])
         source, kind = before, "residual"
         if single.name != "residual":
-            node_kind, kind = _KINDS[single.name]
+            node_kind, kind = _KINDS.get(single.name, ("rounding", "part"))
             source = sheet.node(
                 f"P{position}.L{layer}.{single.name}", node_kind, vector, along,
                 position=position, layer=layer, influence=influence,
@@ -183,11 +186,10 @@ def _draw_memories(
 def _draw_prediction(sheet: Sheet, walk: Walk) -> None:
     """The logits, and what adds to them after the last stream."""
     read, last = walk.read, _stream(sheet.trace.n_layers - 1, "post", walk.focus)
-    along, constant = read.direction, read.norm_bias + read.head_bias
+    along, constant = read.direction, read.constant
     logit = float(walk.final @ along) + constant
     own = walk.total - (constant if walk.in_logits else 0.0)
     node = sheet.node("logits", "logits", walk.final, None, logit=logit, influence=walk.total)
     sheet.flow(node, walk.final, [(last, walk.final, "residual")], along, [own])
-    for name, bias in (("norm.bias", read.norm_bias), ("logits.bias", read.head_bias)):
-        if bias:
-            sheet.constant(name, node, bias, bias if walk.in_logits else 0.0)
+    for name, value in read.constants.items():
+        sheet.constant(name, node, value, value if walk.in_logits else 0.0)

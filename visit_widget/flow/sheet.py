@@ -16,16 +16,23 @@ from torch import Tensor
 from ..lens import LogitLens, Projection
 from ..model import UnsupportedModelError
 from ..model.tokens import token_texts
-from ..trace import Trace
+from ..trace import Trace, bounds
 from ..trace.audit import tolerance_of
 from ..trace.logit import LogitDirection
+from ..trace.rounding import Where, rounding
+from ..trace.target import Followed
 from .graph import Edge, Node
 from .keep import Keep
 from .measures import measure, measures
+from .target import standings_of
 
 N_TOP, N_BOTTOM = 5, 3
+# (node id, summand, edge kind) of what flows into a whole.
+Parts = list[tuple[str, Tensor, str]]
 # An error this many times what rounding may cause is no rounding.
 NOT_ROUNDING = 10
+# So is a part this many times what rounding may leave in its place.
+NO_ROUNDING = 3
 
 
 class Sheet:
@@ -35,7 +42,7 @@ class Sheet:
         trace: the traced pass.
         lens: labels the vectors.
         position: the focus, from 0.
-        target, foil: token ids.
+        target, foil: what is followed, and what it is compared against.
         read: how the target's logit (minus the foil's) reads the stream at the focus.
         keep: what pruning keeps.
         measure: what it ranks by.
@@ -50,8 +57,8 @@ class Sheet:
         trace: Trace,
         lens: LogitLens,
         position: int,
-        target: int,
-        foil: int | None,
+        target: Followed,
+        foil: Followed | None,
         read: LogitDirection,
         keep: Keep,
         measure: str,
@@ -81,16 +88,31 @@ class Sheet:
         self, node_id: str, target: str, logit: float, influence: float | None = None
     ) -> None:
         """Add a node that is no vector of the stream but adds to the logit: a bias after the last
-        stream.
+        stream, or rounding there.
         """
-        self._nodes[node_id] = Node(
-            node_id, "bias", self.position, logit=logit, influence=influence
-        )
+        kind = "rounding" if node_id.endswith(".rounding") else "bias"
+        self._nodes[node_id] = Node(node_id, kind, self.position, logit=logit, influence=influence)
         self._edges.append(Edge(node_id, target, "part", logit=logit, influence=influence))
 
     def edge(self, source: str, target: str, kind: str, value: float | None = None) -> None:
         """Add an edge that carries no summand."""
         self._edges.append(Edge(source, target, kind, value=value))
+
+    def rounding(self, layer: int, at: Where, along: Tensor) -> Parts:
+        """What rounding added to a whole, as one part of it; nothing where it is nil."""
+        vector = rounding(self.trace, layer, at, self.position)
+        if vector is None:
+            return []
+        most = bounds.of_stream(self.trace, layer, at, self.position)
+        if float(vector.norm()) > NO_ROUNDING * most:
+            raise UnsupportedModelError(
+                f"What flows into L{layer}.{at} leaves {float(vector.norm()):.1e} of it open, "
+                f"where rounding may leave {most:.1e}, so no graph is drawn: the model does "
+                "something in this layer that was not understood. trace.audit() says more; an "
+                "Anatomy can be passed by hand."
+            )
+        node = self.node(f"L{layer}.{at}.rounding", "rounding", vector, along, layer=layer)
+        return [(node, vector, "part")]
 
     def flow(
         self,
@@ -148,23 +170,24 @@ class Sheet:
         return self.keep.limit(kind).select(values, self.keep.more.get(rest, 0))
 
     def finish(self, labelled: Sequence[str] | None = None) -> tuple[list[Node], list[Edge]]:
-        """Label the nodes (all by default), in one projection; returns the nodes and edges."""
+        """Label the nodes (all by default), in one projection; returns the nodes and edges.
+
+        What rounding added says nothing, and gets no label.
+        """
         labelled = list(self.vectors) if labelled is None else labelled
+        labelled = [i for i in labelled if self._nodes[i].kind != "rounding"]
         projection = self.project(labelled, N_TOP, N_BOTTOM)
         tops = self.tokens(projection.top_ids, projection.top_probabilities)
         bottoms = self.tokens(projection.bottom_ids, projection.bottom_probabilities)
-        probabilities = projection.target_probabilities[:, 0].tolist()
-        ranks = projection.target_ranks[:, 0].tolist()
-        for node_id, top, bottom, probability, rank in zip(
-            labelled, tops, bottoms, probabilities, ranks, strict=True
-        ):
+        standings = standings_of(projection, self.target, self.foil)[0]
+        for node_id, top, bottom, standing in zip(labelled, tops, bottoms, standings, strict=True):
             self._nodes[node_id] = replace(
                 self._nodes[node_id],
                 label=top[0]["text"],
                 top=top,
                 bottom=bottom,
-                target_probability=probability,
-                target_rank=rank,
+                target_probability=None if standing is None else standing["probability"],
+                target_rank=None if standing is None else standing["rank"],
             )
         return list(self._nodes.values()), self._edges
 
@@ -202,7 +225,7 @@ class Sheet:
             if id(vector) not in place:
                 place[id(vector)] = len(order)
                 order.append(vector)
-        targets = [self.target] if self.foil is None else [self.target, self.foil]
+        targets = [*self.target.ids, *(() if self.foil is None else self.foil.ids)]
         vectors = (
             torch.stack(order) if order else self.read.direction.new_zeros(0, self.trace.d_model)
         )

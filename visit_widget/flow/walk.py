@@ -32,6 +32,7 @@ from ..trace.attention import AttentionRows, attention_rows
 from ..trace.audit import tolerance_of
 from ..trace.logit import LogitDirection
 from ..trace.mlp import mlp_rows
+from ..trace.rounding import rounds
 from ..trace.stream import carry_rows, mixer_output
 from ..trace.values import values_of
 from .keep import Keep, Limit
@@ -71,7 +72,7 @@ class Walk:
         self.final = trace.residual(trace.n_layers - 1)[position]
         self.total = 1.0
         if self.in_logits:
-            self.total = float(self.final @ read.direction) + read.norm_bias + read.head_bias
+            self.total = float(self.final @ read.direction) + read.constant
         self.scale = max(abs(self.total), 1.0)
         self.embeddings: dict[int, tuple[Credit, float]] = {}
         self.opaque = self.max_error = 0.0
@@ -135,7 +136,9 @@ class Walk:
         else:
             wholes = trace.residual(layer, "post")[index]
         parts = self._singles(layer, name, names, positions, rows)
-        self._check(layer, name, wholes, parts, rows)
+        left = self._check(layer, name, wholes, parts, rows)
+        if left is not None:
+            parts.append(Single(f"{name}.rounding", left))
 
         measured = fractions(self.measure, wholes, [s.vectors for s in parts], rows)
         through = credit.carried.sum(-1, keepdim=True) * measured
@@ -198,7 +201,10 @@ class Walk:
 
     def _check(
         self, layer: int, name: str, wholes: Tensor, parts: list[Single], rows: AttentionRows | None
-    ) -> None:
+    ) -> Tensor | None:
+        """Whether the parts sum to the wholes; returns what rounding left between them, (n,
+        d_model), in half precision.
+        """
         total = sum(s.vectors for s in parts if s.name != "attn.bias")
         total = total if rows is None else total + rows.total
         off = ((total - wholes).norm(dim=-1) / wholes.norm(dim=-1).clamp_min(1e-30)).max()
@@ -209,6 +215,7 @@ class Walk:
                 "no routes are drawn: the model does something in this layer that was not "
                 "understood. trace.audit() says more; an Anatomy can be passed by hand."
             )
+        return wholes - total if rounds(self.trace) else None
 
     def _choose(
         self, influence: Tensor, measured: Tensor, exists: Tensor, n_singles: int,

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .graph import FlowGraph
+
 
 def quoted(text: str) -> str:
     """A token in quotation marks."""
@@ -12,6 +17,21 @@ def number(value: float) -> str:
     """Two decimals, or two digits where that would be 0; with a true minus sign."""
     text = f"{value:,.2f}" if value == 0 or abs(value) >= 0.005 else f"{value:.2g}"
     return text.replace("-", "−")
+
+
+def rounding_of(node_id: str) -> str:
+    """What a rounding node is."""
+    whole = node_id.removesuffix(".rounding").rpartition(".")[2]
+    added = {
+        "attn": "what its attention writes",
+        "mlp": "what its MLP writes",
+        "mid": "the stream after its attention",
+        "post": "the stream after it",
+    }
+    if whole == "logits":
+        return "What rounding to half precision added after the last stream"
+    layer = next(p for p in node_id.split(".") if p.startswith("L"))[1:]
+    return f"What rounding to half precision added to {added[whole]} (layer {layer})"
 
 
 def signed(value: float) -> str:
@@ -43,3 +63,16 @@ def listed(texts: list[str]) -> str:
 def sentence(text: str) -> str:
     """With a capital and a full stop."""
     return f"{text[0].upper()}{text[1:]}."
+
+
+def followed_logit(graph: FlowGraph) -> str:
+    """What all logits of a graph are of: a token's, several tokens', a direction's."""
+    told = _value(graph.target)
+    return told if graph.foil is None else f"{told} minus {_value(graph.foil, that=True)}"
+
+
+def _value(target: dict[str, Any], that: bool = False) -> str:
+    name = quoted(target["text"])
+    if target.get("combine") == "direction":
+        return f"what the stream says along {name}"
+    return f"that of {name}" if that else f"the logit of {name}"

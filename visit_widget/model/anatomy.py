@@ -118,6 +118,7 @@ class Anatomy:
         head_scale: factor between the final norm and the unembedding.
         logit_scale: factor on what the unembedding gives.
         softcap: c of logits = c · tanh(z / c), where the model caps them.
+        notes: sentences on how it was found, where there is something to say.
     """
 
     blocks: tuple[BlockAnatomy, ...]
@@ -128,6 +129,7 @@ class Anatomy:
     head_scale: float = 1.0
     logit_scale: float = 1.0
     softcap: float | None = None
+    notes: tuple[str, ...] = ()
 
     @property
     def d_mlp(self) -> int:

@@ -61,7 +61,6 @@ class BlockReader:
                 f"{self} maps {tuple(self.pre.shape)} to {tuple(self.post.shape)}: it carries "
                 "something else than one stream."
             )
-        self.eps = torch.finfo(self.pre.dtype).eps
         within = set(self.heard.module.modules()) if self.heard else set()
         self.outside = [c for c in self.calls if c.module not in within]
 

@@ -100,6 +100,12 @@ def logits_of(
             continue
         manner.more = more
         return logits_in(output, model, input_ids.shape[1])
+    if isinstance(failed, (IndexError, RuntimeError)) and not isinstance(
+        failed, NotImplementedError
+    ):
+        # It was called rightly, and something went wrong on the way: memory, an index, the user's
+        # own code.
+        raise failed
     raise UnsupportedModelError(
         f"{type(model).__name__} could not be run on these {input_ids.shape[1]} token ids alone "
         f"({type(failed).__name__}: {_shortened(failed)}). A trace calls it as model(input_ids=…): "

@@ -18,6 +18,8 @@ from itertools import permutations
 import torch
 from torch import Tensor, nn
 
+from .precision import SINGLE, careful, resolution
+
 Factor = float | Tensor
 
 
@@ -87,12 +89,17 @@ def fit(
     if any(t.shape != target.shape for t in terms):
         return None
     ones: list[Factor] = [1.0] * len(terms)
+    y, wide, size = _weighed(target, terms)
+    eps = resolution(target)
+    # What half precision makes of a small part is no more than its rounding: there, a plain sum is
+    # one to the last bit.
+    fine = torch.finfo(target.dtype).eps <= SINGLE
+    if fine and _fits(y, wide, eps):
+        return ones, None
     if any(torch.equal(total, target) for total in _sums(terms)):
         return ones, None
     if exactly:
         return None
-    y, wide, size = _weighed(target, terms)
-    eps = torch.finfo(target.dtype).eps
     numbers = _numbers_for(y, wide, eps)
     if numbers is not None:
         return numbers, None
@@ -121,17 +128,17 @@ def scalar(target: Tensor, term: Tensor, owner: nn.Module) -> float | None:
     found = fit(target, [term])
     if found is None or found[1] is not None or isinstance(found[0][0], Tensor):
         return None
-    factor = settle(found[0][0], owner, torch.finfo(target.dtype).eps)
+    factor = settle(found[0][0], owner, resolution(target))
     assert isinstance(factor, float)
     return factor
 
 
 def _weighed(target: Tensor, terms: Sequence[Tensor]) -> tuple[Tensor, list[Tensor], Tensor]:
-    """(T, d_model) in float64, each row divided by its size, and the sizes (T, 1): a row a thousand
-    times as long rounds a thousand times as coarsely.
+    """(T, d_model) in double precision, each row divided by its size, and the sizes (T, 1): a row a
+    thousand times as long rounds a thousand times as coarsely.
     """
-    wide = [t[0].detach().to(torch.float64) for t in terms]
-    y = target[0].detach().to(torch.float64)
+    wide = [careful(t[0]) for t in terms]
+    y = careful(target[0])
     size = torch.stack([y.norm(dim=-1), *(t.norm(dim=-1) for t in wide)]).amax(0)[:, None]
     size = size.clamp_min(1e-30)
     return y / size, [t / size for t in wide], size
@@ -189,13 +196,13 @@ def settle(factor: Factor, owner: nn.Module, eps: float) -> Factor:
     Args:
         factor: as fitted.
         owner: the block, say.
-        eps: machine epsilon of the numbers that it was fitted to.
+        eps: the resolution of the numbers that it was fitted to.
     """
     near = min(1e-2, 64 * eps)
     if isinstance(factor, Tensor):
         for tensor in _tensors(owner):
             if tensor.shape == factor.shape:
-                theirs = tensor.detach().to(factor)
+                theirs = careful(tensor)
                 if (theirs - factor).norm() <= near * factor.norm():
                     return theirs
         return factor

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
 from .joins import Factor, Join, fit, settle
+from .precision import careful, resolution
 from .watch import Call
 
 
@@ -97,11 +97,11 @@ def _sum(
     if found is None:
         return None
     factors, constant = found
-    eps = torch.finfo(target.dtype).eps
+    eps = resolution(target)
     noise = min(64 * eps, 0.02) * float(target.norm())
     plain = constant is None and all(isinstance(f, float) and f == 1.0 for f in factors)
     if not plain and any(
-        float((f * t).norm()) <= noise for f, t in zip(factors, terms, strict=True)
+        float((f * careful(t)).norm()) <= noise for f, t in zip(factors, terms, strict=True)
     ):
         # What would be lost in rounding explains nothing.
         return None

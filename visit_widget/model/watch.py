@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +25,14 @@ class Call:
         module: the module.
         inputs: its tensor arguments, positional ones first.
         output: the (first) tensor it returned.
+        given: all its arguments, as they are now.
     """
 
     name: str
     module: nn.Module
     inputs: list[Tensor]
     output: Tensor
+    given: tuple[tuple[Any, ...], dict[str, Any]] = ((), {})
 
     @property
     def input(self) -> Tensor | None:
@@ -97,24 +101,46 @@ def watch(model: PreTrainedModel, input_ids: Tensor) -> Watched:
     seen = Watched([], [])
     names = {module: name for name, module in model.named_modules()}
 
-    def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+    def given_back(module: nn.Module, output: Any) -> Tensor | None:
         whole = module is model
-        result = logits_in(output, model, input_ids.shape[1]) if whole else first_tensor(output)
-        if result is not None:
-            # Copies: some models go on to write into what a module gave them.
-            inputs = [v.clone() for v in (*args, *kwargs.values()) if isinstance(v, Tensor)]
-            seen.calls.append(Call(names[module], module, inputs, result.clone()))
+        return logits_in(output, model, input_ids.shape[1]) if whole else first_tensor(output)
 
     def afresh() -> None:
         seen.calls.clear()
         seen.attention.clear()
 
-    handles: list[Any] = []
-    try:
-        handles += [m.register_forward_hook(note, with_kwargs=True) for m in names]
-        with torch.no_grad(), listening(model, seen.attention.append):
-            logits_of(model, input_ids, afresh=afresh)
-    finally:
-        for handle in handles:
-            handle.remove()
+    listener = seen.attention.append
+    with noting(names, seen, given_back), torch.no_grad(), listening(model, listener):
+        logits_of(model, input_ids, afresh=afresh)
     return seen
+
+
+def _first(_module: nn.Module, output: Any) -> Tensor | None:
+    return first_tensor(output)
+
+
+@contextmanager
+def noting(
+    names: dict[nn.Module, str],
+    seen: Watched,
+    given_back: Callable[[nn.Module, Any], Tensor | None] = _first,
+) -> Iterator[None]:
+    """Within the block, every call of the modules is noted.
+
+    Args:
+        names: of each module.
+        seen: what the calls are added to.
+        given_back: the tensor in what a module gave back; the first by default.
+    """
+
+    def note(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Any) -> None:
+        result = given_back(module, output)
+        if result is not None:
+            # Copies: some models go on to write into what a module gave them.
+            inputs = [v.clone() for v in (*args, *kwargs.values()) if isinstance(v, Tensor)]
+            seen.calls.append(Call(names[module], module, inputs, result.clone(), (args, kwargs)))
+
+    with ExitStack() as stack:
+        for module in names:
+            stack.callback(module.register_forward_hook(note, with_kwargs=True).remove)
+        yield

@@ -84,24 +84,32 @@ class Row(NamedTuple):
 
 
 @contextmanager
-def as_found(module: nn.Module) -> Iterator[None]:
-    """In eval mode, with experts computed one by one, and gradients on; all put back afterwards.
+def experts_one_by_one(module: nn.Module) -> Iterator[None]:
+    """Within the block, experts are computed one by one, as every dtype can be.
 
     The setting is written where the config keeps it: its setter would reach into other configs.
     """
-    training = [m for m in module.modules() if m.training]
     configs = {id(c): c for m in module.modules() if (c := getattr(m, "config", None)) is not None}
     key = "_experts_implementation_internal"
     usual = [(c, vars(c)[key]) for c in configs.values() if key in getattr(c, "__dict__", {})]
     try:
-        module.eval()
         for config, _ in usual:
             vars(config)[key] = "eager"
-        with brought_in(module), torch.enable_grad():
-            yield
+        yield
     finally:
         for config, value in usual:
             vars(config)[key] = value
+
+
+@contextmanager
+def as_found(module: nn.Module) -> Iterator[None]:
+    """In eval mode, with experts computed one by one, and gradients on; all put back afterwards."""
+    training = [m for m in module.modules() if m.training]
+    try:
+        module.eval()
+        with experts_one_by_one(module), brought_in(module), torch.enable_grad():
+            yield
+    finally:
         for m in training:
             m.training = True
 

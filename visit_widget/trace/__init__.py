@@ -12,9 +12,12 @@ from types import ModuleType
 from typing import Any
 
 from .audit import Audit
-from .trace import Trace, trace
+from .storage import load_trace
+from .target import Target
+from .trace import Trace
+from .tracing import trace
 
-__all__ = ["Audit", "Trace", "trace"]
+__all__ = ["Audit", "Target", "Trace", "load_trace", "trace"]
 
 
 class _CallablePackage(ModuleType):

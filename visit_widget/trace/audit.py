@@ -15,20 +15,26 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from ..model import BlockAnatomy
 from ..model.attention import MODEL_LOCK, AttentionCall, listening
 from ..model.forward import logits_of
 from ..model.joins import Join
 from ..model.loaded import eval_mode
 from ..model.watch import first_tensor, input_device
+from . import bounds
 from .directions import Projection, key_directions, query_directions
 from .outlet import like
+from .rounding import Where, has_mid, parts_at
 from .stream import carry
 
 if TYPE_CHECKING:
     from .trace import Trace
 
-# Float64 models too: transformers computes norms and softmax in float32 whatever the model's dtype.
-TOLERANCE = {torch.float64: 1e-6, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+# What no audit allows more than, however its bounds come out. Float64 models too: transformers
+# computes norms and softmax in float32 whatever the model's dtype.
+AT_MOST = {torch.float64: 1e-6, torch.float32: 1e-4, torch.bfloat16: 1.0, torch.float16: 1.0}
+# A first, quick measure of what rounding may cause: sums of a few terms.
+QUICK = {torch.float64: 1e-6, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
 
 
 @dataclass(frozen=True)
@@ -38,16 +44,24 @@ class Audit:
     Prints as a table, and `to_markdown` gives one to paste.
 
     Attributes:
-        errors: {identity: error}; NaN where the model could not be asked.
-        tolerance: what rounding alone may cause in the model's dtype.
-        worst: {identity: the layer where the error is largest}; of those that have layers.
+        errors: {identity: error}; NaN where the model could not be asked. Of those that have
+            layers, that of the layer where it is largest beside its tolerance.
+        tolerance: the largest of the tolerances.
+        worst: {identity: that layer}.
         about: what was audited, in words.
+        tolerances: {identity: what rounding alone may cause there}, derived from the dtype and from
+            the sizes met (`bounds.py`); `tolerance` where there is none.
     """
 
     errors: dict[str, float]
     tolerance: float
     worst: dict[str, int] = field(default_factory=dict)
     about: str = ""
+    tolerances: dict[str, float] = field(default_factory=dict)
+
+    def tolerance_for(self, identity: str) -> float:
+        """What rounding alone may cause in one identity."""
+        return self.tolerances.get(identity, self.tolerance)
 
     @property
     def max_error(self) -> float:
@@ -57,28 +71,30 @@ class Audit:
     @property
     def exact(self) -> bool:
         """Whether every identity holds to rounding."""
-        return self.max_error <= self.tolerance
+        known = {name: e for name, e in self.errors.items() if e == e}
+        return bool(known) and all(e <= self.tolerance_for(name) for name, e in known.items())
 
     @property
     def verdict(self) -> str:
         """One sentence."""
         if self.exact:
             return (
-                f"Exact to rounding: the largest error, {self.max_error:.1e}, is within the "
-                f"tolerance of {self.tolerance:.0e}."
+                f"Exact to rounding: the largest error is {self.max_error:.1e}, and each is within "
+                "what rounding alone may cause."
             )
-        off = [name for name, error in self.errors.items() if error > self.tolerance]
+        off = [name for name, error in self.errors.items() if error > self.tolerance_for(name)]
         return (
-            f"NOT exact: {len(off)} of {len(self.errors)} identities are off by more than the "
-            f"tolerance of {self.tolerance:.0e}."
+            f"NOT exact: {len(off)} of {len(self.errors)} identities are off by more than rounding "
+            "may cause."
         )
 
-    def rows(self) -> list[tuple[str, str, str]]:
-        """(identity, largest relative error, layer where it is) as text."""
+    def rows(self) -> list[tuple[str, str, str, str]]:
+        """(identity, relative error, what rounding may cause, layer where it is) as text."""
         return [
             (
                 name,
                 "not asked" if error != error else f"{error:.1e}",
+                f"{self.tolerance_for(name):.1e}",
                 f"L{self.worst[name]}" if name in self.worst else "",
             )
             for name, error in self.errors.items()
@@ -86,15 +102,15 @@ class Audit:
 
     def to_markdown(self) -> str:
         """The table in Markdown, with what was audited above it and the verdict below."""
-        head = ["| identity | largest relative error | layer |", "|---|---|---|"]
-        body = [f"| {name} | {error} | {layer} |" for name, error, layer in self.rows()]
+        head = ["| identity | relative error | rounding may cause | layer |", "|---|---|---|---|"]
+        body = [f"| {' | '.join(row)} |" for row in self.rows()]
         return "\n".join([self.about, "", *head, *body, "", self.verdict])
 
     def __str__(self) -> str:
-        rows = [("identity", "largest relative error", "layer"), *self.rows()]
-        widths = [max(len(row[n]) for row in rows) for n in range(3)]
+        rows = [("identity", "relative error", "rounding may cause", "layer"), *self.rows()]
+        widths = [max(len(row[n]) for row in rows) for n in range(4)]
         lines = ["  ".join(c.ljust(w) for c, w in zip(r, widths, strict=True)) for r in rows]
-        rule = "─" * (sum(widths) + 4)
+        rule = "─" * (sum(widths) + 6)
         table = [self.about, rule, lines[0], rule, *lines[1:], rule, self.verdict]
         return "\n".join(line.rstrip() for line in table if line)
 
@@ -119,28 +135,43 @@ def audit(trace: Trace, position: int) -> Audit:
                 t, n, at, key_directions, False
             ),
         }
-        errors, worst = {}, {}
-        for name, error_at in by_layer.items():
-            found = [(error_at(trace, n, position), n) for n in range(trace.n_layers)]
-            known = [(e, n) for e, n in found if e is not None]
-            errors[name], layer = max(known, default=(float("nan"), -1))
-            if layer >= 0:
-                worst[name] = layer
+        errors: dict[str, float] = {}
+        tolerances: dict[str, float] = {}
+        worst: dict[str, int] = {}
+        most = AT_MOST.get(trace.coarsest_dtype, 1e-4)
+        most = most if bounds.products_round(trace.device) == 0 else 1.0
+        for name, found_at in by_layer.items():
+            found = [(found_at(trace, n, position), n) for n in range(trace.n_layers)]
+            known = [(f[0], min(most, f[1]), n) for f, n in found if f is not None]
+            if not known:
+                errors[name] = float("nan")
+                continue
+            errors[name], tolerances[name], worst[name] = max(known, key=_beside)
+        said = min(most, bounds.of_logits(trace))
         errors["Σ logit parts = logit"] = _logit(trace, position, theirs.logits)
         lens = _cap(trace, trace.logits(position))
         errors["lens of the last stream = logits"] = _error(lens, theirs.logits)
+        tolerances.update(dict.fromkeys(list(errors)[-2:], said))
     dtype = trace.record.final.dtype
     name = str(getattr(trace.model.config, "model_type", "")) or type(trace.model).__name__
     about = (
         f"{name}, {str(dtype).removeprefix('torch.')}, {trace.n_layers} layers, "
         f"position {position} of {len(trace)} tokens"
     )
-    return Audit(errors, tolerance_of(trace), worst, about)
+    return Audit(errors, max(tolerances.values()), worst, about, tolerances)
+
+
+def _beside(found: tuple[float, float, int]) -> float:
+    """How large an error is beside its tolerance."""
+    error, tolerance, _ = found
+    return float("inf") if error != error else error / max(tolerance, 1e-30)
 
 
 def tolerance_of(trace: Trace) -> float:
-    """What rounding alone may cause, by the coarsest dtype that the model computes in."""
-    return TOLERANCE.get(trace.coarsest_dtype, 1e-4)
+    """Roughly what rounding alone may cause in a sum of a few parts, by the coarsest dtype that the
+    model computes in.
+    """
+    return QUICK.get(trace.coarsest_dtype, 1e-4)
 
 
 def last_logits_error(trace: Trace) -> float:
@@ -149,7 +180,9 @@ def last_logits_error(trace: Trace) -> float:
     return _error(_cap(trace, trace.logits(-1)), said)
 
 
-_ByLayer = Callable[["Trace", int, int], float | None]
+# (error, what rounding may cause), both relative; None where a layer has no such thing.
+Found = tuple[float, float]
+_ByLayer = Callable[["Trace", int, int], Found | None]
 
 
 @dataclass
@@ -198,39 +231,38 @@ def _joined(theirs: _Theirs, join: Join, writers: tuple[nn.Module, ...], carried
     return written if join.bias is None else written + join.bias.to(written)
 
 
-def _stream(trace: Trace, layer: int, position: int) -> float:
-    """Both halves of the block, against the streams that the pass left."""
+def _stream(trace: Trace, layer: int, position: int) -> Found:
+    """Both halves of the block, against the streams that the pass left: what is left over has to be
+    rounding.
+    """
     part = trace.anatomy.blocks[layer]
-    pre, post = (trace.residual(layer, at)[position] for at in ("pre", "post"))
-    mixed = trace.mixer_output(layer, position)
-    early, late = (mixed * 0, mixed) if part.mixer_late else (mixed, mixed * 0)
-    carried = carry(trace, layer, position, "attention").forward(pre)
-    mid = carried + trace.attention_output(layer, position) + early
-    worst = 0.0
-    if part.mlp is None:
-        return _error(mid + late, post)
+    places: list[Where] = ["mid", "post"] if has_mid(trace, layer) else ["post"]
+    found = []
+    for at in places:
+        whole = trace.residual(layer, "post")[position] if at == "post" else None
+        whole = trace.mid(layer, position) if whole is None else whole
+        off = parts_at(trace, layer, at, position)
+        size = float(whole.norm().clamp_min(1e-30))
+        found.append((_error(off, whole), bounds.of_stream(trace, layer, at, position) / size))
     if part.parallel:
-        read = trace.record.layers[layer].mid
+        read, pre = trace.record.layers[layer].mid, trace.residual(layer, "pre")[position]
         assert read is not None
-        worst = _error(trace.work(read[position]), pre)
-    else:
-        worst = _error(mid, trace.mid(layer, position))
-        mid = trace.mid(layer, position)
-    carried = carry(trace, layer, position, "mlp").forward(mid)
-    return max(worst, _error(carried + trace.mlp_output(layer, position) + late, post))
+        found.append((_error(trace.work(read[position]), pre), bounds.unit(trace)))
+    return max(found, key=lambda f: _beside((*f, layer)))
 
 
-def _attention(trace: Trace, layer: int, position: int, theirs: _Theirs) -> float | None:
+def _attention(trace: Trace, layer: int, position: int, theirs: _Theirs) -> Found | None:
     part = trace.anatomy.blocks[layer]
     if part.output_projection is None:
         return None
     pre = trace.residual(layer, "pre")[position]
     carried = carry(trace, layer, position, "attention").forward(pre)
     added = _joined(theirs, part.attention_join, (part.output_projection,), carried)
-    return _error(trace.attention_output(layer, position), added)
+    off = _error(trace.attention_output(layer, position), added)
+    return off, _relative(trace, part, bounds.of_attention(trace, layer, position), added, carried)
 
 
-def _mlp(trace: Trace, layer: int, position: int, theirs: _Theirs) -> float | None:
+def _mlp(trace: Trace, layer: int, position: int, theirs: _Theirs) -> Found | None:
     part = trace.anatomy.blocks[layer]
     if part.mlp is None:
         return None
@@ -239,14 +271,32 @@ def _mlp(trace: Trace, layer: int, position: int, theirs: _Theirs) -> float | No
     added = _joined(theirs, part.mlp_join, part.mlp_exits, carried)
     row = trace.mlp_row(layer, position)
     total = row.parts().sum(0)
-    return _error(total if row.bias is None else total + row.bias, added)
+    off = _error(total if row.bias is None else total + row.bias, added)
+    return off, _relative(trace, part, bounds.of_mlp(trace, layer, position), added, carried)
 
 
-def _sources(trace: Trace, layer: int, position: int) -> float | None:
+def _relative(
+    trace: Trace, part: BlockAnatomy, bound: float, added: Tensor, carried: Tensor
+) -> float:
+    """A bound on what a sublayer adds, relative to it; norms and factors on the way round too, and
+    where a norm is on the sum, so does the stream that is taken from it again.
+    """
+    joins = (part.attention_join, part.mlp_join)
+    size = float(added.norm().clamp_min(1e-30))
+    if any(not join.is_plain for join in joins):
+        bound += 4 * bounds.unit(trace) * size
+    if any(not join.carries_as_is for join in joins):
+        bound += 8 * bounds.unit(trace) * float(carried.norm())
+    return bound / size
+
+
+def _sources(trace: Trace, layer: int, position: int) -> Found | None:
     if not trace.attends(layer):
         return None
     row = trace.attention_row(layer, position)
-    return max(_error(row.sources(h).sum(0), row.heads[h]) for h in range(row.weights.shape[0]))
+    n_heads, n_values = row.mixed.shape
+    off = max(_error(row.sources(h).sum(0), row.heads[h]) for h in range(n_heads))
+    return off, bounds.of_sums(trace, len(trace) * n_values)
 
 
 def _eager_rows(trace: Trace, position: int) -> dict[nn.Module, Tensor]:
@@ -283,16 +333,19 @@ def _eager_rows(trace: Trace, position: int) -> dict[nn.Module, Tensor]:
     return theirs
 
 
-def _rows(trace: Trace, layer: int, position: int, theirs: dict[nn.Module, Tensor]) -> float | None:
+def _rows(trace: Trace, layer: int, position: int, theirs: dict[nn.Module, Tensor]) -> Found | None:
     module = trace.anatomy.blocks[layer].attention
     if module is None or module not in theirs:
         return None
-    return _error(trace.attention(layer, position), theirs[module][:, : len(trace)])
+    given = theirs[module][:, : len(trace)]
+    size = float(given.norm().clamp_min(1e-30))
+    bound = bounds.of_rows(trace, layer, position) / size
+    return _error(trace.attention(layer, position), given), bound
 
 
 def _directions(
     trace: Trace, layer: int, position: int, derive: Any, at_source: bool
-) -> float | None:
+) -> Found | None:
     if not trace.attends(layer):
         return None
     expected = trace.attention_row(layer, position).scores[:, : position + 1]
@@ -302,7 +355,9 @@ def _directions(
     x = trace.work(Projection(trace, layer, list(rows)).input)
     scores = torch.einsum("hjd,jd->hj", directions, x.expand(len(sources), -1)) + constants()
     seen = expected > float("-inf")
-    return _error(scores[seen], expected[seen])
+    size = float(expected[seen].norm().clamp_min(1e-30))
+    bound = bounds.of_directions(trace, layer, position) / size
+    return _error(scores[seen], expected[seen]), bound
 
 
 def _logit(trace: Trace, position: int, logits: Tensor) -> float:

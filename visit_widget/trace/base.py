@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cached_property
 from typing import Any
 
@@ -10,11 +11,15 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..model import Anatomy, VisitError
+from ..model.encoding import decode, encode
 from ..model.loaded import coarsest_dtype
 from ..model.norms import Norm
-from ..model.tokens import SPACE, token_texts
+from ..model.tokens import SPACE, token_shown, token_texts
 from ..model.watch import device_of
 from .record import AttentionRecord, Record
+
+# A token by its number, as tokens without a text are shown.
+_NUMBERED = re.compile(r"#\d+")
 
 
 class TracedPass:
@@ -27,7 +32,14 @@ class TracedPass:
         anatomy: where the model keeps its parts.
         kept: what the pass left behind.
         text: the prompt, where it was given as text.
+
+    Attributes:
+        anatomy_given: whether the anatomy was passed by hand.
+        keep_on: the device that was asked for to keep tensors on.
     """
+
+    anatomy_given: bool = False
+    keep_on: torch.device | str | None = None
 
     def __init__(
         self,
@@ -49,6 +61,9 @@ class TracedPass:
         self.dtype = torch.promote_types(kept.final.dtype, torch.float32)
         self.device = kept.device
         self._norms: dict[nn.Module, Norm] = {}
+        # How the prompt's text was read, and what there is to say of the prompt and the model.
+        self.special: bool | None = None if text is not None else False
+        self.notes: tuple[str, ...] = ()
 
     def __repr__(self) -> str:
         return f"Trace({type(self.model).__name__}, {len(self)} tokens, {self.n_layers} layers)"
@@ -63,7 +78,7 @@ class TracedPass:
         """
         if self._text is not None:
             return self._text
-        return "" if self.tokenizer is None else str(self.tokenizer.decode(self.input_ids.tolist()))
+        return "" if self.tokenizer is None else decode(self.tokenizer, self.input_ids.tolist())
 
     @cached_property
     def tokens(self) -> list[str]:
@@ -86,11 +101,22 @@ class TracedPass:
         """A norm module ready for frozen arithmetic, made once."""
         if module is None:
             return None
+        self.needs_model("What a norm does")
         if module not in self._norms:
             name = name or f"a norm ({type(module).__name__})"
             width = width or self.d_model
             self._norms[module] = Norm(module, width, self.dtype, self.device, name)
         return self._norms[module]
+
+    def needs_model(self, what: str) -> None:
+        """Say so where this trace has no model to derive something with.
+
+        Args:
+            what: the beginning of the sentence.
+
+        Raises:
+            VisitError: it was loaded without its model.
+        """
 
     def attends(self, layer: int) -> bool:
         """Whether the layer has attention; a layer of a hybrid model may have none."""
@@ -141,13 +167,19 @@ class TracedPass:
         return head
 
     def token(self, token: int | str) -> int:
-        """A token id, from an id or from a text that is one token."""
+        """A token id, from an id or from a text that is one token: as it is shown on screen
+        (``␣Tokyo``, ``#123``), or as it is typed.
+        """
+        if isinstance(token, str) and _NUMBERED.fullmatch(token):
+            token = int(token[1:])
         if isinstance(token, str):
             if self.tokenizer is None:
                 raise VisitError(
                     f"Without a tokenizer a token is given by its id, not as {token!r}."
                 )
-            # As typed, or as shown on screen.
+            shown = token_shown(self.tokenizer, token, self.n_vocab)
+            if shown is not None:
+                return shown
             text = token.replace(SPACE, " ")
             ids = self._ids_of(text)
             if len(ids) != 1:
@@ -170,4 +202,4 @@ class TracedPass:
         return vector
 
     def _ids_of(self, text: str) -> list[int]:
-        return [int(i) for i in self.tokenizer(text, add_special_tokens=False)["input_ids"]]
+        return encode(self.tokenizer, text, special=False)

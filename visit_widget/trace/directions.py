@@ -96,7 +96,17 @@ class Projection:
 
     def values(self, x: Tensor) -> Tensor:
         """(R, d_model) → values (n_kv_heads, R, d_value), differentiable in x."""
-        (value,) = self._at_rows(x, self._values)
+        try:
+            (value,) = self._at_rows(x, self._values)
+        except (TypeError, AttributeError, RuntimeError, IndexError, ValueError):
+            # What is added to the scores comes after queries and keys, and may be cut wrongly: a
+            # prompt of as many tokens as there are heads looks like them.
+            if not self._sliced:
+                raise
+            self._sliced = False
+            self._scales.clear()
+            self._clamps.clear()
+            (value,) = self._at_rows(x, self._values)
         return value
 
     def _at_rows(self, x: Tensor, run: Run) -> tuple[Tensor, ...]:

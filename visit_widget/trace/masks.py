@@ -61,14 +61,16 @@ class RowMask:
     dense: Tensor | None = None
 
     @classmethod
-    def of(cls, mask: Any, n_tokens: int, causal: bool) -> RowMask:
+    def of(cls, mask: Any, n_tokens: int, causal: bool, window: int | None = None) -> RowMask:
         """From the mask that the attention function got: None, boolean (True = seen), additive, or
-        the block mask of flex attention.
+        the block mask of flex attention; with None, how many sources a query sees of its own
+        accord.
         """
         if mask is None:
             positions = torch.arange(n_tokens, dtype=torch.int32, device="cpu")[:, None]
             last = positions if causal else torch.full_like(positions, n_tokens - 1)
-            return cls(torch.zeros_like(positions), last)
+            first = 0 * positions if window is None else (positions - window + 1).clamp_min(0)
+            return cls(first, last)
         if not isinstance(mask, Tensor):
             mask = _of_flex_attention(mask, n_tokens)
         mask = mask.detach()[(None,) * (4 - mask.ndim)][..., -n_tokens:, -n_tokens:]

@@ -22,22 +22,20 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
-from ..model import Anatomy, VisitError, anatomy_of
+from ..model import VisitError
 from ..model.attention import MODEL_LOCK
-from ..model.given import check_language_model, check_text_only, tokenizer_of
 from ..model.linear import apply
-from ..model.loaded import check_traceable, unwrapped
 from . import attention as _attention
 from . import directions as _directions
 from . import logit as _logit
 from . import mlp as _mlp
+from . import rounding as _rounding
 from . import stream as _stream
 from .audit import Audit, audit
 from .base import TracedPass
-from .inputs import Prompt, prompt_ids
-from .record import record
+from .copies import Copied
+from .target import TargetLike
 
 if TYPE_CHECKING:
     from ..flow import FlowGraph, Keep
@@ -45,43 +43,7 @@ if TYPE_CHECKING:
 At = Literal["pre", "mid", "post"]
 
 
-def trace(
-    model: PreTrainedModel,
-    tokenizer: Any,
-    prompt: Prompt,
-    *,
-    anatomy: Anatomy | None = None,
-    keep_on: torch.device | str | None = None,
-) -> Trace:
-    """Trace one forward pass of a causal language model.
-
-    Args:
-        model: a decoder of `transformers`, or one in a wrapper of `peft` or `torch.compile`; left
-            exactly as it is found.
-        tokenizer: its tokenizer, or the processor that has it; None when the prompt is token ids.
-        prompt: a string, or token ids of shape (T,) or (1, T).
-        anatomy: where the model keeps its parts, when that cannot be found.
-        keep_on: device for the kept tensors ("cpu" spares a GPU's memory on long prompts); where
-            they were made by default. Arithmetic stays where the model is.
-
-    Raises:
-        VisitError: the prompt cannot be used; the message says why.
-        UnsupportedModelError: the model's anatomy was not understood.
-    """
-    model = unwrapped(model)
-    check_language_model(model)
-    check_traceable(model)
-    tokenizer = tokenizer_of(tokenizer)
-    input_ids = prompt_ids(model, tokenizer, prompt)
-    check_text_only(model, input_ids)
-    with MODEL_LOCK:
-        anatomy = anatomy or anatomy_of(model)
-        kept = record(model, anatomy, input_ids, keep_on)
-    text = prompt if isinstance(prompt, str) else None
-    return Trace(model, tokenizer, input_ids, anatomy, kept, text)
-
-
-class Trace(TracedPass):
+class Trace(TracedPass, Copied):
     """One forward pass and what can be derived from it. Made by `trace`.
 
     Tensors that methods return are of `dtype` (float64 for a float64 model, else float32) and on
@@ -157,6 +119,7 @@ class Trace(TracedPass):
         """What queries, keys and values are made of at one position: the (normed) stream before
         the block, (d_model,).
         """
+        self.needs_model("What queries, keys and values are made of")
         layer, at = self.layer(layer), self.position(position)
         return self.work(_directions.attention_input(self, layer, at)[0])
 
@@ -194,6 +157,21 @@ class Trace(TracedPass):
         return self._or_zeros(
             _stream.mixer_output(self, self.layer(layer), self.position(position))
         )
+
+    def rounding(self, layer: int, at: _rounding.Where = "post", position: int = -1) -> Tensor:
+        """What rounding in half precision added: (d_model,), zeros where it is nil.
+
+        Args:
+            layer: 0 … n_layers − 1.
+            at: "mid" or "post", to the stream there; "attn" or "mlp", to what that sublayer adds.
+            position: where.
+        """
+        if at not in ("attn", "mid", "mlp", "post"):
+            raise VisitError(
+                f"at={at!r} is not where something is rounded: use 'attn', 'mid', 'mlp' or 'post'."
+            )
+        found = _rounding.rounding(self, self.layer(layer), at, self.position(position))
+        return self._or_zeros(found)
 
     def neurons(self, layer: int, position: int = -1) -> Tensor:
         """The neurons' activations, as they enter the down projection: (d_mlp,).
@@ -273,8 +251,8 @@ class Trace(TracedPass):
 
     def logit_parts(
         self,
-        target: int | str,
-        foil: int | str | None = None,
+        target: TargetLike,
+        foil: TargetLike | None = None,
         position: int = -1,
         by: _logit.By = "component",
     ) -> dict[str, float]:
@@ -282,28 +260,28 @@ class Trace(TracedPass):
         softcapping).
 
         Args:
-            target: token id, or a text that is one token.
-            foil: with a foil the sum is logit[target] − logit[foil].
+            target: token id, or a text that is one token; several of them (the mean of their
+                logits), a direction, or anything else that `Target` says.
+            foil: likewise; with a foil the sum is logit[target] − logit[foil].
             position: whose next-token logit.
             by: "component" (attention and MLP of each layer), "head" (attention by head), "neuron"
                 (MLP by neuron).
         """
-        at = self.position(position)
-        return _logit.logit_parts(
-            self, self.token(target), None if foil is None else self.token(foil), at, by
-        )
+        self.needs_model("A logit's parts")
+        return _logit.logit_parts(self, target, foil, self.position(position), by)
 
     def audit(self, position: int = -1) -> Audit:
         """Compute each identity on the traced numbers, and compare with fresh passes of the model
         itself.
         """
+        self.needs_model("An audit")
         return audit(self, self.position(position))
 
     def flow(
         self,
         position: int = -1,
-        target: int | str | None = None,
-        foil: int | str | None = None,
+        target: TargetLike | None = None,
+        foil: TargetLike | None = None,
         layers: Sequence[int] = (),
         keep: Keep | None = None,
         measure: str = "share",
@@ -321,8 +299,8 @@ class Trace(TracedPass):
     def routes(
         self,
         position: int = -1,
-        target: int | str | None = None,
-        foil: int | str | None = None,
+        target: TargetLike | None = None,
+        foil: TargetLike | None = None,
         measure: str = "share",
         keep: Keep | None = None,
     ) -> FlowGraph:
@@ -339,6 +317,7 @@ class Trace(TracedPass):
 
     def attention_row(self, layer: int, position: int = -1) -> _attention.AttentionRow:
         """One layer's attention at one position."""
+        self.needs_model("What heads write")
         row: _attention.AttentionRow = self._attention_row(
             self.layer(layer), self.position(position)
         )
@@ -348,6 +327,7 @@ class Trace(TracedPass):
         """One layer's MLP at one position."""
         if self.anatomy.blocks[self.layer(layer)].mlp is None:
             raise VisitError(f"Layer {layer} has no MLP.")
+        self.needs_model("What neurons do")
         row: _mlp.MlpRow = self._mlp_row(self.layer(layer), self.position(position))
         return row
 
@@ -359,6 +339,7 @@ class Trace(TracedPass):
         heads: Sequence[int] | None,
         sources: Sequence[int] | None,
     ) -> Tensor:
+        self.needs_model("What queries and keys look for")
         layer, position = self.layer(layer), self.position(position)
         count = self.attention_record(layer).query.shape[0]
         heads = range(count) if heads is None else [self.head(layer, head) for head in heads]

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import fields, is_dataclass, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import torch
+
 from ..flow import Keep, Painter
 from ..flow.detail import details
 from ..flow.predictions import predictions
+from ..flow.target import name_of
 from ..lens import LogitLens
 from ..model import Anatomy, VisitError
 from ..model.attention import MODEL_LOCK
 from ..model.given import tokenizer_of
+from ..model.loaded import check_traceable, unwrapped
 from ..model.tokens import token_texts
 from ..trace.audit import last_logits_error, tolerance_of
-from ..trace.inputs import Prompt
-from ..trace.trace import Trace, trace
+from ..trace.inputs import Prepared, Prompt, checked, edited
+from ..trace.target import Followed, TargetLike, first_token, followed
+from ..trace.trace import Trace
+from ..trace.tracing import trace, trace_prepared
 
 SIGNIFICANT = 6
 VOCABULARY_LIMIT = 50
 ROUTES_LIMIT = 4000
+FOLLOWED_LIMIT = 256
 
 
 class Session:
@@ -29,6 +37,7 @@ class Session:
     Args:
         model, tokenizer: as `visit_widget.trace`.
         anatomy: where the model keeps its parts, when that cannot be found.
+        keep_on: device for the tensors that traces keep; where they were made by default.
 
     Attributes:
         trace: the current trace.
@@ -36,22 +45,66 @@ class Session:
         revision: grows with every new graph.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, anatomy: Anatomy | None = None) -> None:
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Any,
+        anatomy: Anatomy | None = None,
+        keep_on: torch.device | str | None = None,
+    ) -> None:
         self.model, self.tokenizer, self.anatomy = model, tokenizer_of(tokenizer), anatomy
+        self.keep_on = keep_on
         self.trace: Trace
         self.painter: Painter
         self.revision = 0
         self._lens: LogitLens | None = None
         self._vocabulary: list[str] | None = None
-        self._predictions: tuple[Trace, list[dict[str, Any]]] | None = None
+        self._predictions: WeakKeyDictionary[Trace, list[dict[str, Any]]] = WeakKeyDictionary()
         # By trace and position: an audit takes passes of the model, and does not depend on the
         # target.
         self._audits: WeakKeyDictionary[Trace, dict[int, dict[str, Any]]] = WeakKeyDictionary()
+        # By what the browser knows them by: targets that are more than the id of a token.
+        self._followed: OrderedDict[str, Followed] = OrderedDict()
 
-    def read(self, prompt: Prompt) -> None:
-        """Trace another prompt; the old trace stays if this one cannot be."""
+    @classmethod
+    def of(cls, trace: Trace, keep_on: torch.device | str | None = None) -> Session:
+        """The session of a trace that is there already; no pass is taken.
+
+        Raises:
+            VisitError: the trace has no model to read vectors with.
+        """
+        trace.needs_model("A flow graph")
+        own = trace.anatomy_given
+        session = cls(
+            trace.model,
+            trace.tokenizer,
+            trace.anatomy if own else None,
+            trace.keep_on if keep_on is None else keep_on,
+        )
+        session.trace, session._lens = trace, LogitLens(trace.model, trace.anatomy)
+        return session
+
+    def read(
+        self, prompt: Prompt, attention_mask: Any = None, add_special_tokens: bool | None = None
+    ) -> None:
+        """Trace a first prompt; see `visit_widget.trace`."""
         with MODEL_LOCK:
-            self.trace = trace(self.model, self.tokenizer, prompt, anatomy=self.anatomy)
+            self.trace = trace(
+                self.model, self.tokenizer, prompt, anatomy=self.anatomy, keep_on=self.keep_on,
+                attention_mask=attention_mask, add_special_tokens=add_special_tokens,
+            )  # fmt: skip
+            self._lens = self._lens or LogitLens(self.model, self.trace.anatomy)
+
+    def edit(self, text: str) -> None:
+        """Trace the prompt with its text changed, and its special tokens as they were; the old
+        trace stays if this one cannot be.
+        """
+        with MODEL_LOCK:
+            model, before = unwrapped(self.model), self.trace
+            check_traceable(model)
+            known = Prepared(before.input_ids, before._text, before.special)
+            prompt = checked(model, edited(self.tokenizer, known, text))
+            self.trace = trace_prepared(model, self.tokenizer, prompt, self.anatomy, self.keep_on)
             self._lens = self._lens or LogitLens(self.model, self.trace.anatomy)
 
     def keep_drawn(self) -> None:
@@ -59,7 +112,7 @@ class Session:
         self.trace = self.painter.trace
 
     def frame(
-        self, focus: int, target: int | str | None, foil: int | str | None,
+        self, focus: int, target: TargetLike | Followed | None, foil: TargetLike | Followed | None,
         keep: Keep | dict[str, Any] | None, measure: str, layers: list[int],
     ) -> dict[str, Any]:  # fmt: skip
         """A new first frame, as the `graph` trait carries it."""
@@ -69,6 +122,8 @@ class Session:
             graph = painter.graph(layers)
             self.painter = painter
             self.revision += 1
+            self._remember(painter.target)
+            self._remember(painter.foil)
             return {**compact(graph), "revision": self.revision}
 
     def exactness(self) -> dict[str, Any]:
@@ -88,7 +143,10 @@ class Session:
                 return known
             trace, position = self.painter.trace, self.painter.position
             found = trace.audit(position)
-            rows = [{"identity": name, "error": error} for name, error in found.errors.items()]
+            rows = [
+                {"identity": name, "error": error, "tolerance": found.tolerance_for(name)}
+                for name, error in found.errors.items()
+            ]
             answer: dict[str, Any] = compact(
                 {
                     "rows": rows,
@@ -150,18 +208,47 @@ class Session:
         """What the model says comes after each token."""
         with MODEL_LOCK:
             self._check_revision(revision)
-            if self._predictions is None or self._predictions[0] is not self.painter.trace:
-                self._predictions = (
-                    self.painter.trace,
-                    compact(predictions(self.painter.trace, self.painter.lens)),
-                )
-            return {"revision": self.revision, "positions": self._predictions[1]}
+            trace = self.painter.trace
+            if trace not in self._predictions:
+                self._predictions[trace] = compact(predictions(trace, self.painter.lens))
+            return {"revision": self.revision, "positions": self._predictions[trace]}
 
-    def tokens(self, ids: list[int]) -> list[dict[str, Any]]:
-        """Token ids with their texts."""
-        return [
-            {"id": i, "text": t} for i, t in zip(ids, token_texts(self.tokenizer, ids), strict=True)
-        ]
+    def follow(self, value: Any) -> tuple[Followed, str]:
+        """What a value of the `target` or `foil` trait follows, and a note where a text was several
+        tokens, whose first is followed.
+
+        Raises:
+            VisitError: it can be no target.
+        """
+        note = ""
+        if isinstance(value, dict):
+            value = value.get("id")
+            if isinstance(value, str):
+                if value not in self._followed:
+                    raise VisitError(
+                        "This target is not known any more: set it from Python again, as in "
+                        "widget.target = vw.Target([…])."
+                    )
+                return self._followed[value], note
+        if isinstance(value, str):
+            value, note = first_token(self.trace, value)
+        found = followed(self.trace, value)
+        self._remember(found)
+        return found, note
+
+    def named(self, target: Followed) -> dict[str, Any]:
+        """A target as the traits have it."""
+        texts = token_texts(self.tokenizer, list(target.ids))
+        if target.kind == "token":
+            return {"id": target.ids[0], "text": texts[0]}
+        return {"id": target.key, "text": name_of(target, texts), "combine": target.kind}
+
+    def _remember(self, target: Followed | None) -> None:
+        if target is None or target.kind == "token":
+            return
+        self._followed[str(target.key)] = target
+        while len(self._followed) > FOLLOWED_LIMIT:
+            self._followed.popitem(last=False)
 
     def vocabulary(self, query: str, limit: int = VOCABULARY_LIMIT) -> dict[str, Any]:
         """Tokens that match what was typed: equal first, then beginning with it, then containing

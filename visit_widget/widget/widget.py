@@ -8,56 +8,68 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anywidget
+import torch
 import traitlets
 
 from ..flow import FlowGraph, Keep
 from ..flow.graph import MEASURES
 from ..model import Anatomy, VisitError
 from ..trace.inputs import Prompt
+from ..trace.target import TargetLike
 from ..trace.trace import Trace
+from . import lifetime
 from .page import STATIC, iframe, page, write_whole
 from .requests import Desk, logger
 from .saved import Progress, saved
+from .sentences import check_view, joined, sentence
 from .session import Session
+from .subject import session_of
 
 _REDRAWS = ("focus", "target", "foil", "keep", "measure")
 _SETTABLE = ("prompt", *_REDRAWS, "expanded", "selection", "view")
 # What a saved page carries.
 _SAVED = (*_SETTABLE, "graph", "status")
-VIEWS = ("block", "routes")
 
 
 def visit(
     model: Any,
-    tokenizer: Any,
-    prompt: Prompt,
+    tokenizer: Any = None,
+    prompt: Prompt | None = None,
     *,
     focus: int = -1,
-    target: int | str | None = None,
-    foil: int | str | None = None,
+    target: TargetLike | None = None,
+    foil: TargetLike | None = None,
     layers: Sequence[int] = (),
     keep: Keep | dict[str, Any] | None = None,
     measure: str = "logit",
     view: str = "block",
     anatomy: Anatomy | None = None,
+    keep_on: torch.device | str | None = None,
+    attention_mask: Any = None,
+    add_special_tokens: bool | None = None,
 ) -> VisitWidget:
     """Show one forward pass of a causal language model as an interactive flow graph.
 
     Args:
-        model: a decoder of `transformers`; left exactly as it is found.
+        model: a decoder of `transformers`, left as it is found; or a trace, shown without a pass.
         tokenizer: its tokenizer; None when the prompt is token ids.
-        prompt: a string, or token ids.
+        prompt: as in `trace`. Edited in the browser, it keeps its special tokens.
         focus: the position whose computation is shown; −1 is the last token.
-        target: token whose logit is followed; the model's own first choice by default.
-        foil: token to compare it against.
+        target: token whose logit is followed, or several, or a direction (`Target`); the model's
+            own first choice by default. Of a text that is several tokens the first is followed, and
+            `status` says so.
+        foil: likewise, to compare it against.
         layers: layers to show open.
         keep: what pruning keeps; `Keep.visit()` is the published tool's choice.
         measure: what ribbons mean: "logit", "share", "norm" or "proximity".
         view: "block" for the layers at the focus, "routes" for positions × layers.
         anatomy: where the model keeps its parts, when that cannot be found.
+        keep_on: as in `trace`.
+        attention_mask: as in `trace`.
+        add_special_tokens: as in `trace`.
 
     Raises:
         VisitError: an argument cannot be used; the message says why.
@@ -71,7 +83,8 @@ def visit(
     """
     return VisitWidget(
         model, tokenizer, prompt, focus=focus, target=target, foil=foil, layers=layers,
-        keep=keep, measure=measure, view=view, anatomy=anatomy,
+        keep=keep, measure=measure, view=view, anatomy=anatomy, keep_on=keep_on,
+        attention_mask=attention_mask, add_special_tokens=add_special_tokens,
     )  # fmt: skip
 
 
@@ -85,8 +98,8 @@ class VisitWidget(anywidget.AnyWidget):
     Attributes:
         prompt: the prompt's text.
         focus: the position shown, from 0.
-        target: {"id", "text"} of the token followed; set a token id, a text that is one token, or
-            None for the first choice.
+        target: {"id", "text"} of the token followed; set a token id, a text that is one token,
+            several of them, a `Target`, or None for the first choice.
         foil: likewise, or None for no comparison.
         graph: the first frame as plain data (docs/protocol.md).
         expanded: the open layers.
@@ -97,8 +110,9 @@ class VisitWidget(anywidget.AnyWidget):
         status: {"state", "message", "max_error", "exact"}.
     """
 
-    _esm = STATIC / "widget.js"
-    _css = STATIC / "widget.css"
+    # As text: of a path anywidget makes something that all instances are tied to, for good.
+    _esm = (STATIC / "widget.js").read_text(encoding="utf-8")
+    _css = (STATIC / "widget.css").read_text(encoding="utf-8")
 
     prompt = traitlets.Unicode().tag(sync=True)
     focus = traitlets.Int(0).tag(sync=True)
@@ -115,26 +129,33 @@ class VisitWidget(anywidget.AnyWidget):
     def __init__(
         self,
         model: Any,
-        tokenizer: Any,
-        prompt: Prompt,
+        tokenizer: Any = None,
+        prompt: Prompt | None = None,
         *,
         focus: int = -1,
-        target: int | str | None = None,
-        foil: int | str | None = None,
+        target: TargetLike | None = None,
+        foil: TargetLike | None = None,
         layers: Sequence[int] = (),
         keep: Keep | dict[str, Any] | None = None,
         measure: str = "logit",
         view: str = "block",
         anatomy: Anatomy | None = None,
+        keep_on: torch.device | str | None = None,
+        attention_mask: Any = None,
+        add_special_tokens: bool | None = None,
     ) -> None:
-        session = Session(model, tokenizer, anatomy)
-        session.read(prompt)
+        check_view(view)
+        session = session_of(
+            model, tokenizer, prompt, anatomy, keep_on, attention_mask, add_special_tokens
+        )
         position = session.trace.position(focus)
         keep = Keep.of(keep)
-        graph = session.frame(position, target, foil, keep, measure, [])
+        asked = [(None, "") if t is None else session.follow(t) for t in (target, foil)]
+        notes = joined((*(note for _, note in asked), *session.trace.notes))
+        graph = session.frame(position, asked[0][0], asked[1][0], keep, measure, [])
         self._session = session
         self._settled = False
-        _check_view(view)
+        self._notes: dict[str, str] = {}
         super().__init__(
             prompt=session.trace.prompt,
             focus=position,
@@ -145,8 +166,10 @@ class VisitWidget(anywidget.AnyWidget):
             measure=measure,
             view=view,
             keep=keep.to_dict(),
-            status={"state": "ready", "message": "", **session.exactness()},
+            status={"state": "ready", "message": notes, **session.exactness()},
         )
+        lifetime.loosen(self)
+        self._own_layout = self.layout
         self._settled = True
         self._desk = Desk(
             {
@@ -163,6 +186,24 @@ class VisitWidget(anywidget.AnyWidget):
         )
         self.on_msg(lambda _widget, message, _buffers: self._desk.receive(message))
         self.observe(self._on_change, names=["prompt", *_REDRAWS])
+
+    @property
+    def model_id(self) -> str:
+        """The id by which a page knows this widget; who asks for it may show it."""
+        lifetime.hold(self)
+        return str(super().model_id)
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        lifetime.note_shown(self)
+        return super()._repr_mimebundle_(**options)
+
+    def close(self) -> None:
+        """Take the widget off the page, and let go of the trace and the model."""
+        super().close()
+        if "_own_layout" in vars(self):
+            self._own_layout.close()
+            self._desk.methods = {}
+            self._session = cast(Session, lifetime.Closed())
 
     @property
     def trace(self) -> Trace:
@@ -238,7 +279,7 @@ class VisitWidget(anywidget.AnyWidget):
                 self._redraw(changed)
         except BaseException as error:
             self._put_back(before)
-            self._report(_sentence(error))
+            self._report(sentence(error))
             self.send_state(sorted(set(sync_data) & set(self.keys)))
             if not isinstance(error, Exception):
                 raise
@@ -249,7 +290,7 @@ class VisitWidget(anywidget.AnyWidget):
     def _valid_prompt(self, proposal: Any) -> str:
         value = str(proposal["value"])
         if value != self._session.trace.prompt:
-            self._session.read(value)
+            self._session.edit(value)
         return value
 
     @traitlets.validate("focus")
@@ -261,16 +302,12 @@ class VisitWidget(anywidget.AnyWidget):
         value = proposal["value"]
         if value is None:
             return None
-        if isinstance(value, dict):
-            value = value.get("id")
-        if not isinstance(value, (int, str)) or isinstance(value, bool):
-            raise VisitError(
-                f"A {proposal['trait'].name} is a token id or a text that is one token, not "
-                f"{value!r}."
-            )
-        token = self._session.trace.token(value)
-        found: list[dict[str, Any]] = self._session.tokens([token])
-        return found[0]
+        found, note = self._session.follow(value)
+        named, name = self._session.named(found), proposal["trait"].name
+        self._notes[name] = note
+        if note and named == getattr(self, name):
+            self.status = {**self.status, "message": note}  # no change, so nothing is drawn
+        return named
 
     @traitlets.validate("keep")
     def _valid_keep(self, proposal: Any) -> dict[str, Any]:
@@ -286,7 +323,7 @@ class VisitWidget(anywidget.AnyWidget):
 
     @traitlets.validate("view")
     def _valid_view(self, proposal: Any) -> str:
-        return _check_view(proposal["value"])
+        return check_view(proposal["value"])
 
     @traitlets.validate("expanded")
     def _valid_expanded(self, proposal: Any) -> list[int]:
@@ -313,13 +350,17 @@ class VisitWidget(anywidget.AnyWidget):
         elif "focus" in before and "target" not in before:
             target = None
         self.status = {**self.status, "state": "busy", "message": "drawing"}
+        own = [self._notes.get(name, "") for name in before]
+        notes = joined([*own, *(self._session.trace.notes if "prompt" in before else ())])
+        self._notes.clear()
         try:
-            graph = self._session.frame(
-                focus, _token_id(target), _token_id(foil), self.keep, self.measure, []
+            target, foil = (
+                None if t is None else self._session.follow(t)[0] for t in (target, foil)
             )
+            graph = self._session.frame(focus, target, foil, self.keep, self.measure, [])
         except BaseException as error:
             self._put_back(before)
-            self._report(_sentence(error))
+            self._report(sentence(error))
             raise
         with self._settling(), self.hold_sync():
             self.focus = focus
@@ -327,7 +368,7 @@ class VisitWidget(anywidget.AnyWidget):
             if "prompt" in before:
                 self.selection = []
             self.graph = graph
-            self.status = {"state": "ready", "message": "", **self._session.exactness()}
+            self.status = {"state": "ready", "message": notes, **self._session.exactness()}
 
     def _put_back(self, before: dict[str, Any]) -> None:
         self._session.keep_drawn()
@@ -344,8 +385,8 @@ class VisitWidget(anywidget.AnyWidget):
         finally:
             self._settled = settled
 
-    def _report(self, sentence: str) -> None:
-        self.status = {**self.status, "state": "error", "message": sentence}
+    def _report(self, message: str) -> None:
+        self.status = {**self.status, "state": "error", "message": message}
 
     def _page_data(
         self, expand: str | Sequence[int], progress: Progress | None, audit: bool
@@ -354,23 +395,6 @@ class VisitWidget(anywidget.AnyWidget):
         return saved(self._session, traits, expand, progress, audit)
 
 
-def _sentence(error: BaseException) -> str:
-    """What `status` says of an error: the user's own as they are, others as what they are."""
-    if isinstance(error, (VisitError, traitlets.TraitError)):
-        return str(error)
-    reason = " ".join(str(error).split())[:200]
-    return f"The kernel could not draw this ({type(error).__name__}: {reason})."
-
-
-def _check_view(view: Any) -> str:
-    if view not in VIEWS:
-        raise VisitError(f"view={view!r} is not known: use {' or '.join(map(repr, VIEWS))}.")
-    return str(view)
-
-
 def _named(token: dict[str, Any] | None) -> dict[str, Any] | None:
-    return None if token is None else {"id": token["id"], "text": token["text"]}
-
-
-def _token_id(value: Any) -> Any:
-    return value.get("id") if isinstance(value, dict) else value
+    kept = ("id", "text", "combine")
+    return None if token is None else {name: token[name] for name in kept if name in token}

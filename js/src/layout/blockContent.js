@@ -55,8 +55,9 @@ export function readBlock(index, layer, measure) {
     nodes.filter((node) => node.kind === kind && node.head === head.head);
   const restOf = (/** @type {string} */ whole) => index.nodes.get(`${whole}.rest`) ?? null;
   const biasOf = (/** @type {string} */ whole) => index.nodes.get(`${whole}.bias`) ?? null;
+  const roundingOf = (/** @type {string} */ whole) => index.nodes.get(`${whole}.rounding`) ?? null;
   const others = (/** @type {string} */ whole) =>
-    [biasOf(whole), restOf(whole)].filter((node) => node !== null);
+    [biasOf(whole), roundingOf(whole), restOf(whole)].filter((node) => node !== null);
 
   const bands = strongestFirst(ofKind("head")).map((head) => ({
     head,

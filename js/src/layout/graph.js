@@ -76,6 +76,7 @@ const NUMBERED_BY_LOGIT = new Set([
   "expert",
   "mlp",
   "bias",
+  "rounding",
   "rest",
 ]);
 

@@ -59,7 +59,7 @@ export function nodeName(index, node, value, measure) {
     case "embed":
       return `Embedding of ${index.graph.tokens[node.position]?.text ?? label}`;
     case "residual":
-      return `Stream ${streamPlace(index, node)}: would predict ${label}, rank of ${target} ${node.target_rank ?? "unknown"}`;
+      return `Stream ${streamPlace(index, node)}: would predict ${label}${standing(target, node)}`;
     case "norm":
       return node.layer === null ? "Final norm" : `Norm before ${normReader(index, node)}`;
     case "query":
@@ -86,6 +86,8 @@ export function nodeName(index, node, value, measure) {
       return `MLP of layer ${node.layer} writes ${label}${adds}`;
     case "bias":
       return `Bias${node.label === null ? "" : ` writes ${label}`}${adds}`;
+    case "rounding":
+      return `Rounding in half precision${adds}`;
     case "rest":
       return `${restName(node)}${adds}`;
     case "logits":
@@ -154,9 +156,18 @@ export function layerName(index, parts, writes, measure) {
   );
   if (post) {
     phrases.push(
-      `then the stream would predict ${post.label ?? "no token"}, ` +
-        `rank of ${index.graph.target.text} ${post.target_rank ?? "unknown"}`,
+      `then the stream would predict ${post.label ?? "no token"}` +
+        standing(index.graph.target.text, post),
     );
   }
   return `Layer ${parts.layer}: ${phrases.join("; ")}`;
+}
+
+/**
+ * @param {string} target
+ * @param {Node} node
+ * @returns {string} Nothing of a direction, which has no rank.
+ */
+function standing(target, { target_rank: rank }) {
+  return rank === null ? "" : `, rank of ${target} ${rank}`;
 }

@@ -11,7 +11,7 @@ import { fitText, textWidth } from "./text.js";
 
 /**
  * @typedef {object} PredictionRow
- * @property {number} id
+ * @property {number | string} id
  * @property {number} x
  * @property {number} y
  * @property {number} width
@@ -46,13 +46,16 @@ export function placePrediction(index, columns) {
   const { prediction, target, foil } = index.graph;
   const { x, width } = columns.prediction;
   const first = prediction.slice(0, SHOWN);
-  const extra = [target, foil].filter(
-    (token) => token !== null && !first.some(({ id }) => id === token.id),
-  );
+  const extra = [target, foil].filter(isShownApart);
+  /** @param {import("../types.js").Target | null} token */
+  function isShownApart(token) {
+    // A direction is no row of this list.
+    return token !== null && token.probability !== null && !first.some(({ id }) => id === token.id);
+  }
   const height = first.length * ROW + (extra.length ? 8 + extra.length * ROW : 0);
   const top = -(first.length * ROW) / 2;
-  /** @param {number} id */
-  const roleOf = (id) => (id === target.id ? "target" : id === foil?.id ? "foil" : "other");
+  /** @param {number | string} id */
+  const roleOf = (id) => (isOf(target, id) ? "target" : isOf(foil, id) ? "foil" : "other");
 
   /** @type {PredictionRow[]} */
   const rows = [];
@@ -61,18 +64,18 @@ export function placePrediction(index, columns) {
     /** @type {number} */ y,
     /** @type {boolean} */ apart,
   ) => {
-    const number =
-      apart && "rank" in token ? `#${count(token.rank)}` : probability(token.probability);
+    const chances = token.probability ?? 0;
+    const number = apart && "rank" in token ? `#${count(token.rank ?? 0)}` : probability(chances);
     const room = width - 20 - textWidth(number, 11, "sans") - 4;
     const role = /** @type {PredictionRow["role"]} */ (roleOf(token.id));
-    const chance = `${token.text}, probability ${probability(token.probability)}`;
+    const chance = `${token.text}, probability ${probability(chances)}`;
     rows.push({
       id: token.id,
       x,
       y,
       width,
       height: BAR,
-      bar: Math.max(2, token.probability * (width - NUMBER_ROOM)),
+      bar: Math.max(2, chances * (width - NUMBER_ROOM)),
       text: fitText(token.text, room, SIZE * (role === "target" ? 1.02 : 1)),
       number,
       title: token.text,
@@ -142,4 +145,13 @@ export function predictionReach({ rows, heading }) {
     above: -heading.y + 16,
     below: Math.max(0, ...rows.map(({ y, height }) => y + height)) + 8,
   };
+}
+
+/**
+ * @param {import("../types.js").Target | null} target
+ * @param {number | string} id
+ * @returns {boolean} Whether it is the target, or one of its tokens.
+ */
+function isOf(target, id) {
+  return target !== null && (target.id === id || !!target.tokens?.some((token) => token.id === id));
 }

@@ -51,7 +51,9 @@ export function placeRank(index, columns, points, y) {
     (/** @type {RankPoint} */ d) => height(d.rank),
   ).curve(curveMonotoneX);
   const final = ordered[ordered.length - 1];
-  const title = `rank of ${target.text} if the model stopped here`;
+  const title = final
+    ? `rank of ${target.text} if the model stopped here`
+    : `${target.text} is no token, and has no rank`;
   return {
     y,
     left,

@@ -71,7 +71,9 @@ export function predictionWords({ target, foil }) {
     return { text: target.text, note: `over ${foil.text} · ${formatValue(lead, "logit")}` };
   }
   const logit = target.logit.toFixed(Math.abs(target.logit) >= 100 ? 0 : 2).replace("-", "−");
-  return { text: target.text, note: `${probability(target.probability)} · logit ${logit}` };
+  const value = target.combine === "direction" ? `along it ${logit}` : `logit ${logit}`;
+  const chance = target.probability === null ? [] : [probability(target.probability)];
+  return { text: target.text, note: [...chance, value].join(" · ") };
 }
 
 const logitsOf = (/** @type {number} */ value) => {

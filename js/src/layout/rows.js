@@ -39,7 +39,7 @@ export const FACE_SIZE = { token: 11.5, strong: 12, small: 10.5, rest: 10 };
  */
 export function rowNode(spec) {
   const { index, measure, node, value, x, right, y, barWidth, barHeight, rowHeight } = spec;
-  const isRest = node.kind === "rest";
+  const isRest = node.kind === "rest" || node.kind === "rounding";
   const tone = spec.tone ?? (isRest ? "rest" : signOf(value, measure));
   const number = spec.number ?? formatValue(value, measure);
   const isNothing = /^0(\.0+)?%?$/.test(number);
@@ -111,6 +111,7 @@ function rowWord({ node, labelRoom, face: wanted, terse }, face) {
     return terse || !fits ? more : whole;
   }
   if (node.kind === "rest") return "the rest";
+  if (node.kind === "rounding") return "rounding";
   if (face === "rest") return "bias";
   return fitText(node.label ?? "", labelRoom, FACE_SIZE[wanted]);
 }

@@ -23,9 +23,10 @@ export const meaningOf = (identity) => MEANINGS[identity] ?? null;
 
 /**
  * @param {Audit} audit
- * @param {number | null} error
+ * @param {Audit["rows"][number]} row
  */
-export const isOver = ({ tolerance }, error) => error !== null && error > tolerance;
+export const isOver = (audit, { error, tolerance = audit.tolerance }) =>
+  error !== null && error > tolerance;
 
 /**
  * @param {Audit} audit
@@ -42,7 +43,7 @@ export function verdict(audit) {
   if (exact && worst !== null) {
     return `Exact to rounding: the largest error is ${powerOfTen(worst)}, below ${allowed}.${unasked}`;
   }
-  const over = rows.filter(({ error }) => isOver(audit, error));
+  const over = rows.filter((row) => isOver(audit, row));
   const widest = over.find(({ error }) => error === worst);
   if (!widest || worst === null) return `Not exact: an error is not a number.${unasked}`;
   return (
@@ -110,8 +111,9 @@ const inText = (error) => (error === null ? "not asked" : error.toExponential(1)
  */
 export function auditMarkdown(audit, graph) {
   const cell = (/** @type {string} */ text) => text.replaceAll("|", "\\|");
-  const rows = audit.rows.map(({ identity, error }) => {
-    const holds = error === null ? "" : isOver(audit, error) ? "no" : "yes";
+  const rows = audit.rows.map((row) => {
+    const { identity, error } = row;
+    const holds = error === null ? "" : isOver(audit, row) ? "no" : "yes";
     return `| ${cell(identity)} | ${inText(error)} | ${holds} |`;
   });
   return [
@@ -130,6 +132,8 @@ export function auditMarkdown(audit, graph) {
  * @returns {string} For a spreadsheet or a script: one identity a line, errors as they came.
  */
 export function auditTsv({ rows, tolerance }) {
-  const lines = rows.map(({ identity, error }) => [identity, error ?? "", tolerance].join("\t"));
+  const lines = rows.map(({ identity, error, tolerance: own = tolerance }) =>
+    [identity, error ?? "", own].join("\t"),
+  );
   return `${["identity\terror\ttolerance", ...lines].join("\n")}\n`;
 }

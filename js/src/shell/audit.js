@@ -164,8 +164,9 @@ function tableOf(audit) {
  * @param {Audit["rows"][number]} row
  * @param {ReturnType<typeof errorScale>} scale
  */
-function rowOf(audit, { identity, error }, scale) {
-  const over = isOver(audit, error);
+function rowOf(audit, row, scale) {
+  const { identity, error } = row;
+  const over = isOver(audit, row);
   const meaning = meaningOf(identity);
   const bar = h("span", { class: "vw-audit-bar" });
   bar.style.setProperty("--vw-part", String(error === null ? 0 : scale.place(error)));

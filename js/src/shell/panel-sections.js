@@ -4,7 +4,7 @@ import { h } from "./dom.js";
 import { percent, signed } from "./format.js";
 import { rankWords, tokenText } from "./words.js";
 
-/** @import { DetailFacts, FlowGraph, Node, RankedToken, Token } from "../types.js" */
+/** @import { DetailFacts, FlowGraph, Named, Node, RankedToken } from "../types.js" */
 
 /** As many as the kernel's reply will hold: rows are kept free for them so that nothing jumps. */
 const TOKENS = 10;
@@ -20,7 +20,7 @@ function section(title, ...children) {
 /**
  * @param {string} title
  * @param {RankedToken[]} tokens
- * @param {Token} target
+ * @param {Named} target
  * @param {{waits?: boolean}} [options] Whether more are on their way.
  */
 export function tokensSection(title, tokens, target, { waits = false } = {}) {
@@ -40,7 +40,7 @@ export function tokensSection(title, tokens, target, { waits = false } = {}) {
 /**
  * @param {string} title
  * @param {RankedToken[]} tokens
- * @param {Token} target
+ * @param {Named} target
  */
 export function collapsedTokens(title, tokens, target) {
   if (tokens.length === 0) return null;
@@ -67,7 +67,7 @@ export function collapsedTokens(title, tokens, target) {
 
 /**
  * @param {RankedToken[]} tokens
- * @param {Token} target
+ * @param {Named} target
  */
 function barsOf(tokens, target) {
   const most = Math.max(...tokens.map((token) => token.probability), 1e-12);
@@ -97,7 +97,7 @@ function barsOf(tokens, target) {
 export function targetSection(node, graph, foil) {
   const { target_rank: rank, target_probability: probability } = node;
   if (rank === null || probability === null) return null;
-  /** @type {[Token, {rank: number, probability: number}][]} */
+  /** @type {[Named, {rank: number, probability: number}][]} */
   const rows = [[graph.target, { rank, probability }]];
   if (foil && graph.foil) rows.push([graph.foil, foil]);
   return section(

@@ -44,6 +44,7 @@ const WRITERS = new Set([
   "mlp",
   "opaque",
   "bias",
+  "rounding",
 ]);
 
 /**

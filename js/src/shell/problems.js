@@ -32,11 +32,15 @@ export function createProblems(dispatch) {
   }
 
   /** @param {Problem} problem */
-  function bannerOf({ key, message, retry }) {
+  function bannerOf({ key, message, retry, quiet }) {
     return h(
       "div",
-      { class: "vw-problem", role: "alert", "data-problem": key },
-      icon("alert"),
+      {
+        class: quiet ? "vw-problem quiet" : "vw-problem",
+        role: quiet ? "status" : "alert",
+        "data-problem": key,
+      },
+      !quiet && icon("alert"),
       h("p", {}, message),
       retry &&
         h(

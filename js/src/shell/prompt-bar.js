@@ -17,6 +17,14 @@ const UNDER_GAP = 4;
 /** So many tokens fill more than two rows of any screen: they need no measuring, which is slow. */
 const SURELY_LONG = 200;
 
+/** What the target is, of each kind. */
+const FOLLOWED = {
+  token: "The token that is followed",
+  mean: "The tokens that are followed, by the mean of their logits",
+  logsumexp: "The tokens that are followed, as the logit of any of them",
+  direction: "The direction that is followed",
+};
+
 /**
  * @param {Controller} controller
  * @param {Popovers} popovers
@@ -127,12 +135,13 @@ export function createPromptBar(controller, popovers) {
     const waiting = wanted !== null && wanted.id !== graph.target.id;
     const text = waiting ? (wanted.text ?? "…") : graph.target.text;
     const { probability, rank } = graph.target;
-    const facts = waiting ? "" : `: ${percent(probability)}, rank ${whole(rank)}`;
+    const stands = !waiting && probability !== null && rank !== null;
+    const facts = stands ? `: ${percent(probability)}, rank ${whole(rank)}` : "";
     fill(target, text, live && icon("chevron"));
     target.classList.toggle("waiting", waiting);
     target.disabled = !live;
     target.setAttribute("aria-label", `Target ${text}${facts}${live ? ". Choose another" : ""}`);
-    target.title = `The token that is followed${facts}`;
+    target.title = `${FOLLOWED[graph.target.combine ?? "token"]}${facts}`;
     measure();
   }
 

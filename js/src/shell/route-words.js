@@ -52,6 +52,7 @@ export function routeNodeTitle(node, graph) {
   if (node.kind === "opaque") return `${token} · opaque part of layer ${node.layer}`;
   if (node.kind === "rest") return `${token} · left out of layer ${node.layer}`;
   if (node.kind === "bias") return `${token} · bias of layer ${node.layer}`;
+  if (node.kind === "rounding") return `${token} · rounding in layer ${node.layer}`;
   const place = node.id.endsWith(".mid") ? "after attention in" : "after";
   return `${token} · ${place} layer ${node.layer}`;
 }

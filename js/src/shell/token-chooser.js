@@ -4,7 +4,7 @@ import { isVoid } from "../requests.js";
 import { fill, h, icon } from "./dom.js";
 import { percent } from "./format.js";
 
-/** @import { RankedToken, Token } from "../types.js" */
+/** @import { Named, RankedToken, Token } from "../types.js" */
 
 const DEBOUNCE_MS = 180;
 let chooserCount = 0;
@@ -12,7 +12,7 @@ let chooserCount = 0;
 /**
  * @param {object} options
  * @param {RankedToken[]} options.prediction
- * @param {Token | null} options.current
+ * @param {Named | null} options.current
  * @param {string} options.label
  * @param {string} options.hint What choosing does.
  * @param {string} [options.noneLabel] Offers to choose no token, in these words.

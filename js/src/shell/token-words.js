@@ -13,7 +13,8 @@ const LEAST = 0.002;
  * @returns {string} "the logit of ␣Tokyo", or of one token over another.
  */
 export function followed({ target, foil }) {
-  return `the logit of ${target.text}${foil ? ` over ${foil.text}` : ""}`;
+  const what = target.combine === "direction" ? "what the stream says along" : "the logit of";
+  return `${what} ${target.text}${foil ? ` over ${foil.text}` : ""}`;
 }
 
 /**

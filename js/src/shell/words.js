@@ -18,6 +18,12 @@ const REST_WORDS = {
 
 /** @type {Record<string, string>} */
 const BIAS_OF = { attn: "attention", mix: "opaque part’s" };
+/** @type {Record<string, string>} */
+const CONSTANTS = {
+  "norm.bias": "final norm’s bias",
+  "logits.bias": "unembedding’s bias",
+  "logits.entropy": "entropy of the tokens followed as one",
+};
 
 /**
  * @param {Node} node
@@ -71,7 +77,10 @@ export function partName(node, graph) {
     case "mlp":
       return "MLP";
     case "bias":
+      if (node.layer === null) return CONSTANTS[node.id] ?? "constant";
       return `${BIAS_OF[node.id.split(".")[1]] ?? "MLP"} bias`;
+    case "rounding":
+      return "rounding";
     case "rest":
       return restName(node);
     case "logits":
@@ -137,6 +146,7 @@ export const KIND_WORDS = {
   expert: "what one expert writes",
   mlp: "the sum of the layer's neurons",
   bias: "a constant that the layer adds",
+  rounding: "what rounding in half precision added",
   rest: "left out of the picture, not out of the sum",
   logits: "what the model says next",
 };
@@ -172,7 +182,7 @@ export function contribution(node, graph) {
   if (node.kind === "residual" || node.kind === "norm" || node.kind === "logits") {
     return graph.foil
       ? `${target} over ${graph.foil.text}: ${signed(node.logit)}`
-      : `logit of ${target}: ${plain(node.logit)}`;
+      : `${graph.target.combine === "direction" ? "along" : "logit of"} ${target}: ${plain(node.logit)}`;
   }
   const aim = graph.foil ? `${target} over ${graph.foil.text}` : target;
   return node.logit < 0

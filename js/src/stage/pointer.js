@@ -67,7 +67,9 @@ export function listen(svg, { scene, dispatch, pointAt }) {
     if (role === "layer") dispatch({ type: "toggle-layer", layer });
     else if (role === "close-layer") close(layer);
     else if (role === "prediction") {
-      dispatch({ type: "set-target", id: Number(element.getAttribute("data-token")) });
+      const id = element.getAttribute("data-token") ?? "";
+      // Several tokens followed as one have no number.
+      dispatch({ type: "set-target", id: /^\d+$/.test(id) ? Number(id) : id });
     } else if (node) dispatch({ type: "select", nodes: [node], additive });
   }
 

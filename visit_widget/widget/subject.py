@@ -1,0 +1,75 @@
+"""What a widget is asked to show: a model, its tokenizer and a prompt, or a trace already made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from ..model import Anatomy, VisitError
+from ..trace.inputs import Prompt
+from ..trace.trace import Trace
+from .session import Session
+
+_USAGE = "Call vw.visit(model, tokenizer, prompt), or vw.visit(trace)."
+
+
+def session_of(
+    subject: Any,
+    tokenizer: Any,
+    prompt: Prompt | None,
+    anatomy: Anatomy | None,
+    keep_on: torch.device | str | None,
+    attention_mask: Any = None,
+    add_special_tokens: bool | None = None,
+) -> Session:
+    """The session of a widget, with its first trace.
+
+    Args:
+        subject: a model, or a trace.
+        tokenizer: the model's; None with a trace, or when the prompt is token ids.
+        prompt: None with a trace.
+        anatomy: as `visit_widget.trace`; None with a trace.
+        keep_on: likewise; with a trace, for those of other prompts.
+        attention_mask: of the prompt, as `visit_widget.trace`.
+        add_special_tokens: likewise.
+
+    Raises:
+        VisitError: the arguments are no such thing; the message says what to pass.
+    """
+    if isinstance(subject, Trace):
+        if tokenizer is not None or prompt is not None or anatomy is not None:
+            raise VisitError(
+                "A trace has its own tokenizer, prompt and anatomy: pass vw.visit(trace) without "
+                "them, and set widget.prompt to look at another prompt."
+            )
+        return Session.of(subject, keep_on)
+    _check(subject, tokenizer, prompt)
+    assert prompt is not None
+    session = Session(subject, tokenizer, anatomy, keep_on)
+    session.read(prompt, attention_mask, add_special_tokens)
+    return session
+
+
+def _check(subject: Any, tokenizer: Any, prompt: Any) -> None:
+    if isinstance(subject, str):
+        raise VisitError(
+            f"{_short(subject)} is a text where the model belongs: load the model and its "
+            f"tokenizer first, with AutoModelForCausalLM and AutoTokenizer. {_USAGE}"
+        )
+    if isinstance(getattr(subject, "trace", None), Trace):
+        raise VisitError("This is a widget already: pass its trace, as in vw.visit(widget.trace).")
+    if isinstance(tokenizer, nn.Module) and not isinstance(subject, nn.Module):
+        raise VisitError(f"The model comes first, then its tokenizer. {_USAGE}")
+    if isinstance(tokenizer, str) and (prompt is None or not isinstance(prompt, str)):
+        raise VisitError(
+            f"{_short(tokenizer)} is a text where the tokenizer belongs: pass the model's "
+            f"tokenizer before the prompt. {_USAGE}"
+        )
+    if prompt is None:
+        raise VisitError(f"There is no prompt: pass a text, or token ids. {_USAGE}")
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 40 else f"{text[:40]}…")
