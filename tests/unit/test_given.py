@@ -162,7 +162,7 @@ def elsewhere(module: str, name: str, **attributes: Any) -> Any:
 
 
 GIVEN: dict[str, tuple[Callable[[], Any], str]] = {
-    "nothing": (lambda: None, r"No model was given.*AutoModelForCausalLM"),
+    "nothing": (lambda: None, r"none was given.*AutoModelForCausalLM"),
     "a name": (lambda: "gpt2", r"not the name 'gpt2'.*from_pretrained"),
     "a path": (lambda: Path("models/own"), r"not the name 'models/own'.*from_pretrained"),
     "a class": (lambda: tf.LlamaForCausalLM, r"is a class.*LlamaForCausalLM\.from_pretrained"),

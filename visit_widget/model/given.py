@@ -37,7 +37,10 @@ def not_a_model(given: Any) -> VisitError:
     kind = type(given).__name__
     package = type(given).__module__.split(".", maxsplit=1)[0]
     if given is None:
-        said = "No model was given: load one with AutoModelForCausalLM."
+        said = (
+            "A model of transformers is needed, and none was given: load one with "
+            "AutoModelForCausalLM."
+        )
     elif isinstance(given, (str, os.PathLike)):
         said = (
             f"A model that is loaded is needed, not the name {os.fspath(given)!r}: load it with "
