@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from .attention import AttentionCall, listening
 from .errors import UnsupportedModelError
 from .forward import logits_in, logits_of
+from .loaded import weights_of
 
 
 @dataclass
@@ -81,7 +82,7 @@ def device_of(module: nn.Module) -> torch.device | None:
         device = getattr(getattr(inner, "_hf_hook", None), "execution_device", None)
         if device is not None:
             return torch.device(device)
-    weight = next(module.parameters(), None)
+    weight = next(weights_of(module), None)
     return None if weight is None else weight.device
 
 
