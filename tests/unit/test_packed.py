@@ -124,6 +124,31 @@ def test_a_model_all_of_whose_weights_are_in_buffers_in_half_precision() -> None
     check(model)
 
 
+class PackedEmbedding(nn.Module):
+    """A table of bytes, with a scale for each token."""
+
+    numbers: Tensor
+    scales: Tensor
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        scales = weight.abs().amax(1, keepdim=True) / 127
+        self.register_buffer("scales", scales)
+        self.register_buffer("numbers", (weight / scales).round().to(torch.int8))
+
+    def forward(self, ids: Tensor) -> Tensor:
+        return self.numbers[ids] * self.scales[ids]
+
+
+def test_packed_tables_on_both_ends() -> None:
+    model = make_model("llama", torch.float32, "sdpa", **SIZES)
+    model.lm_head = PackedLinear(model.lm_head)
+    model.model.embed_tokens = PackedEmbedding(model.model.embed_tokens.weight.detach())
+    check(packed(model))
+    with pytest.raises(vw.VisitError, match="outside the model's vocabulary of 61"):
+        vw.trace(model, None, [3, 61])
+
+
 def test_what_a_packed_module_computes_in_is_read_off_its_buffers() -> None:
     linear = nn.Linear(16, 5)
     module = PackedLinear(linear).to(torch.bfloat16)
