@@ -17,6 +17,7 @@ from transformers.pytorch_utils import Conv1D
 
 from .errors import UnsupportedModelError
 from .loaded import eval_mode, is_changed, tensors_of, weights_at_hand
+from .precision import noise
 from .watch import device_of
 
 # Bytes of matrices that were read by applying a module, and are kept until it goes.
@@ -160,8 +161,7 @@ def _holds(reading: _Reading, module: nn.Module) -> bool:
 def _apply_to_identity(module: nn.Module, n_in: int, dtype: torch.dtype) -> _Reading:
     own = input_dtype(module, dtype)
     device = device_of(module) or torch.device("cpu")
-    generator = torch.Generator("cpu").manual_seed(11)
-    row = torch.randn(n_in, generator=generator, dtype=torch.float64, device="cpu")
+    row = noise(n_in, seed=11)
     probe = torch.stack([torch.zeros_like(row), row]).to(device=device, dtype=own)
     try:
         answer = apply(module, probe)
@@ -208,8 +208,7 @@ def _by_derivative(
         except (RuntimeError, NotImplementedError):
             return None
         row, bias = slope[0].to(dtype), float(said.detach())
-        generator = torch.Generator("cpu").manual_seed(13)
-        probe = torch.randn(n_in, generator=generator, dtype=torch.float64, device="cpu").to(x)
+        probe = noise(n_in, seed=13).to(x)
         with torch.no_grad():
             theirs = float(apply(module, probe[None])[0, index])
     ours = float(row @ probe.to(dtype)) + bias

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from .errors import UnsupportedModelError
 from .loaded import weights_at_hand
+from .precision import noise
 
 # Our own hooks are told from others by where they were defined.
 _OURS = __name__.partition(".")[0]
@@ -71,9 +72,7 @@ class Norm:
         signs = signs / signs.square().mean().sqrt()
         self.bias = self(zero)
         self.gain = (self(signs * 2**14) - self.bias) / signs
-        generator = torch.Generator("cpu").manual_seed(7)
-        probe = torch.randn(self.width, generator=generator, dtype=torch.float64, device="cpu")
-        probe = probe.to(signs)
+        probe = noise(self.width, seed=7).to(signs)
         self.centres = bool((self(probe + 3) - self(probe)).norm() < 0.05 * self(probe + 3).norm())
         expected = self.forward_frozen(probe, self.scale(probe))
         error = (expected - self(probe)).norm() / self(probe).norm().clamp_min(1e-30)
