@@ -226,3 +226,12 @@ def test_a_hidden_source_stays_hidden_with_something_added(dtype: torch.dtype) -
     row = kept.row(10, 20, dtype, CPU)
     assert (row[..., 11:] == torch.finfo(dtype).min).all()
     assert torch.equal(row[0, :, 0, :11], bias[:, 10, :11])
+
+
+def test_a_mask_of_padding_is_seen_backwards_by_causal_functions() -> None:
+    padding = torch.tensor([[0, 0, 1, 1, 1]])
+    kept = RowMask.of(padding, 5, causal=True)
+    seen = rows_of(kept, 5, torch.float32)[0, 0] == 0
+    assert torch.equal(seen, causal(5) & (padding != 0))
+    both_ways = rows_of(RowMask.of(padding, 5, causal=False), 5, torch.float32)[0, 0] == 0
+    assert torch.equal(both_ways, (padding != 0).expand(5, -1))

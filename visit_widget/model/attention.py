@@ -60,6 +60,14 @@ def own_function(module: nn.Module, name: str) -> Attend:
     )
 
 
+def is_transformers_own(name: str) -> bool:
+    """Whether a name stands for an attention function of transformers, not one that was registered
+    in its place.
+    """
+    function = ALL_ATTENTION_FUNCTIONS.get(name)
+    return function is None or function.__module__.startswith("transformers.")
+
+
 def own_attention(module: nn.Module, *given: Any, **options: Any) -> tuple[Tensor, Tensor | None]:
     """The module's own `eager_attention_forward`, looked up when it is called, in eval mode: some
     drop out with a module of their own.

@@ -29,6 +29,7 @@ from .find import (
     same,
 )
 from .joins import Join, scalar
+from .loaded import weights_of
 from .sums import Stream, Sum, explain
 from .watch import Call, Watched
 from .writers import find_layout
@@ -184,7 +185,7 @@ class BlockReader:
             shape = c.inputs[0].shape if len(c.inputs) == 1 else None
             if shape != c.output.shape or not is_leaf(c.module):
                 return False
-            return all(p.shape == shape[len(shape) - p.ndim :] for p in c.module.parameters())
+            return all(w.shape == shape[len(shape) - w.ndim :] for w in weights_of(c.module))
 
         found = (c.module for c in self.calls if c.module in inside and scales(c) and not idle(c))
         return tuple(dict.fromkeys(found))
@@ -368,7 +369,7 @@ class BlockReader:
         for call in self.calls:
             if call.module not in inside or call.input is None or idle(call):
                 continue
-            plain = is_leaf(call.module) and not any(True for _ in call.module.parameters())
+            plain = is_leaf(call.module) and not any(True for _ in weights_of(call.module))
             if plain and call.input.shape[-1] == width == call.output.shape[-1]:
                 return call.module
         return None

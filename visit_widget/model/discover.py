@@ -14,7 +14,7 @@ from .errors import UnsupportedModelError
 from .find import called, refuse, same
 from .loaded import check_weights
 from .tail import TailReader
-from .watch import Watched, input_device, input_embedding, watch
+from .watch import Watched, input_device, vocabulary_of, watch
 
 
 def discover(model: PreTrainedModel) -> Anatomy:
@@ -24,8 +24,7 @@ def discover(model: PreTrainedModel) -> Anatomy:
         UnsupportedModelError: naming the part that was not found.
     """
     check_weights(model)
-    embedding = input_embedding(model)
-    n_vocab = int(embedding.shape[0])
+    n_vocab = vocabulary_of(model)
     ids = torch.tensor([[n_vocab // n for n in (3, 2, 5, 7, 4, 6)]], device="cpu") % n_vocab
     seen = watch(model, ids.to(input_device(model)))
     if not seen.attention:

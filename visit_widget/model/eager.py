@@ -1,6 +1,8 @@
-"""Whether the attention function that a model runs gives what its eager attention gives, which is
-what rows are derived with: one that the user registered may not, nor does `sdpa` in versions of
-transformers that leave a family's softcap or scaling out of it.
+"""Whether `sdpa` gives what a model's eager attention gives, which is what rows are derived with:
+it does not in versions of transformers that leave a family's softcap or scaling out of it.
+
+Other attention functions may go by another mask than they are given, and by another one on longer
+prompts: what they give is compared in every pass (`trace/kernels.py`).
 """
 
 from __future__ import annotations
@@ -10,11 +12,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from .attention import AttentionCall
+from .attention import AttentionCall, is_transformers_own
 from .errors import UnsupportedModelError
-
-# Those that differ from eager attention by rounding only.
-_KNOWN = {"eager", "flex_attention"}
 
 
 def check_like_eager(calls: Iterable[AttentionCall], implementation: str) -> None:
@@ -27,7 +26,7 @@ def check_like_eager(calls: Iterable[AttentionCall], implementation: str) -> Non
     Raises:
         UnsupportedModelError: they differ by more than rounding.
     """
-    if implementation in _KNOWN or implementation.startswith("flash_attention"):
+    if implementation != "sdpa" or not is_transformers_own(implementation):
         return
     for call in calls:
         wide = torch.promote_types(call.query.dtype, torch.float32)
@@ -57,7 +56,8 @@ def _additive(call: AttentionCall, dtype: torch.dtype) -> Tensor:
     mask = call.mask
     if mask is None:
         seen = torch.ones(n_tokens, n_sources, dtype=torch.bool, device=call.query.device)
-        if getattr(call.module, "is_causal", True):
+        told = call.options.get("is_causal")
+        if getattr(call.module, "is_causal", True) if told is None else told:
             seen = seen.tril(n_sources - n_tokens)
         mask = seen[None, None]
     if mask.dtype != torch.bool:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .errors import UnsupportedModelError
-from .loaded import eval_mode
+from .loaded import eval_mode, weights_of
 from .watch import Call, Watched, first_tensor
 
 HINT = "If you know where the model keeps it, pass an Anatomy by hand: see docs/models.md."
@@ -61,7 +61,7 @@ def is_leaf(module: nn.Module) -> bool:
 
 def is_norm_like(module: nn.Module) -> bool:
     """Whether the module is a leaf with at most vectors as weights, as norms are."""
-    return is_leaf(module) and all(p.ndim <= 1 for p in module.parameters())
+    return is_leaf(module) and all(w.ndim <= 1 for w in weights_of(module))
 
 
 def is_linear_like(module: nn.Module) -> bool:

@@ -37,10 +37,13 @@ def not_a_model(given: Any) -> VisitError:
     kind = type(given).__name__
     package = type(given).__module__.split(".", maxsplit=1)[0]
     if given is None:
-        said = "A model of transformers is needed, not None: load one with AutoModelForCausalLM."
+        said = (
+            "A model of transformers is needed, and none was given: load one with "
+            "AutoModelForCausalLM."
+        )
     elif isinstance(given, (str, os.PathLike)):
         said = (
-            f"A model of transformers is needed, not the name {os.fspath(given)!r}: load it with "
+            f"A model that is loaded is needed, not the name {os.fspath(given)!r}: load it with "
             "AutoModelForCausalLM.from_pretrained(…) and pass what that gives."
         )
     elif isinstance(given, type):

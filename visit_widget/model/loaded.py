@@ -57,7 +57,8 @@ def check_traceable(model: PreTrainedModel) -> None:
         VisitError: saying what to do first.
         UnsupportedModelError: there are no weights.
     """
-    if any(torch.is_autocast_enabled(kind) for kind in {"cpu", model.device.type} - {"meta"}):
+    kind = next((t.device.type for t in tensors_of(model)), "cpu")
+    if any(torch.is_autocast_enabled(k) for k in {"cpu", kind} - {"meta"}):
         raise VisitError(
             "Under torch.autocast the model rounds in other places than the parts that are derived "
             "from it: trace outside of the autocast block, or load the model with "
@@ -77,7 +78,7 @@ def check_weights(model: PreTrainedModel) -> None:
     for module in model.modules():
         if _is_away(module):
             _hook_of(module)
-    if any(p.is_inference() for p in model.parameters()):
+    if any(p.is_inference() for p in tensors_of(model)):
         raise VisitError(
             "The model's weights were made inside torch.inference_mode, so that no derivative can "
             "be taken through them: load the model outside of it. Tracing inside is fine."
@@ -88,7 +89,7 @@ def coarsest_dtype(model: nn.Module, stream: torch.dtype) -> torch.dtype:
     """The dtype that rounds most among those of the stream and of what the modules compute in."""
     found = {stream}
     for module in model.modules():
-        found |= {p.dtype for p in module.parameters(recurse=False)}
+        found |= {w.dtype for w in weights_of(module, recurse=False)}
         found.add(getattr(module, "compute_dtype", None) or stream)
     floating = {d for d in found if d in (torch.float16, torch.bfloat16, torch.float32, stream)}
     return max(floating, key=lambda d: torch.finfo(d).eps)
@@ -177,6 +178,12 @@ def is_changed(module: nn.Module) -> bool:
     if module._forward_hooks or module._forward_pre_hooks:
         return True
     return "forward" in vars(module) and not hasattr(module, "_hf_hook")
+
+
+def weights_of(module: nn.Module, recurse: bool = True) -> Iterator[Tensor]:
+    """The module's parameters, and the buffers that may be weights: packed ones are kept there."""
+    yield from module.parameters(recurse)
+    yield from (b for b in module.buffers(recurse) if b.ndim)
 
 
 def tensors_of(module: nn.Module) -> Iterator[Tensor]:

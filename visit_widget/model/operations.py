@@ -27,7 +27,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 from .attention import AttentionCall, Before, Listener
 from .errors import UnsupportedModelError
 from .factors import Factors, by_head, factors_of
-from .loaded import tensors_of
+from .loaded import weights_of
 from .scores import FAR, Masks, Scores, solve
 
 _SDPA = nn.functional.scaled_dot_product_attention
@@ -94,7 +94,7 @@ def overhearing(
     Raises:
         UnsupportedModelError: from the pass, for attention that is no softmax of s·q·k + mask.
     """
-    watched = [m for m in model.modules() if any(True for _ in tensors_of(m))]
+    watched = [m for m in model.modules() if any(True for _ in weights_of(m))]
     grad = torch.is_grad_enabled()
     with ExitStack() as stack:
         mode = _Overhearing(listener, before)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .anatomy import Beside, BlockAnatomy, Chain
 from .joins import Join
+from .loaded import weights_of
 from .precision import careful
 from .writer_rows import WriterLayout
 
@@ -149,7 +150,7 @@ def with_layout_in(anatomy: BlockAnatomy, model_block: nn.Module) -> BlockAnatom
     layout = anatomy.writers
     if layout is None or layout.constant is None:
         return anatomy
-    like = next((p for p in model_block.parameters() if p.is_floating_point()), layout.constant)
+    like = next((w for w in weights_of(model_block) if w.is_floating_point()), layout.constant)
     constant = layout.constant.to(device=like.device, dtype=like.dtype)
     return replace(anatomy, writers=replace(layout, constant=constant))
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import Cache, PretrainedConfig, PreTrainedModel
 
 from .attention import MODEL_LOCK, listening
-from .loaded import eval_mode, tensors_of
+from .loaded import eval_mode, weights_of
 from .precision import noise
 from .watch import Call, Watched, noting
 from .writer_rows import experts_one_by_one
@@ -79,7 +79,7 @@ class Replica:
         seen = Watched([], [])
         prefix = f"{self._name}." if self._name else ""
         names = {m: prefix + n if n else self._name for n, m in self.block.named_modules()}
-        weighted = [m for m in names if any(True for _ in tensors_of(m))]
+        weighted = [m for m in names if any(True for _ in weights_of(m))]
         current = self._model.config._attn_implementation or "eager"
         runs = None if self._dtype is None or current in _ANY_DTYPE else "eager"
         args, kwargs = self._arguments(stream)

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 from .attention import AttentionCall, listening
 from .errors import UnsupportedModelError
 from .forward import logits_in, logits_of
+from .loaded import weights_of
 
 
 @dataclass
@@ -53,24 +54,49 @@ class Watched:
         return next((c for c in self.calls if c.module is module), None)
 
 
-def input_embedding(model: PreTrainedModel) -> Tensor:
-    """The token embedding's weight: (n_vocab, width); a prompt goes to its device.
+def input_embedding(model: PreTrainedModel) -> nn.Module:
+    """The module that embeds tokens; a prompt goes to its device.
 
     Raises:
-        UnsupportedModelError: the model has no such table.
+        UnsupportedModelError: the model has no such module.
     """
-    weight = getattr(model.get_input_embeddings(), "weight", None)
-    if not isinstance(weight, Tensor):
+    try:
+        embedding = model.get_input_embeddings()
+    except (AttributeError, NotImplementedError):
+        embedding = None
+    if not isinstance(embedding, nn.Module):
         raise UnsupportedModelError(
             f"{type(model).__name__} does not embed its tokens by one table: models of text with "
             "one vocabulary are supported."
         )
-    return weight
+    return embedding
+
+
+def vocabulary_of(model: PreTrainedModel) -> int:
+    """How many tokens the model embeds.
+
+    Raises:
+        UnsupportedModelError: that is not known.
+    """
+    embedding = input_embedding(model)
+    weight = getattr(embedding, "weight", None)
+    # A packed table has other sizes than the numbers in it.
+    told = getattr(embedding, "num_embeddings", None)
+    if not isinstance(told, int) and isinstance(weight, Tensor) and weight.ndim == 2:
+        told = int(weight.shape[0])
+    if not isinstance(told, int):
+        told = getattr(model.config.get_text_config(), "vocab_size", None)
+    if not isinstance(told, int):
+        raise UnsupportedModelError(
+            f"How many tokens {type(model).__name__} knows was not found: set "
+            "model.config.vocab_size."
+        )
+    return told
 
 
 def input_device(model: PreTrainedModel) -> torch.device:
     """Where the model wants its prompt."""
-    return device_of(model.get_input_embeddings()) or torch.device("cpu")
+    return device_of(input_embedding(model)) or device_of(model) or torch.device("cpu")
 
 
 def device_of(module: nn.Module) -> torch.device | None:
@@ -82,8 +108,7 @@ def device_of(module: nn.Module) -> torch.device | None:
         device = getattr(getattr(inner, "_hf_hook", None), "execution_device", None)
         if device is not None:
             return torch.device(device)
-    # Packed weights may all be buffers.
-    weight = next(chain(module.parameters(), module.buffers()), None)
+    weight = next(weights_of(module), None)
     return None if weight is None else weight.device
 
 

@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 
 from ..model import UnsupportedModelError
 from ..model.linear import linear_map
+from ..model.loaded import weights_of
 from .directions import heads_gate
 from .outlet import Outlet
 
@@ -255,7 +256,7 @@ def _gate(
     """
     part = trace.anatomy.blocks[layer]
     if part.heads_norm is not None:
-        width = next(part.heads_norm.parameters(), mixed[0]).numel()
+        width = next(weights_of(part.heads_norm), mixed[0]).numel()
         norm = trace.norm(part.heads_norm, width=width)
         assert norm is not None
         if norm.centres:

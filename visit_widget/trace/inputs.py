@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from ..model import VisitError
 from ..model.encoding import decode, encode, special_id
-from ..model.watch import input_embedding
+from ..model.watch import vocabulary_of
 
 Prompt = str | Sequence[int] | Sequence[Mapping[str, Any]] | Mapping[str, Any] | Tensor
 # How many rows more than positions a table of learned positions may have.
@@ -82,7 +82,7 @@ def checked(model: PreTrainedModel, made: Prepared) -> Prepared:
     ids = made.ids
     if ids.numel() == 0:
         raise VisitError("The prompt is empty: pass at least one token.")
-    n_vocab = int(input_embedding(model).shape[0])
+    n_vocab = vocabulary_of(model)
     wrong = ids[(ids < 0) | (ids >= n_vocab)]
     if wrong.numel():
         raise VisitError(

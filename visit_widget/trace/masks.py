@@ -73,6 +73,10 @@ class RowMask:
             return cls(first, last)
         if not isinstance(mask, Tensor):
             mask = _of_flex_attention(mask, n_tokens)
+        elif mask.ndim == 2 and mask.shape[0] == 1 < n_tokens:
+            # Which tokens are no padding: what kernels get, which look backwards by themselves.
+            mask = (mask != 0).expand(n_tokens, -1)
+            mask = mask.tril() if causal else mask
         mask = mask.detach()[(None,) * (4 - mask.ndim)][..., -n_tokens:, -n_tokens:]
         if mask.shape[-2] == 1:  # one row for every query
             mask = mask.expand(-1, -1, n_tokens, -1)

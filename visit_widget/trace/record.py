@@ -19,7 +19,7 @@ from ..model import Anatomy, BlockAnatomy, UnsupportedModelError
 from ..model.attention import AttentionCall, listening, scaling_of
 from ..model.forward import logits_of
 from ..model.watch import first_tensor, input_device
-from .kernels import mask_of
+from .kernels import is_causal, is_open, mask_of
 from .masks import RowMask
 
 Half = Literal["attention", "mlp"]
@@ -124,8 +124,9 @@ class _Notes:
     arguments: dict[int, tuple[tuple[Any, ...], dict[str, Any]]] = field(default_factory=dict)
     attention: dict[nn.Module, AttentionRecord] = field(default_factory=dict)
     added: dict[int, dict[Half, Tensor]] = field(default_factory=lambda: defaultdict(dict))
-    masks: list[tuple[Tensor | None, tuple[Any, ...], RowMask]] = field(default_factory=list)
+    masks: list[tuple[Tensor | None, bool, RowMask]] = field(default_factory=list)
     implementation: str = "eager"
+    open: bool = True
     final: Tensor | None = None
     device: torch.device | None = None
 
@@ -135,19 +136,23 @@ class _Notes:
 
     def hear(self, call: AttentionCall, n_tokens: int) -> None:
         """Keep of an attention call what its rows are derived from again."""
-        causal = bool(getattr(call.module, "is_causal", True))
-        window = call.options.get("sliding_window")
-        about = causal, window, self.implementation
-        known = (m for given, a, m in self.masks if given is call.mask and a == about)
-        mask = next(known, None)
-        if mask is None:
-            mask = mask_of(call, n_tokens, causal, self.implementation)
-            # Most layers share a mask or two; where each has its own, they are not all kept alive.
-            self.masks = [*self.masks[-3:], (call.mask, about, mask)]
+        mask = self._mask(call, n_tokens)
         query, key, value = (self.kept(t[0]) for t in _apart(call.query, call.key, call.value))
         self.attention[call.module] = AttentionRecord(
             query, key, value, mask, scaling_of(call), call.options, call.attend
         )
+
+    def _mask(self, call: AttentionCall, n_tokens: int) -> RowMask:
+        if not self.open:
+            return mask_of(call, n_tokens, self.implementation)
+        causal = is_causal(call)
+        known = (m for given, c, m in self.masks if given is call.mask and c == causal)
+        mask = next(known, None)
+        if mask is None:
+            mask = RowMask.of(call.mask, n_tokens, causal)
+            # Most layers share a mask or two; where each has its own, they are not all kept alive.
+            self.masks = [*self.masks[-3:], (call.mask, causal, mask)]
+        return mask
 
 
 def record(
@@ -181,7 +186,8 @@ def _run(
     keep_on: torch.device | str | None,
 ) -> tuple[_Notes, Tensor]:
     """What one pass leaves in the hooks, and the logits (n_vocab,) at the last position."""
-    notes = _Notes(keep_on, implementation=model.config._attn_implementation or "eager")
+    implementation = model.config._attn_implementation or "eager"
+    notes = _Notes(keep_on, implementation=implementation, open=is_open(implementation))
 
     def hear(call: AttentionCall) -> None:
         notes.hear(call, input_ids.shape[1])

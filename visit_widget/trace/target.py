@@ -23,7 +23,7 @@ from torch import Tensor
 
 from ..model import VisitError
 from ..model.encoding import encode
-from ..model.precision import wide, widest
+from ..model.precision import careful
 from ..model.tokens import SPACE, token_texts
 
 if TYPE_CHECKING:
@@ -131,7 +131,7 @@ class Followed:
         if self.kind == "token":
             return self.ids[0]
         if self.vector is not None:
-            numbers_ = wide(self.vector.cpu()).contiguous().numpy().tobytes()
+            numbers_ = careful(self.vector).cpu().contiguous().numpy().tobytes()
             return f"direction:{hashlib.sha256(numbers_).hexdigest()[:16]}:{self.name}"
         alike = self.kind == "logsumexp" or len(set(self.weights)) == 1
         weights = "" if alike else ":" + ",".join(f"{w!r}" for w in self.weights)
@@ -287,7 +287,7 @@ def _vector(vector: Any) -> Tensor:
     if found.ndim != 1 or not found.numel() or found.is_complex():
         raise VisitError("A direction to follow is one vector of d_model numbers.")
     if not found.is_floating_point():
-        found = found.to(widest("cpu"))
+        found = careful(found)
     if not bool(found.isfinite().all()) or not bool(found.any()):
         raise VisitError("A direction to follow has finite numbers, and is not zero.")
     return found

@@ -63,7 +63,7 @@ def trace_prepared(
     """As `trace`, of a prompt that is ready.
 
     Raises:
-        VisitError: it is longer than the model can read.
+        VisitError: it is longer than the model can read, or no text.
         UnsupportedModelError: the model's anatomy was not understood.
     """
     check_text_only(model, prompt.ids)
