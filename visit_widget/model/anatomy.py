@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from .joins import PLAIN, Factor, Join
-from .loaded import unwrapped
+from .loaded import modules_of, unwrapped
 from .watch import first_tensor
 from .writers import WriterLayout
 
@@ -152,13 +152,21 @@ def anatomy_of(model: PreTrainedModel) -> Anatomy:
     from .discover import discover
 
     model = unwrapped(model)
-    # Hooks may be part of what a module computes.
-    modules = (
-        model.config._attn_implementation,
-        *(n for m in model.modules() for n in (id(m), *m._forward_hooks, *m._forward_pre_hooks)),
-    )
+    modules = _modules_now(model)
     known = _known.get(model)
     if known is None or known[0] != modules:
         known = modules, discover(model)
         _known[model] = known
     return known[1]
+
+
+def _modules_now(model: PreTrainedModel) -> tuple[object, ...]:
+    """What an anatomy was found in: the modules, and the hooks that may be part of what they
+    compute.
+    """
+    now: list[object] = [model.config._attn_implementation]
+    for module in modules_of(model):
+        now.append(id(module))
+        if module._forward_hooks or module._forward_pre_hooks:
+            now += (*module._forward_hooks, *module._forward_pre_hooks)
+    return tuple(now)

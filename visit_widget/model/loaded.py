@@ -8,7 +8,7 @@ it was.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -95,12 +95,30 @@ def coarsest_dtype(model: nn.Module, stream: torch.dtype) -> torch.dtype:
     return max(floating, key=lambda d: torch.finfo(d).eps)
 
 
+def modules_of(module: nn.Module) -> list[nn.Module]:
+    """What `module.modules()` gives, in another order: several times as fast, as it is needed on
+    the way of every pass.
+    """
+    found, known = [module], {module}
+    for one in found:
+        for inner in one._modules.values():
+            if inner is not None and inner not in known:
+                known.add(inner)
+                found.append(inner)
+    return found
+
+
 @contextmanager
-def lent(module: nn.Module) -> Iterator[None]:
+def lent(module: nn.Module, modules: Iterable[nn.Module] | None = None) -> Iterator[None]:
     """Within the block the module's own code runs, not what `torch.compile` made of it; weights
     that were put away before are put away after it, also if a run is broken off.
+
+    Args:
+        module: the module that is lent.
+        modules: those in it, where they are known.
     """
-    away = [m for m in module.modules() if "_hf_hook" in vars(m) and _is_away(m)]
+    modules = modules_of(module) if modules is None else modules
+    away = [m for m in modules if "_hf_hook" in m.__dict__ and _is_away(m)]
     with ExitStack() as stack:
         if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
             stack.enter_context(torch.compiler.set_stance("force_eager"))
@@ -115,11 +133,12 @@ def lent(module: nn.Module) -> Iterator[None]:
 @contextmanager
 def eval_mode(module: nn.Module) -> Iterator[None]:
     """Within the block the module and those in it are in eval mode, and lent as above."""
-    training = [m for m in module.modules() if m.training]
+    modules = modules_of(module)
+    training = [m for m in modules if m.training]
     try:
         for m in training:
             m.training = False
-        with lent(module):
+        with lent(module, modules):
             yield
     finally:
         for m in training:

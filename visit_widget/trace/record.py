@@ -256,7 +256,8 @@ def _note_added(
 ) -> None:
     written = first_tensor(output)
     assert written is not None
-    into[half] = written.reshape(-1, written.shape[-1])[-1].clone()
+    row = written[0, -1] if written.ndim == 3 else written.reshape(-1, written.shape[-1])[-1]
+    into[half] = row.clone()
 
 
 def _without_hidden(
