@@ -15,7 +15,7 @@ from visit_widget.model import UnsupportedModelError, anatomy_of
 
 FAMILIES = (
     "gpt2", "gpt_neox", "gemma2", "llama", "olmo2", "bloom", "mixtral", "bart", "granite",
-    "falcon", "deepseek_v3", "opt", "gptj",
+    "falcon", "deepseek_v3", "opt", "gptj", "llama4_text",
 )  # fmt: skip
 STREAM = "mid = pre + attention, post = mid + MLP"
 ATTENTION, MLP = "attention = Σ heads + bias", "MLP = Σ neurons + bias"

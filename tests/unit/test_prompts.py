@@ -98,6 +98,8 @@ def test_a_mask_as_an_argument(model):
 def test_one_token_that_may_start_a_text_is_no_padding(model):
     tokenizer = words(pad="<s>")
     assert ids_of(vw.trace(model, tokenizer, [1, 4, 5])) == [1, 4, 5]
+    assert ids_of(vw.trace(model, tokenizer, [1, 1, 1, 4, 5])) == [1, 4, 5]
+    tokenizer = words(pad="<s>", bos=None)
     assert ids_of(vw.trace(model, tokenizer, [1, 1, 1, 4, 5])) == [4, 5]
     assert ids_of(vw.trace(model, words(pad="</s>"), [4, 5, 2])) == [4, 5, 2]
 
@@ -253,3 +255,125 @@ def test_a_saved_trace_keeps_how_its_prompt_was_read_and_what_is_said_of_it(mode
     widget = vw.visit(back)
     widget.prompt = widget.prompt.replace("cat", "dog")
     assert ids_of(widget.trace) == [1, 4, 7]
+
+
+def put(single: str, *special: str, **more):
+    """A tokenizer of words that puts special tokens around a text."""
+    names = ["<unk>", "<s>", "</s>", "the", "cat", "ran", "dog", "[gMASK]", "<sop>", "[CLS]"]
+    inner = Tokenizer(models.WordLevel({w: i for i, w in enumerate(names)}, "<unk>"))
+    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    inner.post_processor = processors.TemplateProcessing(
+        single=single, special_tokens=[(s, names.index(s)) for s in special]
+    )
+    return transformers.PreTrainedTokenizerFast(
+        tokenizer_object=inner, unk_token="<unk>", additional_special_tokens=list(special), **more
+    )
+
+
+@pytest.mark.parametrize(
+    ("single", "special", "text", "ids"),
+    [
+        ("[gMASK] <sop> $A", ("[gMASK]", "<sop>"), "[gMASK]<sop>the cat", [7, 8, 3, 4]),
+        ("[gMASK] <sop> $A", ("[gMASK]", "<sop>"), "<sop> the cat", [7, 8, 3, 4]),
+        ("[gMASK] <sop> $A", ("[gMASK]", "<sop>"), "the cat", [7, 8, 3, 4]),
+        ("[CLS] $A", ("[CLS]",), "[CLS] the cat", [9, 3, 4]),
+        ("<s> $A </s>", ("<s>", "</s>"), "<s> the cat </s>", [1, 3, 4, 2]),
+        ("<s> $A </s>", ("<s>", "</s>"), "the cat </s>", [1, 3, 4, 2]),
+        ("$A </s>", ("</s>",), "the cat", [3, 4, 2]),
+    ],
+)
+@pytest.mark.parametrize("raw", [False, True], ids=["transformers", "tokenizers"])
+def test_what_a_text_has_at_its_rims_is_not_put_there_again(model, single, special, text, ids, raw):
+    made = put(single, *special)
+    trace = vw.trace(model, made.backend_tokenizer if raw else made, text)
+    assert ids_of(trace) == ids
+    assert bool(trace.notes) == (text != "the cat")
+
+
+def test_a_row_padded_with_what_texts_begin_or_end_with_keeps_one(model):
+    made = put("<s> $A </s>", "<s>", "</s>", bos_token="<s>", eos_token="</s>")
+    for pad, side in (("<s>", "left"), ("</s>", "right")):
+        made.pad_token, made.padding_side = pad, side
+        rows = made(["the cat ran the dog", "the cat"], padding=True)["input_ids"]
+        assert len(rows[0]) == len(rows[1])
+        assert ids_of(vw.trace(model, made, rows[1])) == [1, 3, 4, 2]
+
+
+def test_a_raw_tokenizer_that_pads_gives_no_padding(model):
+    made = put("<s> $A", "<s>").backend_tokenizer
+    made.enable_padding(length=8, pad_id=2, pad_token="</s>")
+    assert ids_of(vw.trace(model, made, "the cat")) == [1, 3, 4]
+
+
+def test_a_mask_of_what_is_added_to_scores(model):
+    mask = torch.tensor([float("-inf"), 0.0, 0.0])
+    assert ids_of(vw.trace(model, None, [3, 4, 5], attention_mask=mask)) == [4, 5]
+    with pytest.raises(vw.VisitError, match="1 for tokens and 0 for padding"):
+        vw.trace(model, None, [3, 4, 5], attention_mask=[1, 2, 2])
+
+
+PARTS_ONLY = (
+    "{% for m in messages %} <user>{% for c in m['content'] %}{% if c['type'] == 'text' %} "
+    "{{ c['text'] }}{% endif %}{% endfor %}{% endfor %} <bot>"
+)
+TEXTS_ONLY = "{% for m in messages %} <user> {{ m['content'] }}{% endfor %} <bot>"
+
+
+@pytest.mark.parametrize("template", [PARTS_ONLY, TEXTS_ONLY], ids=["parts", "texts"])
+@pytest.mark.parametrize(
+    "content", ["the cat", [{"type": "text", "text": "the cat"}]], ids=["a text", "parts"]
+)
+def test_a_template_gets_contents_as_it_takes_them(model, template, content):
+    made = words(template=template)
+    for chat in (
+        [{"role": "user", "content": content}],
+        [[{"role": "user", "content": content}]],
+        {"role": "user", "content": content},
+        {"messages": [{"role": "user", "content": content}]},
+    ):
+        assert ids_of(vw.trace(model, made, chat)) == [8, 4, 5, 9]
+
+
+def test_what_a_chat_cannot_have_is_said(model):
+    chat = [{"role": "user", "content": "the cat"}]
+    with pytest.raises(vw.VisitError, match="not messages"):
+        vw.trace(model, words(), chat, attention_mask=[1, 1])
+    with pytest.raises(vw.VisitError, match="a chat template puts"):
+        vw.trace(model, words(), chat, add_special_tokens=True)
+    with pytest.raises(vw.VisitError, match="one chat"):
+        vw.trace(model, words(), [chat, chat])
+    with pytest.raises(vw.VisitError, match="image"):
+        vw.trace(model, words(), [{"role": "user", "content": [{"type": "image"}]}])
+
+
+def test_a_word_that_the_tokenizer_cannot_read_is_said(model):
+    inner = Tokenizer(models.WordLevel({"a": 0, "b": 1}))
+    inner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    made = transformers.PreTrainedTokenizerFast(tokenizer_object=inner)
+    with pytest.raises(vw.VisitError, match="cannot read 'zzz'"):
+        vw.trace(model, made, "zzz")
+    with pytest.raises(vw.VisitError, match="cannot read 'zzz'"):
+        vw.trace(model, made, "a b").token("zzz")
+    widget = vw.visit(model, made, "a b")
+    with pytest.raises(vw.VisitError, match="cannot read 'a zzz'"):
+        widget.prompt = "a zzz"
+    assert ids_of(widget.trace) == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "said"),
+    [
+        (None, "There is no prompt"),
+        (b"the cat", "bytes"),
+        ({"input_ids": [[3, 4], [5]]}, "one prompt"),
+        ([[3, 4], [5]], "one prompt"),
+        ([2**70], "outside of any vocabulary"),
+        ([3, 4.5], "whole numbers"),
+        ({"inputs_embeds": 1}, "input_ids"),
+        (object(), "not object"),
+    ],
+    ids=str,
+)
+def test_what_is_no_prompt_is_said(model, prompt, said):
+    with pytest.raises(vw.VisitError, match=said):
+        vw.trace(model, words(), prompt)

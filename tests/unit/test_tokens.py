@@ -8,7 +8,7 @@ from functools import cache
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerBase, PreTrainedTokenizerFast
 
 from tests.tiny import tokenizer
@@ -206,3 +206,111 @@ def test_what_is_shown_means_that_very_token(demo):
     texts = token_texts(tokenizer, list(range(n)))
     assert len(set(texts)) == n
     assert all(token_shown(tokenizer, text, n) == i for i, text in enumerate(texts))
+
+
+def unigram(pieces: list[str], decoder, **more) -> PreTrainedTokenizerBase:
+    inner = Tokenizer(models.WordLevel({p: i for i, p in enumerate(pieces)}, unk_token=pieces[0]))
+    inner.decoder = decoder
+    return PreTrainedTokenizerFast(tokenizer_object=inner, unk_token=pieces[0], **more)
+
+
+def bytes_beside_characters():
+    pieces = ["<unk>", *(f"<0x{b:02X}>" for b in range(0x20, 0x60)), "▁", "A", "▁the", "the"]
+    return unigram(pieces, decoders.Metaspace())
+
+
+def words_that_are_numbers():
+    return word_level(["<unk>", "#5", "a", "b", "#9", "#0", "#5#5", "\u200b#9"])
+
+
+def added_beside_words():
+    made = unigram(["<unk>", "Ġhi", "ĠĠ", "hi"], decoders.ByteLevel())
+    made.add_tokens([AddedToken(" hi", normalized=False), AddedToken("  ", normalized=False)])
+    return made
+
+
+def spaces_of_two_kinds():
+    return unigram(["<unk>", "▁a", " a", "▁", " "], decoders.Metaspace())
+
+
+def special_that_is_not_seen():
+    marks = ["\u3164", "\ufe0f", "\u2800", "\u0301"]
+    made = word_level(["<unk>", "a"])
+    made.add_special_tokens({"additional_special_tokens": marks})
+    return made
+
+
+class Characters:
+    """Only encodes and decodes, knows fewer tokens than the model, and equals everything."""
+
+    def encode(self, text):
+        return [ord(c) - 97 for c in text]
+
+    def decode(self, ids):
+        return "".join(chr(97 + i % 20) if i < 26 else "" for i in ids)
+
+    def __eq__(self, other):
+        return True
+
+    __hash__ = None
+
+
+class Panic(BaseException):
+    """As tiktoken raises past its end: no Exception."""
+
+
+class Bytes:
+    n_vocab = 5
+
+    def encode(self, text, allowed_special=()):
+        return [0, 1]
+
+    def decode_single_token_bytes(self, token):
+        if token >= self.n_vocab:
+            raise Panic("no such token")
+        return b"ab\xe6 \n"[token : token + 1]
+
+
+LIKE = {
+    f.__name__: f
+    for f in (
+        bytes_beside_characters, words_that_are_numbers, added_beside_words, spaces_of_two_kinds,
+        special_that_is_not_seen, Characters, Bytes, tokenizer, sentencepiece,
+    )
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LIKE)
+def test_each_token_is_seen_has_its_own_text_and_is_meant_by_it(name):
+    made, n_vocab = LIKE[name](), 97
+    texts = token_texts(made, range(n_vocab), n_vocab)
+    assert len(set(texts)) == n_vocab
+    assert [token_shown(made, text, n_vocab) for text in texts] == list(range(n_vocab))
+    assert all(text.strip("\ufe0f\u200d ") for text in texts)
+    assert token_texts(made, [3, n_vocab - 1], n_vocab) == [texts[3], texts[-1]]
+
+
+def test_a_text_is_the_token_that_texts_are_read_as():
+    made = bytes_beside_characters()
+    assert token_shown(made, "A", 97) == made.convert_tokens_to_ids("A")
+    assert token_shown(made, "␣", 97) == made.convert_tokens_to_ids("▁")
+    assert token_shown(words_that_are_numbers(), "#5", 97) == 1
+
+
+def test_how_pieces_are_spelled_is_what_the_decoder_says():
+    """Not what a few of them look like: Ġ is a letter of Maltese, and Ã one of Portuguese."""
+    made = unigram(["<unk>", "▁Ġie", "Ã©", "▁cat"], decoders.Metaspace())
+    assert token_texts(made, [1, 2, 3]) == ["␣Ġie", "Ã©", "␣cat"]
+    assert token_texts(unigram(["<unk>", "Ã©"], decoders.ByteLevel()), [1]) == ["é"]
+    llama2 = decoders.Sequence(
+        [decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()]
+    )
+    assert token_texts(unigram(["<unk>", "▁a", "<0x0A>"], llama2), [1, 2]) == ["␣a", "⏎"]
+    assert token_texts(unigram(["<unk>", "<0x0A>"], decoders.WordPiece()), [1]) == ["<0x0A>"]
+
+
+def test_tokens_added_later_are_read():
+    made = word_level(["<unk>", "a"])
+    assert token_texts(made, [2], 4) == ["#2"]
+    made.add_tokens(["new"])
+    assert token_texts(made, [2], 4) == ["new"]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 import torch
 
 import visit_widget as vw
 from tests.tiny import PROMPT_IDS, make_model, make_speaker, tokenizer
 from visit_widget.trace import trace as make_trace
+from visit_widget.trace.record import record
 
 PROMPT = "the cat sat on the"
 
@@ -62,19 +65,19 @@ def test_an_anatomy_passed_by_hand_is_used_for_other_prompts():
 def test_where_tensors_are_kept_holds_for_other_prompts(of_trace, monkeypatch):
     kept: list[object] = []
 
-    def tell(model, tokenizer, prompt, **options):
-        kept.append(options["keep_on"])
-        return make_trace(model, tokenizer, prompt, **options)
+    def tell(model, anatomy, input_ids, keep_on=None):
+        kept.append(keep_on)
+        return record(model, anatomy, input_ids, keep_on)
 
-    monkeypatch.setattr("visit_widget.widget.session.trace", tell)
+    monkeypatch.setattr(sys.modules["visit_widget.trace.tracing"], "record", tell)
     model = make_speaker("gpt2")
     if of_trace:
         widget = vw.visit(make_trace(model, tokenizer(), PROMPT, keep_on="cpu"))
     else:
         widget = vw.visit(model, tokenizer(), PROMPT, keep_on="cpu")
-        assert kept.pop() == "cpu"
     widget.prompt = "a dog ran"
-    assert kept == ["cpu"]
+    assert kept == ["cpu", "cpu"]
+    assert widget.trace.keep_on == "cpu"
 
 
 def test_a_loaded_trace_is_shown_once_it_has_its_model(tmp_path):
@@ -100,8 +103,8 @@ def test_arguments_in_the_wrong_place_get_a_sentence():
         ((model, PROMPT, words), {}, "tokenizer belongs"),
         ((model, words), {}, "no prompt"),
         ((model,), {}, "no prompt"),
-        (("gpt2",), {}, "load the model"),
-        (("gpt2", words, PROMPT), {}, "load the model"),
+        (("gpt2",), {}, "load it with"),
+        (("gpt2", words, PROMPT), {}, "load it with"),
         ((torch.nn.Linear(2, 2), words, PROMPT), {}, "model of transformers"),
         ((None, words, PROMPT), {}, "model of transformers"),
     ]:

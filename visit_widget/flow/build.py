@@ -7,7 +7,6 @@ from typing import Any
 
 from ..lens import LogitLens
 from ..model import VisitError
-from ..model.tokens import token_texts
 from ..trace import Trace
 from ..trace.logit import logit_direction
 from ..trace.target import Followed, TargetLike, followed
@@ -262,6 +261,6 @@ class Painter:
         """Tokens with what the model itself says of them at the focus."""
         logits = self._said[ids]
         probabilities = (logits - self._said.logsumexp(-1)).exp()
-        texts = token_texts(self.trace.tokenizer, ids)
+        texts = self.trace.texts(ids)
         columns = zip(ids, texts, logits.tolist(), probabilities.tolist(), strict=True)
         return [{"id": i, "text": t, "logit": x, "probability": p} for i, t, x, p in columns]

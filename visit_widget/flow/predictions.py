@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from ..lens import LogitLens
-from ..model.tokens import token_texts
 from ..trace import Trace
 
 N_GUESSES = 3
@@ -33,7 +32,7 @@ def predictions(trace: Trace, lens: LogitLens) -> list[dict[str, Any]]:
             strict=True,
         )  # fmt: skip
     known = sorted({token for guesses, *_ in rows for token in guesses} | set(ids))
-    texts = dict(zip(known, token_texts(trace.tokenizer, known), strict=True))
+    texts = dict(zip(known, trace.texts(known), strict=True))
     found = []
     for position, (guesses, top_probabilities, probability, rank) in enumerate(rows):
         after = None

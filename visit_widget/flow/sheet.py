@@ -15,7 +15,6 @@ from torch import Tensor
 
 from ..lens import LogitLens, Projection
 from ..model import UnsupportedModelError
-from ..model.tokens import token_texts
 from ..trace import Trace, bounds
 from ..trace.audit import tolerance_of
 from ..trace.logit import LogitDirection
@@ -242,7 +241,7 @@ class Sheet:
         k = ids.shape[1]
         flat = ids.flatten().tolist()
         unique = sorted(set(flat))
-        texts = dict(zip(unique, token_texts(self.trace.tokenizer, unique), strict=True))
+        texts = dict(zip(unique, self.trace.texts(unique), strict=True))
         cells = [
             {"id": i, "text": texts[i], "probability": p}
             for i, p in zip(flat, probabilities.flatten().tolist(), strict=True)

@@ -11,7 +11,6 @@ from typing import Any
 from torch import Tensor
 
 from ..lens import Projection
-from ..model.tokens import token_texts
 from ..trace import Trace
 from ..trace.logit import logit_value
 from ..trace.target import Followed
@@ -30,7 +29,7 @@ def told(trace: Trace, target: Followed, said: Tensor, position: int) -> dict[st
         said: (n_vocab,) the model's logits at the focus.
         position: the focus.
     """
-    texts = token_texts(trace.tokenizer, list(target.ids))
+    texts = trace.texts(target.ids)
     about = {"id": target.key, "text": name_of(target, texts), "combine": target.kind}
     columns = zip(target.ids, texts, target.weights, strict=True)
     tokens = [{"id": i, "text": t, "weight": w} for i, t, w in columns]

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 from .errors import VisitError
+from .pieces import tried
 
 
 def encode(tokenizer: Any, text: str, special: bool | None = None) -> list[int]:
@@ -37,17 +38,45 @@ def encode(tokenizer: Any, text: str, special: bool | None = None) -> list[int]:
         ]  # fmt: skip
         bos_eos = {"bos": bool(special), "eos": False}
         ways.append((encoder, bos_eos))
+    reason = ""
     for way, given in ways:
         try:
             ids = _ids_in(way(text, **given))
-        except (TypeError, ValueError, AttributeError, KeyError):
+        except (TypeError, AttributeError, KeyError):
+            continue  # it is called in another way
+        except Exception as error:  # noqa: BLE001 - tokenizers raise anything
+            reason = reason or " ".join(str(error).split())[:160]
             continue
         if ids is not None:
             return ids
+    name = type(tokenizer).__name__
+    if reason:
+        shown = text if len(text) <= 40 else f"{text[:40]}…"
+        raise VisitError(
+            f"{name} cannot read {shown!r} ({reason}): write it in words that it knows, or pass "
+            "token ids."
+        )
     raise VisitError(
-        f"{type(tokenizer).__name__} gives no token ids for a text: pass the model's tokenizer, or "
-        "token ids."
+        f"{name} gives no token ids for a text: pass the model's tokenizer, or token ids."
     )
+
+
+def put_around(tokenizer: Any, text: str) -> tuple[list[int], list[int]]:
+    """The special tokens that the tokenizer puts before and after a text by itself."""
+    try:
+        bare, whole = encode(tokenizer, text, special=False), encode(tokenizer, text)
+    except VisitError:
+        return [], []
+    return around(bare, whole)
+
+
+def around(bare: list[int], whole: list[int]) -> tuple[list[int], list[int]]:
+    """What stands before and after the bare ids in the whole; nothing where they are not in it."""
+    more = len(whole) - len(bare)
+    for start in range(more, -1, -1):
+        if whole[start : start + len(bare)] == bare:
+            return whole[:start], whole[start + len(bare) :]
+    return [], []
 
 
 def decode(tokenizer: Any, ids: list[int]) -> str:
@@ -61,12 +90,9 @@ def decode(tokenizer: Any, ids: list[int]) -> str:
         {},
     ]
     for given in options:
-        try:
-            return str(decoder(list(ids), **given))
-        except TypeError:
-            continue
-        except (ValueError, KeyError, IndexError, OverflowError):
-            return ""
+        text = tried(decoder, list(ids), **given)
+        if isinstance(text, str):
+            return text
     return ""
 
 
@@ -82,11 +108,20 @@ def special_id(tokenizer: Any, name: str) -> int | None:
 
 
 def _ids_in(found: Any) -> list[int] | None:
-    """The ids in what a tokenizer gave for one text."""
+    """The ids in what a tokenizer gave for one text, without padding."""
+    mask = None
     if hasattr(found, "keys") and "input_ids" in found:
+        mask = found.get("attention_mask", None)
         found = found["input_ids"]
     elif hasattr(found, "ids"):
-        found = found.ids
+        mask, found = getattr(found, "attention_mask", None), found.ids
+    ids, shown = _whole_numbers(found), _whole_numbers(mask)
+    if ids is None or shown is None or len(shown) != len(ids):
+        return ids
+    return [i for i, keep in zip(ids, shown, strict=True) if keep]
+
+
+def _whole_numbers(found: Any) -> list[int] | None:
     if hasattr(found, "tolist"):
         found = found.tolist()
     if isinstance(found, (list, tuple)) and len(found) == 1 and isinstance(found[0], (list, tuple)):

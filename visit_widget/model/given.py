@@ -43,7 +43,7 @@ def not_a_model(given: Any) -> VisitError:
         )
     elif isinstance(given, (str, os.PathLike)):
         said = (
-            f"A model that is loaded is needed, not the name {os.fspath(given)!r}: load it with "
+            f"A model of transformers is needed, not the name {os.fspath(given)!r}: load it with "
             "AutoModelForCausalLM.from_pretrained(…) and pass what that gives."
         )
     elif isinstance(given, type):

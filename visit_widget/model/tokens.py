@@ -11,9 +11,10 @@ from __future__ import annotations
 import re
 import unicodedata
 import weakref
-from contextlib import suppress
-from functools import lru_cache
+from collections.abc import Sequence
 from typing import Any
+
+from .pieces import bytes_of, pieces_of, size_of, spelling_of
 
 SPACE, NEWLINE, TAB = "␣", "⏎", "⇥"
 _NAMED = {" ": SPACE, "\n": NEWLINE, "\t": TAB}
@@ -29,145 +30,109 @@ _BYTES = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 # A text that spells what is spelled out here.
 _LOOKS_SPELLED = re.compile(r"\\(x([0189a-f][0-9a-f]|7f)|u[0-9a-f]{4}|U[0-9a-f]{8})")
 _SELECTORS = range(0xFE00, 0xFE10)
+# A word after a space or none, with nothing in it to think about.
+_PLAIN = re.compile(r"( ?)([!-\[\]-~À-ʯΑ-ΡΣ-ωА-яぁ-ゖァ-ヺ一-龥가-힣]+)")
 
 
-def token_texts(tokenizer: Any, ids: list[int]) -> list[str]:
-    """What each token stands for, shown so that nothing is invisible; ``#id`` for a token without a
-    text, and without a tokenizer.
+def token_texts(tokenizer: Any, ids: Sequence[int], n_vocab: int = 0) -> list[str]:
+    """What each token stands for, shown so that nothing is invisible and no two are alike; ``#id``
+    for a token without a text, and without a tokenizer.
+
+    Args:
+        tokenizer: the tokenizer, or None.
+        ids: the tokens.
+        n_vocab: how many tokens the model has, if more than the tokenizer says it knows.
     """
     if tokenizer is None:
         return [f"#{i}" for i in ids]
-    return _reader_of(tokenizer).read(tokenizer, ids)
+    reader = _reader_of(tokenizer, n_vocab)
+    return [reader.text(i) for i in ids]
 
 
 def token_shown(tokenizer: Any, text: str, n_vocab: int) -> int | None:
-    """The token that is shown as a text, or as the text's spaces at its rim are; None for none.
-
-    Where several are (a word among the added tokens that is a word as well, say), the first.
-    """
-    index = _reader_of(tokenizer).index(tokenizer, n_vocab)
+    """The token that is shown as a text, or as the text's spaces at its rim are; None for none."""
+    index = _reader_of(tokenizer, n_vocab).index
     return index.get(text, index.get(visible(text.encode("utf-8", "surrogatepass"))))
 
 
 class _Reader:
-    """Reads one tokenizer's tokens, each once."""
+    """One tokenizer's tokens, each with a text of its own.
 
-    def __init__(self, tokenizer: Any) -> None:
-        self.size = _size(tokenizer)
-        self.kind = _guess_kind(tokenizer, self.size)
-        self.special = set(getattr(tokenizer, "all_special_ids", ()) or ())
-        # Added tokens are plain text in a vocabulary that spells the others in stand-ins for bytes.
-        added = getattr(tokenizer, "added_tokens_decoder", None) if self.kind == "bytes" else None
-        self.added = set(added or ())
-        self.texts: dict[int, str] = {}
-        self._index: tuple[int, dict[str, int]] | None = None
+    Of several that stand for the same text, it belongs to the one that texts are read as; the
+    others (a byte beside its character, an added token beside a word) bear their number as well.
 
-    def read(self, tokenizer: Any, ids: list[int]) -> list[str]:
-        new = list(dict.fromkeys(i for i in ids if i not in self.texts))
-        for token, piece in zip(new, _pieces(tokenizer, new), strict=True):
-            self.texts[token] = self._text(token, piece)
-        return [self.texts[i] for i in ids]
+    Attributes:
+        size: how many tokens the tokenizer said it has.
+        texts: of each of the vocabulary's tokens, what is shown.
+        index: {what is shown: the token}.
+    """
 
-    def index(self, tokenizer: Any, n_vocab: int) -> dict[str, int]:
-        """{what is shown: the first token shown so}."""
-        if self._index is None or self._index[0] != n_vocab:
-            shown = self.read(tokenizer, list(range(n_vocab)))
-            self._index = n_vocab, {text: i for i, text in reversed(list(enumerate(shown)))}
-        return self._index[1]
+    def __init__(self, tokenizer: Any, size: int, n_vocab: int) -> None:
+        self.size = size
+        self.texts: list[str] = [""] * n_vocab
+        self.index: dict[str, int] = {}
+        spelling = spelling_of(tokenizer, size or n_vocab)
+        special = set(getattr(tokenizer, "all_special_ids", None) or ())
+        # Added tokens are plain text, whatever the others are spelled in.
+        written = special | set(getattr(tokenizer, "added_tokens_decoder", None) or ())
+        others: list[tuple[int, str]] = []
+        for token, piece in enumerate(pieces_of(tokenizer, range(n_vocab))):
+            if piece is None or piece in ("", b""):
+                others.append((token, f"#{token}"))
+            elif token in written:
+                others.append((token, visible(str(piece).encode("utf-8", "surrogatepass"))))
+            else:
+                raw, usual = bytes_of(piece, spelling)
+                text = visible(raw) or f"#{token}"
+                if usual and text not in self.index:
+                    self._name(token, text)
+                else:
+                    others.append((token, text))
+        for token, text in others:
+            while text in self.index:
+                text = f"{text}#{token}"
+            self._name(token, text)
 
-    def _text(self, token: int, piece: Any) -> str:
-        if piece is None or piece in ("", b""):
-            return f"#{token}"
-        if isinstance(piece, bytes):
-            return visible(piece)
-        if token in self.special and str(piece).isprintable() and not str(piece).isspace():
-            return str(piece)
-        kind = "plain" if token in self.added or token in self.special else self.kind
-        return visible(_piece_bytes(str(piece), kind)) or f"#{token}"
+    def _name(self, token: int, text: str) -> None:
+        self.texts[token] = text
+        self.index[text] = token
+
+    def text(self, token: int) -> str:
+        return self.texts[token] if 0 <= token < len(self.texts) else f"#{token}"
 
 
 # Keyed by tokenizer, which its reader does not hold on to.
 _readers: weakref.WeakKeyDictionary[Any, _Reader] = weakref.WeakKeyDictionary()
+# Of the tokenizers that cannot be keys, the one last read.
+_last: list[tuple[Any, _Reader]] = []
 
 
-def _reader_of(tokenizer: Any) -> _Reader:
-    try:
-        reader = _readers.get(tokenizer)
-    except TypeError:  # it cannot be a key
-        reader = getattr(tokenizer, "_visit_widget_reader", None)
-    if reader is not None and reader.size == _size(tokenizer):
-        return reader
-    reader = _Reader(tokenizer)
-    try:
-        _readers[tokenizer] = reader
-    except TypeError:
-        with suppress(AttributeError):  # then it is read anew each time
-            tokenizer._visit_widget_reader = reader
-    return reader
-
-
-def _size(tokenizer: Any) -> int:
-    """How many tokens the tokenizer says it has."""
-    try:
-        return len(tokenizer)
-    except TypeError:
-        pass
-    for name in ("n_vocab", "vocab_size", "get_vocab_size", "n_words"):
-        found = getattr(tokenizer, name, None)
+def _reader_of(tokenizer: Any, n_vocab: int) -> _Reader:
+    size = size_of(tokenizer)
+    # Those that are compared by their content, or not at all, are told apart by themselves.
+    key = not any("__eq__" in vars(kind) for kind in type(tokenizer).__mro__[:-1])
+    if key:
         try:
-            found = found() if callable(found) else found
+            reader = _readers.get(tokenizer)
         except TypeError:
-            continue
-        if isinstance(found, int):
-            return found
-    return 0
-
-
-def _pieces(tokenizer: Any, ids: list[int]) -> list[Any]:
-    """The tokenizer's own pieces, texts or bytes; None where it has none for an id."""
-    many = getattr(tokenizer, "convert_ids_to_tokens", None)
-    if callable(many):
-        try:
-            found = many(ids)
-            if isinstance(found, list) and len(found) == len(ids):
-                return found
-        except _NO_PIECE:
-            pass
-    return [_piece(tokenizer, i) for i in ids]
-
-
-# What tokenizers raise past the end of their vocabulary; tiktoken panics with an error of its own.
-_NO_PIECE = (LookupError, ValueError, TypeError, OverflowError, RuntimeError, AttributeError)
-
-
-def _piece(tokenizer: Any, token: int) -> Any:
-    for name in (
-        "convert_ids_to_tokens", "id_to_token", "decode_single_token_bytes", "id_to_piece",
-        "IdToPiece",
-    ):  # fmt: skip
-        one = getattr(tokenizer, name, None)
-        if not callable(one):
-            continue
-        try:
-            piece = one(token)
-        except _NO_PIECE:
-            continue
-        if piece is not None:
-            return piece
-    decoder = getattr(tokenizer, "decode", None)
-    if not callable(decoder):
-        return None
-    try:
-        text = decoder([token])
-    except _NO_PIECE:
-        return None
-    # A part of a character comes out as a replacement mark, which says nothing.
-    return None if "\ufffd" in str(text) else str(text).encode()
+            key, reader = False, None
+    if not key:
+        reader = next((r for known, r in _last if known is tokenizer), None)
+    if reader is not None and reader.size == size and len(reader.texts) >= n_vocab:
+        return reader
+    reader = _Reader(tokenizer, size, max(size, n_vocab))
+    if key:
+        _readers[tokenizer] = reader
+    else:
+        _last[:] = [(tokenizer, reader)]
+    return reader
 
 
 def visible(raw: bytes) -> str:
     """The bytes as text, with what a page would swallow or mangle spelled out; no two alike."""
     text = raw.decode("utf-8", errors="surrogateescape")
+    if (plain := _PLAIN.fullmatch(text)) is not None:
+        return SPACE + plain[2] if plain[1] else text
     shown: list[str] = []
     stands = False  # whether the last character is drawn, so that a mark may be put on it
     for at, char in enumerate(text):
@@ -212,42 +177,3 @@ def _is_mark(char: str) -> bool:
 
 def _number(code: int) -> str:
     return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
-
-
-def _guess_kind(tokenizer: Any, size: int) -> str:
-    step = max(1, size // 2000)
-    pieces = [str(p) for p in _pieces(tokenizer, list(range(0, size, step))) if isinstance(p, str)]
-    if any("Ġ" in piece for piece in pieces):
-        return "bytes"
-    if any("▁" in piece for piece in pieces):
-        return "sentencepiece"
-    if any(piece.endswith("</w>") for piece in pieces):
-        return "wordpiece"
-    return "plain"
-
-
-def _piece_bytes(piece: str, kind: str) -> bytes:
-    if kind == "bytes":
-        alphabet = _byte_alphabet()
-        if all(char in alphabet for char in piece):
-            return bytes(alphabet[char] for char in piece)
-        return piece.encode()
-    if len(piece) == 6 and piece.startswith("<0x") and piece.endswith(">"):
-        return bytes([int(piece[3:5], 16)])
-    if kind == "sentencepiece":
-        return piece.replace("▁", " ").encode()
-    if kind == "wordpiece":
-        return piece.replace("</w>", " ").encode()
-    return piece.encode()
-
-
-@lru_cache(maxsize=1)
-def _byte_alphabet() -> dict[str, int]:
-    """GPT-2's printable stand-ins for the 256 bytes: printable Latin-1 as itself, the rest from
-    U+0100 on.
-    """
-    itself = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    table = {chr(b): b for b in itself}
-    others = (b for b in range(256) if b not in set(itself))
-    table.update({chr(0x100 + n): b for n, b in enumerate(others)})
-    return table

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
 
@@ -83,7 +84,11 @@ class TracedPass:
     @cached_property
     def tokens(self) -> list[str]:
         """The prompt's tokens as a person reads them."""
-        return token_texts(self.tokenizer, self.input_ids.tolist())
+        return self.texts(self.input_ids.tolist())
+
+    def texts(self, ids: Sequence[int]) -> list[str]:
+        """Tokens as a person reads them: each with a text of its own, which `token` takes back."""
+        return token_texts(self.tokenizer, ids, self.n_vocab)
 
     @cached_property
     def coarsest_dtype(self) -> torch.dtype:
@@ -170,6 +175,9 @@ class TracedPass:
         """A token id, from an id or from a text that is one token: as it is shown on screen
         (``␣Tokyo``, ``#123``), or as it is typed.
         """
+        if isinstance(token, str) and self.tokenizer is not None:
+            shown = token_shown(self.tokenizer, token, self.n_vocab)
+            token = token if shown is None else shown
         if isinstance(token, str) and _NUMBERED.fullmatch(token):
             token = int(token[1:])
         if isinstance(token, str):
@@ -177,13 +185,10 @@ class TracedPass:
                 raise VisitError(
                     f"Without a tokenizer a token is given by its id, not as {token!r}."
                 )
-            shown = token_shown(self.tokenizer, token, self.n_vocab)
-            if shown is not None:
-                return shown
             text = token.replace(SPACE, " ")
             ids = self._ids_of(text)
             if len(ids) != 1:
-                pieces = " ".join(token_texts(self.tokenizer, ids)) or "nothing"
+                pieces = " ".join(self.texts(ids)) or "nothing"
                 spaced = not text.startswith(" ") and len(self._ids_of(" " + text)) == 1
                 hint = f" {' ' + text!r}, with a space before it, is one." if spaced else ""
                 raise VisitError(

@@ -14,8 +14,7 @@ stored in float32 grow with √n, those stored in half precision do not. So, wit
 
 times a confidence of 1.5. With every number off by u and no sum of errors ever cancelling but by
 chance, these are √3 standard deviations of evenly spread rounding, and a norm of many numbers stays
-near its mean. Over all families, dtypes and seeds tried no error came above half of this, but for
-Llama 4's key directions in bfloat16 (twice).
+near its mean. Over all families, dtypes and seeds tried no error came above half of this.
 Where what is derived rounds as coarsely as the model, both do, and it is twice that.
 """
 

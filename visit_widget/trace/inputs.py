@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..model import VisitError
-from ..model.encoding import decode, encode, special_id
+from ..model.encoding import around, decode, encode, put_around, special_id
 from ..model.watch import vocabulary_of
 
 Prompt = str | Sequence[int] | Sequence[Mapping[str, Any]] | Mapping[str, Any] | Tensor
@@ -164,19 +164,29 @@ def _spliced(tokenizer: Any, old: list[int], text: str) -> list[int] | None:
 def _prepared(
     tokenizer: Any, prompt: Any, attention_mask: Any, add_special_tokens: bool | None
 ) -> Prepared:
-    if isinstance(prompt, str):
-        if attention_mask is not None:
-            raise VisitError(
-                "An attention_mask belongs to token ids: pass the ids that it is for, not a text."
-            )
-        return _of_text(tokenizer, prompt, add_special_tokens)
-    if add_special_tokens is not None and not _is_chat(prompt):
+    if prompt is None:
+        raise VisitError("There is no prompt: pass a text, token ids or chat messages.")
+    if isinstance(prompt, (bytes, bytearray)):
+        raise VisitError("The prompt is bytes, not text: pass prompt.decode().")
+    messages = _messages_in(prompt)
+    if attention_mask is not None and (isinstance(prompt, str) or messages is not None):
         raise VisitError(
-            "add_special_tokens= says how a text is read: token ids are taken as they are."
+            "An attention_mask belongs to token ids: pass the ids that it is for, not "
+            f"{'a text' if messages is None else 'messages'}."
         )
-    if _is_chat(prompt):
-        messages = prompt["messages"] if isinstance(prompt, Mapping) else prompt
-        return _of_chat(tokenizer, [dict(m) for m in messages])
+    if isinstance(prompt, str):
+        return _of_text(tokenizer, prompt, add_special_tokens)
+    if add_special_tokens is not None:
+        raise VisitError(
+            "add_special_tokens= says how a text is read: "
+            + (
+                "token ids are taken as they are."
+                if messages is None
+                else "a chat template puts the special tokens of a chat where they belong."
+            )
+        )
+    if messages is not None:
+        return _of_chat(tokenizer, messages)
     if hasattr(prompt, "keys") and "input_ids" in prompt:
         own = prompt.get("attention_mask", None)
         attention_mask = own if attention_mask is None else attention_mask
@@ -198,26 +208,49 @@ def _of_text(tokenizer: Any, text: str, special: bool | None) -> Prepared:
     if tokenizer is None:
         raise VisitError("A text prompt needs a tokenizer: pass one, or pass token ids.")
     ids, notes = encode(tokenizer, text, special), []
-    start = special_id(tokenizer, "bos")
-    if start is not None and ids[:2] == [start, start]:
-        if special is None:
-            ids = ids[1:]
+    if special is None:
+        bare = encode(tokenizer, text, special=False)
+        before, after = around(bare, ids)
+        # What the text has at its rims itself is not put there again.
+        first, last = _overlap(before, bare), _overlap(bare, after)
+        ids = [*before[: len(before) - first], *bare, *after[last:]] if first or last else ids
+        if first:
             notes.append(
                 "The text begins with the token that starts a text, so no second one was put "
                 "before it."
             )
-        else:
-            notes.append("The prompt begins with two tokens that start a text.")
+        if last:
+            notes.append(
+                "The text ends with the token that ends a text, so no second one was put after it."
+            )
+    start = special_id(tokenizer, "bos")
+    if start is not None and ids[:2] == [start, start]:
+        notes.append("The prompt begins with two tokens that start a text.")
     found = torch.tensor(ids, dtype=torch.long, device="cpu")
     return Prepared(found, text, special, tuple(notes))
 
 
-def _is_chat(prompt: Any) -> bool:
-    if isinstance(prompt, Mapping) and "messages" in prompt:
-        prompt = prompt["messages"]
-    if not isinstance(prompt, (list, tuple)) or not prompt:
+def _overlap(before: list[int], after: list[int]) -> int:
+    """How many tokens the one ends and the other begins with."""
+    sizes = range(min(len(before), len(after)), 0, -1)
+    return next((n for n in sizes if before[len(before) - n :] == after[:n]), 0)
+
+
+def _messages_in(prompt: Any) -> list[dict[str, Any]] | None:
+    """The messages of a chat, where the prompt is one."""
+    if isinstance(prompt, Mapping):
+        prompt = prompt.get("messages", [prompt])
+    if isinstance(prompt, (list, tuple)) and prompt and all(map(_is_conversation, prompt)):
+        if len(prompt) > 1:
+            raise VisitError("A trace is of one chat: pass the messages of one, not of several.")
+        prompt = prompt[0]
+    return [dict(m) for m in prompt] if _is_conversation(prompt) else None
+
+
+def _is_conversation(given: Any) -> bool:
+    if not isinstance(given, (list, tuple)) or not given:
         return False
-    return all(isinstance(m, Mapping) and "role" in m for m in prompt)
+    return all(isinstance(m, Mapping) and "role" in m for m in given)
 
 
 def _of_chat(tokenizer: Any, messages: list[dict[str, Any]]) -> Prepared:
@@ -249,29 +282,65 @@ def _of_chat(tokenizer: Any, messages: list[dict[str, Any]]) -> Prepared:
 
 
 def _templated(template: Any, messages: list[dict[str, Any]], how: dict[str, bool]) -> Any:
-    def run(given: list[dict[str, Any]]) -> Any:
-        return template(given, tokenize=True, return_dict=False, **how)
+    """The token ids that a template makes of the messages.
 
-    in_parts = any(not isinstance(m.get("content"), (str, type(None))) for m in messages)
-    if not in_parts:
-        return run(messages)
+    Some templates take contents that are texts, some lists of parts, some both; those that do not
+    take what they get leave it out or write it out as a list. So both are tried, and the one that
+    every text comes out of is taken.
+    """
+    texts = [{**m, "content": _text_in(m.get("content"))} for m in messages]
+    parts = [
+        {**m, "content": [{"type": "text", "text": m["content"]}]} if m["content"] else m
+        for m in texts
+    ]
+    said = [m["content"].strip() for m in texts if m["content"]]
+    last: Exception | None = None
+    best, most = None, -1
+    for given in (texts, parts):
+        try:
+            text = template(given, tokenize=False, **how)
+        except Exception as error:  # noqa: BLE001 - a template raises what it likes
+            last = last or error
+            continue
+        if not isinstance(text, str):
+            best, most = given, len(said)
+            break
+        found = sum(one in text for one in said) - (given is parts and "'type'" in text)
+        if found > most:
+            best, most = given, found
+        if found == len(said):
+            break
+    if best is None:
+        assert last is not None
+        raise last
+    return template(best, tokenize=True, return_dict=False, **how)
+
+
+def _text_in(content: Any) -> str | None:
+    """The text of a message's content.
+
+    Raises:
+        VisitError: it holds something else.
+    """
+    if content is None or isinstance(content, str):
+        return content
+    if isinstance(content, Mapping):
+        content = [content]
+    if not isinstance(content, (list, tuple)):
+        raise VisitError(
+            f"The content of a message is a text, or a list of parts with one, not "
+            f"{type(content).__name__}."
+        )
     others = {
         str(part.get("type"))
-        for m in messages
-        for part in m["content"] or ()
-        if isinstance(part, Mapping) and "text" not in part
+        for part in content
+        if isinstance(part, Mapping) and not isinstance(part.get("text"), str)
     }
     if others:
         raise VisitError(
             f"The messages hold {', '.join(sorted(others))}, which is not traced: leave only text."
         )
-    texts = [
-        {**m, "content": "".join(p["text"] if isinstance(p, Mapping) else p for p in m["content"])}
-        if not isinstance(m.get("content"), (str, type(None)))
-        else m
-        for m in messages
-    ]
-    return run(texts)
+    return "".join(part["text"] if isinstance(part, Mapping) else str(part) for part in content)
 
 
 def _to_ids(prompt: Any) -> Tensor:
@@ -282,10 +351,18 @@ def _to_ids(prompt: Any) -> Tensor:
         if not isinstance(prompt, Tensor):
             prompt = torch.as_tensor(prompt, device="cpu")
         ids = prompt.detach().cpu()
-    except (TypeError, ValueError, RuntimeError):
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        inner = list(prompt) if isinstance(prompt, (list, tuple)) else []
+        if inner and all(isinstance(row, (list, tuple)) for row in inner):
+            raise VisitError(
+                f"A trace is of one prompt, but these are {len(inner)}: pass one of them."
+            ) from None
+        if inner and all(isinstance(i, int) for i in inner):
+            raise VisitError(
+                f"Token id {max(inner, key=abs)} is outside of any vocabulary."
+            ) from None
         raise VisitError(
-            f"A prompt is a string, a sequence of token ids or a list of chat messages, not "
-            f"{type(prompt).__name__}."
+            f"A prompt is a text, token ids or chat messages, not {type(prompt).__name__}."
         ) from None
     if ids.numel() and (ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool):
         raise VisitError(f"Token ids are whole numbers, not {ids.dtype}.")
@@ -313,7 +390,7 @@ def _masked(ids: Tensor, attention_mask: Any) -> Prepared:
             f"The attention_mask has shape {tuple(mask.shape)} for {ids.numel()} token ids: pass "
             "one row of 1 and 0, as long as the ids."
         )
-    shown = (mask != 0).nonzero()[:, 0]
+    shown = _shown_by(mask).nonzero()[:, 0]
     if not shown.numel():
         raise VisitError("The attention_mask shows no token at all: nothing is left to trace.")
     first, last = int(shown[0]), int(shown[-1]) + 1
@@ -323,6 +400,19 @@ def _masked(ids: Tensor, attention_mask: Any) -> Prepared:
             "the hidden tokens out of the ids."
         )
     return _cut(ids, first, last)
+
+
+def _shown_by(mask: Tensor) -> Tensor:
+    """Which tokens a mask shows, be it of ones and zeros or what is added to scores."""
+    if mask.is_floating_point() and bool((mask < 0).any()):
+        if bool((mask <= 0).all()):
+            return mask == 0
+    elif bool(((mask == 0) | (mask == 1)).all()):
+        return mask != 0
+    raise VisitError(
+        "The attention_mask has numbers that say neither “shown” nor “hidden”: pass 1 for tokens "
+        "and 0 for padding."
+    )
 
 
 def _without_pads(tokenizer: Any, ids: Tensor) -> Prepared:
@@ -335,7 +425,14 @@ def _without_pads(tokenizer: Any, ids: Tensor) -> Prepared:
     if not real.numel():
         return Prepared(ids)
     first, last = int(real[0]), int(real[-1]) + 1
-    if first == 1 and (pad == start or start is None):
+    before: list[int] = []
+    after: list[int] = []
+    if pad in (start, end):
+        # What texts are padded with may be what the tokenizer puts around each of them, too.
+        before, after = put_around(tokenizer, decode(tokenizer, ids[first:last].tolist()))
+    if first and before and before == ids[first - len(before) : first].tolist():
+        first -= len(before)
+    elif first == 1 and (pad == start or start is None):
         # One alone may be what a text starts with.
         first = 0
         if start is None and pad != end:
@@ -343,7 +440,9 @@ def _without_pads(tokenizer: Any, ids: Tensor) -> Prepared:
                 "The prompt begins with the token that this tokenizer pads with; it was taken for "
                 "the start of the text: pass attention_mask= to leave it out."
             )
-    if len(ids) - last == 1 and pad == end:
+    if after and after == ids[last : last + len(after)].tolist():
+        last += len(after)
+    elif len(ids) - last == 1 and pad == end:
         last = len(ids)
     return _cut(ids, first, last)
 

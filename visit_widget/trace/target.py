@@ -24,7 +24,7 @@ from torch import Tensor
 from ..model import VisitError
 from ..model.encoding import encode
 from ..model.precision import careful
-from ..model.tokens import SPACE, token_texts
+from ..model.tokens import SPACE
 
 if TYPE_CHECKING:
     from .trace import Trace
@@ -189,7 +189,7 @@ def first_token(trace: Trace, text: str) -> tuple[int, str]:
         ids = encode(trace.tokenizer, asked, special=False)
         if len(ids) < 2:
             raise
-        shown = token_texts(trace.tokenizer, ids[:1])[0]
+        shown = trace.texts(ids[:1])[0]
         return trace.token(ids[0]), f"{error} Its first token, {shown}, is followed."
 
 

@@ -18,7 +18,6 @@ from ..model import Anatomy, VisitError
 from ..model.attention import MODEL_LOCK
 from ..model.given import tokenizer_of
 from ..model.loaded import check_traceable, unwrapped
-from ..model.tokens import token_texts
 from ..trace.audit import last_logits_error, tolerance_of
 from ..trace.inputs import Prepared, Prompt, checked, edited
 from ..trace.target import Followed, TargetLike, first_token, followed
@@ -238,7 +237,7 @@ class Session:
 
     def named(self, target: Followed) -> dict[str, Any]:
         """A target as the traits have it."""
-        texts = token_texts(self.tokenizer, list(target.ids))
+        texts = self.trace.texts(target.ids)
         if target.kind == "token":
             return {"id": target.ids[0], "text": texts[0]}
         return {"id": target.key, "text": name_of(target, texts), "combine": target.kind}
@@ -255,14 +254,14 @@ class Session:
         it; short ones first.
         """
         if self._vocabulary is None:
-            self._vocabulary = token_texts(self.tokenizer, list(range(self.trace.n_vocab)))
+            self._vocabulary = self.trace.texts(range(self.trace.n_vocab))
         wanted = query.replace(" ", "␣")
-        bare = wanted.strip("␣").casefold()
+        bare = wanted.strip("␣").casefold() or wanted
         if not bare:
             return {"tokens": []}
         ranked = []
         for token, text in enumerate(self._vocabulary):
-            plain = text.strip("␣").casefold()
+            plain = text.strip("␣").casefold() or text
             if bare in plain:
                 kind = (
                     0

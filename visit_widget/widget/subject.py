@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from ..model import Anatomy, VisitError
+from ..model.given import not_a_model
 from ..trace.inputs import Prompt
 from ..trace.trace import Trace
 from .session import Session
@@ -62,6 +63,8 @@ def _check(subject: Any, tokenizer: Any, prompt: Any) -> None:
             f"{_short(tokenizer)} is a text where the tokenizer belongs: pass the model's "
             f"tokenizer before the prompt. {_USAGE}"
         )
+    if not isinstance(subject, nn.Module):
+        raise not_a_model(subject)
     if prompt is None:
         raise VisitError(f"There is no prompt: pass a text, or token ids. {_USAGE}")
 
