@@ -62,7 +62,8 @@ def build(
         torch.manual_seed(seed)
         if model_type in tables.INNER:
             cls = getattr(transformers, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES[model_type])
-            model: PreTrainedModel = cls(getattr(config, tables.INNER[model_type]))
+            inner = getattr(config, tables.INNER[model_type])
+            model: PreTrainedModel = cls._from_config(inner, attn_implementation=implementation)
         else:
             model = AutoModelForCausalLM.from_config(config, attn_implementation=implementation)
     # The grouped matrix product of experts knows no float64; this changes no result.

@@ -18,6 +18,7 @@ import jsonschema
 import networkx as nx
 import pandas as pd
 import pytest
+import torch
 import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -343,6 +344,8 @@ def test_a_sentence_has_the_numbers_of_the_graph(graph):
 def test_the_kinds_of_nodes_are_all_there():
     """So that the tests above have seen each."""
     seen = {n.kind for f in (*TINY, *OTHERS) for n in graph_of(f).nodes}
+    halved = vw.trace(make_model("gpt2", torch.bfloat16), None, PROMPT_IDS)
+    seen |= {n.kind for n in halved.flow(layers=range(halved.n_layers)).nodes}
     declared = set(FlowGraph.schema()["$defs"]["node"]["properties"]["kind"]["enum"])
     assert declared - seen == {"expert"}, "which nothing draws yet"
 

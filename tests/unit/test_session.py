@@ -475,7 +475,8 @@ def test_the_audit_is_the_traces_own_at_the_focus(widget):
     assert [row["identity"] for row in result["rows"]] == list(direct.errors)
     for row, error in zip(result["rows"], direct.errors.values(), strict=True):
         assert row["error"] == pytest.approx(error, abs=1e-7)
-    assert result["tolerance"] == direct.tolerance
+        assert row["tolerance"] == pytest.approx(direct.tolerance_for(row["identity"]), rel=1e-5)
+    assert result["tolerance"] == pytest.approx(direct.tolerance, rel=1e-5)
     assert result["exact"] is True
     assert result["max_error"] == max(row["error"] for row in result["rows"])
     assert (result["position"], result["dtype"]) == (3, "float32")

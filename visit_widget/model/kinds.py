@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Hashable, Sequence
+from types import MethodType
 from typing import Any
 
 from torch import nn
 
-# A block's modules by name: their classes, the shapes of what they hold, their settings.
+# A block's modules by name: their classes, the shapes of what they hold, their settings, and
+# whoever's hooks on them, which may change what they compute.
 Kind = tuple[Hashable, ...]
 
 
@@ -55,6 +58,18 @@ def _structure(block: nn.Module) -> list[Hashable]:
     for name, module in block.named_modules():
         stores = (*module._parameters.items(), *module._buffers.items())
         held = tuple((key, None if t is None else tuple(t.shape)) for key, t in stores)
-        hooks = len(module._forward_hooks), len(module._forward_pre_hooks)
-        found.append((name, type(module), held, hooks))
+        hooks = (*module._forward_pre_hooks.values(), None, *module._forward_hooks.values())
+        found.append((name, type(module), held, tuple(map(_itself, hooks))))
     return found
+
+
+def _itself(hook: Any) -> Hashable:
+    """What stands for a hook, and for no other, without keeping it."""
+    if hook is None:
+        return None
+    try:
+        found = weakref.ref(hook)
+        hash(found)
+    except TypeError:
+        return object()
+    return object() if isinstance(hook, MethodType) else found

@@ -63,7 +63,8 @@ def input_embedding(model: PreTrainedModel) -> nn.Module:
         embedding = model.get_input_embeddings()
     except (AttributeError, NotImplementedError):
         embedding = None
-    if not isinstance(embedding, nn.Module):
+    # Several tables are of several vocabularies.
+    if not isinstance(embedding, nn.Module) or isinstance(embedding, nn.ModuleList):
         raise UnsupportedModelError(
             f"{type(model).__name__} does not embed its tokens by one table: models of text with "
             "one vocabulary are supported."
