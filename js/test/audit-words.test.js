@@ -5,6 +5,7 @@ import {
   comparedWith,
   errorScale,
   meaningOf,
+  roundingWords,
   verdict,
   waitingWords,
 } from "../src/shell/audit-words.js";
@@ -104,5 +105,30 @@ tiny (float32), tolerance 1.0e-4, prompt "one\\nline". ${comparedWith(audit(), g
       "attention rows = output_attentions\t\t0.0001",
       "",
     ]);
+  });
+});
+
+describe("rounding", () => {
+  const rounded = (/** @type {number[]} */ ...logits) => ({
+    ...graph(),
+    nodes: logits.map((logit, n) => ({
+      id: `L${n}.mid.rounding`,
+      kind: /** @type {const} */ ("rounding"),
+      position: 0,
+      layer: n,
+      logit,
+    })),
+  });
+  const half = { ...audit(), dtype: "bfloat16" };
+
+  test("is told where there is some, with its sign and its size", () => {
+    const words = roundingWords(half, rounded(0.5, -0.25));
+    expect(words).toContain("In bfloat16");
+    expect(words).toContain("+0.25 of the logit");
+    expect(words).toContain("pieces of 0.75");
+  });
+
+  test("is not spoken of where there is none", () => {
+    expect(roundingWords(half, rounded())).toBe(null);
   });
 });

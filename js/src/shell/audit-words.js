@@ -1,6 +1,6 @@
 /** What the audit says: its sentences, its scale, and itself as text to paste. Pure. */
 
-import { counted, powerOfTen } from "./format.js";
+import { counted, plain, powerOfTen, signed } from "./format.js";
 import { tokenText } from "./words.js";
 
 /** @import { Audit, FlowGraph } from "../types.js" */
@@ -79,6 +79,23 @@ export function comparedWith({ position }, graph) {
     `Compared with two fresh passes of the model itself, one in its own attention implementation ` +
     `and one eager, at token ${position} (${tokenText(graph, position)}). An error is ` +
     `‖ours − the model’s‖ ∕ ‖the model’s‖, the largest over ${layersOf(graph)}.`
+  );
+}
+
+/**
+ * @param {Audit} audit
+ * @param {FlowGraph} graph
+ * @returns {string | null} How much of the prediction is what half precision added to the stream.
+ */
+export function roundingWords({ dtype }, { nodes, target, foil }) {
+  const parts = nodes.flatMap(({ kind, logit }) => (kind === "rounding" ? [logit ?? 0] : []));
+  if (parts.length === 0) return null;
+  const total = parts.reduce((sum, part) => sum + part, 0);
+  const pieces = parts.reduce((sum, part) => sum + Math.abs(part), 0);
+  const over = foil ? ` over “${foil.text}”` : "";
+  return (
+    `In ${dtype} the stream itself is rounded at every step. That makes ${signed(total)} of the ` +
+    `logit of “${target.text}”${over}, in pieces of ${plain(pieces)} in all.`
   );
 }
 

@@ -8,6 +8,7 @@ import {
   errorScale,
   isOver,
   meaningOf,
+  roundingWords,
   verdict,
   waitingWords,
 } from "./audit-words.js";
@@ -90,7 +91,9 @@ function createContent(controller, close) {
     else if (problem) fill(words, problem.retry && icon("alert"), problem.message);
     else fill(words, waitingWords(graph));
     fill(copies, audit && copyButtons(audit, graph));
-    if (audit) fill(body, tableOf(audit), noteOf(audit, graph));
+    const rounding = audit && roundingWords(audit, graph);
+    if (audit)
+      fill(body, tableOf(audit), rounding && noteOf(rounding), noteOf(comparedWith(audit, graph)));
     else if (problem?.retry) fill(body, retryButton());
     else fill(body, !problem && h("div", { class: "vw-audit-wait", "aria-hidden": true }));
     // What had the focus is gone: the keys should still reach this window.
@@ -194,11 +197,8 @@ function rowOf(audit, row, scale) {
   );
 }
 
-/**
- * @param {Audit} audit
- * @param {FlowGraph} graph
- */
-const noteOf = (audit, graph) => h("p", { class: "vw-audit-note" }, comparedWith(audit, graph));
+/** @param {string} words */
+const noteOf = (words) => h("p", { class: "vw-audit-note" }, words);
 
 /**
  * @param {Audit} audit
