@@ -1,12 +1,12 @@
 /** The bundle's entry: what anywidget calls, and what a saved page calls. */
 
-import { createController } from "./controller.js";
-import { holdController } from "./registry.js";
 import { mountView } from "./shell/view.js";
-import { createStandaloneHost } from "./standalone.js";
+import { createController } from "./state/controller.js";
+import { holdController } from "./wire/registry.js";
+import { createStandaloneHost } from "./wire/standalone.js";
 
-/** @import { WidgetModel } from "./host.js" */
-/** @import { FakeSettings } from "./standalone.js" */
+/** @import { WidgetModel } from "./wire/host.js" */
+/** @import { FakeSettings } from "./wire/standalone.js" */
 /** @import { Host, StandaloneData } from "./types.js" */
 
 /**

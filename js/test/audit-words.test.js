@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { powerOfTen } from "../src/shell/parts/format.js";
 import {
   auditMarkdown,
   auditTsv,
@@ -8,8 +9,7 @@ import {
   roundingWords,
   verdict,
   waitingWords,
-} from "../src/shell/audit-words.js";
-import { powerOfTen } from "../src/shell/format.js";
+} from "../src/shell/windows/audit-words.js";
 import { audit, badAudit, fixture, graph } from "./helpers/graph.js";
 
 const real = fixture("audit");

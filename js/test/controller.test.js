@@ -1,8 +1,8 @@
 import { describe, expect, test, vi } from "vitest";
-import { createController } from "../src/controller.js";
-import { RequestError } from "../src/requests.js";
-import { auditPending, exactness } from "../src/selectors.js";
-import { createStandaloneHost } from "../src/standalone.js";
+import { createController } from "../src/state/controller.js";
+import { auditPending, exactness } from "../src/state/selectors.js";
+import { RequestError } from "../src/wire/requests.js";
+import { createStandaloneHost } from "../src/wire/standalone.js";
 import { audit, badAudit, block, detail, graph, settled, traits } from "./helpers/graph.js";
 
 /** A controller over a fake kernel whose answers a test gives by hand or by handler. */

@@ -1,6 +1,6 @@
 // @vitest-environment jsdom
 import { afterEach, describe, expect, test } from "vitest";
-import { isDark, parseColour, watchTheme } from "../src/host-theme.js";
+import { isDark, parseColour, watchTheme } from "../src/shell/host-theme.js";
 import { settled } from "./helpers/graph.js";
 
 function place(parent = document.body) {

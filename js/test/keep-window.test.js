@@ -2,11 +2,11 @@
 import "./helpers/dom.js";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { mountStandalone } from "../src/index.js";
-import { DEFAULT_KEEP, PRESETS } from "../src/keep.js";
+import { DEFAULT_KEEP, PRESETS } from "../src/state/keep.js";
 import { all, press, texts } from "./helpers/dom.js";
 import { block, detail, graph, node, settled, traits } from "./helpers/graph.js";
 
-vi.mock("../src/stage/index.js", () => ({
+vi.mock("../src/views/layers/drawing/stage.js", () => ({
   createStage: () => ({ update() {}, destroy() {} }),
 }));
 

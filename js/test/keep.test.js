@@ -9,7 +9,7 @@ import {
   wholeKeep,
   withRestClosed,
   withRestOpened,
-} from "../src/keep.js";
+} from "../src/state/keep.js";
 
 test("limits are read from each form", () => {
   expect(limitsOf({}, "heads")).toEqual({ count: 10, threshold: null, mass: null });

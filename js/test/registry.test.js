@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { createModelHost, isSameModel } from "../src/host.js";
-import { holdController } from "../src/registry.js";
+import { createModelHost, isSameModel } from "../src/wire/host.js";
+import { holdController } from "../src/wire/registry.js";
 import { fakeModel, settled, traits } from "./helpers/graph.js";
 
 describe("a widget's model", () => {

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { createRequestClient, isVoid, RequestError } from "../src/requests.js";
+import { createRequestClient, isVoid, RequestError } from "../src/wire/requests.js";
 
 /** A channel whose other end the test plays. */
 function createChannel() {

@@ -1,6 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { createController } from "../src/controller.js";
-import { RequestError } from "../src/requests.js";
+import { createController } from "../src/state/controller.js";
 import {
   awaitsGraph,
   isStale,
@@ -11,9 +10,10 @@ import {
   missingDetails,
   pendingLayers,
   staleLayers,
-} from "../src/selectors.js";
-import { createStandaloneHost } from "../src/standalone.js";
-import { initialState, reduce } from "../src/state.js";
+} from "../src/state/selectors.js";
+import { initialState, reduce } from "../src/state/state.js";
+import { RequestError } from "../src/wire/requests.js";
+import { createStandaloneHost } from "../src/wire/standalone.js";
 import {
   attribution,
   block,

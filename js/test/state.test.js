@@ -7,8 +7,8 @@ import {
   outgoingPart,
   overallProgress,
   pendingLayers,
-} from "../src/selectors.js";
-import { initialState, reduce, sameValue } from "../src/state.js";
+} from "../src/state/selectors.js";
+import { initialState, reduce, sameValue } from "../src/state/state.js";
 import { block, detail, graph, node, traits } from "./helpers/graph.js";
 
 const run = (state, ...actions) => actions.reduce(reduce, state);

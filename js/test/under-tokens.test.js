@@ -8,11 +8,11 @@ import {
   remainder,
   remainderWords,
   tokenBars,
-} from "../src/shell/token-words.js";
+} from "../src/shell/prompt/token-words.js";
 import { all, texts } from "./helpers/dom.js";
 import { attribution, graph, predictions, settled, traits } from "./helpers/graph.js";
 
-vi.mock("../src/stage/index.js", () => ({
+vi.mock("../src/views/layers/drawing/stage.js", () => ({
   createStage: () => ({ update() {}, destroy() {} }),
 }));
 

@@ -16,7 +16,7 @@ import {
 
 /** The stage as the shell sees it: told what to show, tells what is done. */
 const stages = vi.hoisted(() => /** @type {any[]} */ ([]));
-vi.mock("../src/stage/index.js", () => ({
+vi.mock("../src/views/layers/drawing/stage.js", () => ({
   createStage(el, { dispatch }) {
     const stage = { el, dispatch, views: [], destroyed: false, fails: false };
     stages.push(stage);

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { decodeIncoming, decodeOutgoing, encodeCancel, encodeRequest } from "../src/wire.js";
+import { decodeIncoming, decodeOutgoing, encodeCancel, encodeRequest } from "../src/wire/codec.js";
 import { fixture } from "./helpers/graph.js";
 
 const messages = fixture("messages");

@@ -1,6 +1,12 @@
 import { describe, expect, test } from "vitest";
-import { percent, plain, scientific, shareOf, signed, whole } from "../src/shell/format.js";
-import { contribution, KIND_WORDS, nodeFacts, nodeTitle, wholeName } from "../src/shell/words.js";
+import { percent, plain, scientific, shareOf, signed, whole } from "../src/shell/parts/format.js";
+import {
+  contribution,
+  KIND_WORDS,
+  nodeFacts,
+  nodeTitle,
+  wholeName,
+} from "../src/shell/parts/words.js";
 import { edge, fixture, graph, node } from "./helpers/graph.js";
 
 describe("numbers", () => {

@@ -1,9 +1,9 @@
 /** What went wrong, in a sentence each, above the graph and out of its way. */
 
-import { createChangeGuard, fill, h, icon, iconButton } from "./dom.js";
+import { createChangeGuard, fill, h, icon, iconButton } from "./parts/dom.js";
 
-/** @import { UserAction } from "../controller.js" */
-/** @import { Problem, State } from "../state.js" */
+/** @import { UserAction } from "../state/controller.js" */
+/** @import { Problem, State } from "../state/state.js" */
 
 const SILENCE =
   "The kernel has not answered for a while: it may be busy with another cell, or gone. " +

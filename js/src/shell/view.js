@@ -1,7 +1,6 @@
 /** One view of a widget: puts the shell together around the stage and keeps it up to date. */
 
-import { watchTheme } from "../host-theme.js";
-import { LATE_NAMES } from "../revisions.js";
+import { LATE_NAMES } from "../state/revisions.js";
 import {
   auditPending,
   awaitsGraph,
@@ -10,20 +9,21 @@ import {
   mergedGraph,
   overallProgress,
   pendingLayers,
-} from "../selectors.js";
-import { createStage } from "../stage/index.js";
-import { createChangeGuard, fill, h } from "./dom.js";
+} from "../state/selectors.js";
+import { createStage } from "../views/layers/drawing/stage.js";
+import { createRouteView } from "../views/routes/view.js";
+import { watchTheme } from "./host-theme.js";
 import { listenToKeys } from "./keyboard.js";
-import { createPanel } from "./panel.js";
-import { createPopovers } from "./popover.js";
+import { createPanel } from "./panel/panel.js";
+import { createChangeGuard, fill, h } from "./parts/dom.js";
+import { createPopovers } from "./parts/popover.js";
+import { createTip, createTooltip } from "./parts/tooltip.js";
 import { createProblems } from "./problems.js";
-import { createPromptBar } from "./prompt-bar.js";
-import { createRouteView } from "./route-view.js";
-import { createToolbar } from "./toolbar.js";
-import { createTip, createTooltip } from "./tooltip.js";
+import { createPromptBar } from "./prompt/prompt-bar.js";
+import { createToolbar } from "./toolbar/toolbar.js";
 
-/** @import { Controller } from "../controller.js" */
-/** @import { State } from "../state.js" */
+/** @import { Controller } from "../state/controller.js" */
+/** @import { State } from "../state/state.js" */
 /** @import { StageAction, StageView } from "../types.js" */
 
 /** Below this width the panel goes under the stage. */

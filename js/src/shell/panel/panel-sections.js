@@ -1,0 +1,192 @@
+/** The panel's sections, each a pure drawing of some numbers. */
+
+import { h } from "../parts/dom.js";
+import { percent, signed } from "../parts/format.js";
+import { rankWords, tokenText } from "../parts/words.js";
+
+/** @import { DetailFacts, FlowGraph, Named, Node, RankedToken } from "../../types.js" */
+
+/** As many as the kernel's reply will hold: rows are kept free for them so that nothing jumps. */
+const TOKENS = 10;
+
+/**
+ * @param {string} title
+ * @param {...(HTMLElement | null | false)} children
+ */
+function section(title, ...children) {
+  return h("section", { class: "vw-section" }, h("h3", {}, title), ...children);
+}
+
+/**
+ * @param {string} title
+ * @param {RankedToken[]} tokens
+ * @param {Named} target
+ * @param {{waits?: boolean}} [options] Whether more are on their way.
+ */
+export function tokensSection(title, tokens, target, { waits = false } = {}) {
+  if (tokens.length === 0) return null;
+  const free = waits ? Math.max(0, TOKENS - tokens.length) : 0;
+  return section(
+    title,
+    h(
+      "ol",
+      { class: "vw-probs", "aria-busy": waits ? "true" : null },
+      barsOf(tokens, target),
+      Array.from({ length: free }, () => h("li", { class: "vw-prob free", "aria-hidden": true })),
+    ),
+  );
+}
+
+/**
+ * @param {string} title
+ * @param {RankedToken[]} tokens
+ * @param {Named} target
+ */
+export function collapsedTokens(title, tokens, target) {
+  if (tokens.length === 0) return null;
+  return h(
+    "details",
+    { class: "vw-section vw-least" },
+    h("summary", {}, title),
+    h(
+      "ul",
+      { class: "vw-least-tokens" },
+      tokens.map((token) =>
+        h(
+          "li",
+          {
+            class: token.id === target.id ? "vw-token target" : "vw-token",
+            title: token.logit === undefined ? null : `logit ${signed(token.logit)}`,
+          },
+          token.text,
+        ),
+      ),
+    ),
+  );
+}
+
+/**
+ * @param {RankedToken[]} tokens
+ * @param {Named} target
+ */
+function barsOf(tokens, target) {
+  const most = Math.max(...tokens.map((token) => token.probability), 1e-12);
+  return tokens.map((token) => {
+    const bar = h("span", { class: "vw-prob-fill", "aria-hidden": true });
+    bar.style.setProperty("--vw-part", String(token.probability / most));
+    return h(
+      "li",
+      {
+        class: token.id === target.id ? "vw-prob target" : "vw-prob",
+        title: token.logit === undefined ? null : `logit ${signed(token.logit)}`,
+      },
+      bar,
+      h("span", { class: "vw-token" }, token.text),
+      h("span", { class: "vw-prob-value" }, percent(token.probability)),
+    );
+  });
+}
+
+/**
+ * Where the target (and foil) stand in the node's own projection.
+ *
+ * @param {Node} node
+ * @param {FlowGraph} graph
+ * @param {DetailFacts["foil"]} foil
+ */
+export function targetSection(node, graph, foil) {
+  const { target_rank: rank, target_probability: probability } = node;
+  if (rank === null || probability === null) return null;
+  /** @type {[Named, {rank: number, probability: number}][]} */
+  const rows = [[graph.target, { rank, probability }]];
+  if (foil && graph.foil) rows.push([graph.foil, foil]);
+  return section(
+    rows.length > 1 ? "target and foil here" : "the target here",
+    h(
+      "ul",
+      { class: "vw-standing" },
+      rows.map(([token, standing]) =>
+        h(
+          "li",
+          {},
+          h("span", { class: "vw-token" }, token.text),
+          h("span", {}, rankWords(standing.rank)),
+          h("span", { class: "vw-prob-value" }, percent(standing.probability)),
+        ),
+      ),
+    ),
+  );
+}
+
+/**
+ * A head's attention, drawn on the prompt's text; for a memory, the one token that left it.
+ *
+ * @param {FlowGraph} graph
+ * @param {number[] | null} attention A weight for each token of the prompt, once the kernel has answered.
+ * @param {Map<number, number>} known Those weights that the graph holds.
+ * @param {number | null} source
+ */
+export function attentionSection(graph, attention, known, source) {
+  if (!attention && known.size === 0 && source === null) return null;
+  /** @param {number} position */
+  const weightAt = (position) => attention?.[position] ?? known.get(position) ?? null;
+  const seen = graph.tokens.filter(({ position }) => position <= graph.position);
+  const chips = seen.map(({ position, text }) => {
+    const weight = source === position ? 1 : weightAt(position);
+    const chip = h(
+      "span",
+      {
+        class: weight === null ? "vw-read unknown" : "vw-read",
+        title: source === null && weight !== null ? `${text}: ${percent(weight)}` : null,
+      },
+      text,
+    );
+    // The eye judges areas: the square root keeps small weights visible.
+    chip.style.setProperty("--vw-part", String(Math.round(Math.sqrt(weight ?? 0) * 100)));
+    chip.classList.toggle("strong", (weight ?? 0) > 0.3);
+    return chip;
+  });
+  const title = source === null ? "it reads from" : "left by";
+  return section(title, h("div", { class: "vw-reads" }, ...chips));
+}
+
+/**
+ * @param {FlowGraph} graph
+ * @param {NonNullable<DetailFacts["sources"]>} sources
+ */
+export function sourcesSection(graph, sources) {
+  if (sources.length === 0) return null;
+  const foil = graph.foil ? ` over ${graph.foil.text}` : "";
+  return h(
+    "table",
+    { class: "vw-sources" },
+    h(
+      "thead",
+      {},
+      h(
+        "tr",
+        {},
+        h("th", { scope: "col" }, "token"),
+        h("th", { scope: "col" }, "attention"),
+        h("th", { scope: "col", title: `What it brings for ${graph.target.text}${foil}` }, "adds"),
+      ),
+    ),
+    h(
+      "tbody",
+      {},
+      sources.map(({ position, weight, logit }) =>
+        h(
+          "tr",
+          {},
+          h("td", { class: "vw-token" }, tokenText(graph, position)),
+          h("td", {}, percent(weight)),
+          h(
+            "td",
+            { class: logit === null ? null : logit < 0 ? "negative" : "positive" },
+            logit === null ? "" : signed(logit),
+          ),
+        ),
+      ),
+    ),
+  );
+}

@@ -1,0 +1,300 @@
+/** The chosen node, at length: what the graph holds at once, then what the kernel adds. */
+
+import { isRouteId } from "../../state/revisions.js";
+import { knownAttention, knownDetail, knownNode, outgoingPart } from "../../state/selectors.js";
+import { routeNodeTitle } from "../../views/routes/words.js";
+import { copyButton } from "../parts/copy.js";
+import { createChangeGuard, fill, h, iconButton } from "../parts/dom.js";
+import { followVisible } from "../parts/follow.js";
+import { signed } from "../parts/format.js";
+import { contribution, nodeFacts, nodeTitle } from "../parts/words.js";
+import {
+  attentionSection,
+  collapsedTokens,
+  sourcesSection,
+  targetSection,
+  tokensSection,
+} from "./panel-sections.js";
+import { restSection } from "./rest-section.js";
+import { chosenRoute, openLink, routeFacts, routeSections, routeTitle } from "./route-choice.js";
+
+/** @import { Controller } from "../../state/controller.js" */
+/** @import { State } from "../../state/state.js" */
+/** @import { Detail, FlowGraph, Node } from "../../types.js" */
+
+/** @type {Record<string, string>} What a node's tokens are to it. */
+const TOKENS_HEADING = {
+  embed: "it says",
+  residual: "if the model stopped here",
+  norm: "if the model stopped here",
+  query: "it looks for",
+  key: "it answers to",
+  neuron_key: "it looks for",
+  logits: "the model says next",
+};
+
+/** Kinds whose tokens are what they push down as much as what they push up. */
+const WRITERS = new Set([
+  "value",
+  "head",
+  "row",
+  "attention",
+  "neuron",
+  "expert",
+  "mlp",
+  "opaque",
+  "bias",
+  "rounding",
+]);
+
+/**
+ * @param {Controller} controller
+ */
+export function createPanel(controller) {
+  const changed = createChangeGuard();
+  const content = h("div", { class: "vw-side-content" });
+  const el = h(
+    "aside",
+    { class: "vw-side", "data-role": "panel", "aria-label": "Selection", hidden: true },
+    content,
+  );
+  /** @type {string | undefined} */
+  let shown;
+  const stopFollowing = followVisible(el, content);
+
+  /** @param {State} state */
+  function update(state) {
+    const { selection, graph, details, blocks, detailsAsked, problems, expanded, keep } = state;
+    const { routes, live } = state;
+    el.hidden = selection.length === 0 || !graph;
+    if (el.hidden || !graph) return;
+    const held = [selection, graph, details, blocks, detailsAsked, problems, expanded, keep];
+    if (!changed(...held, routes, live)) return;
+    const key = selection.join(" ");
+    const leastOpen = shown === key && content.querySelector("details")?.open;
+    const focused = content.contains(el.ownerDocument.activeElement) && shown === key;
+    const role = focused && el.ownerDocument.activeElement?.getAttribute("data-role");
+    fill(content, contentOf(state, graph));
+    const least = content.querySelector("details");
+    if (least && leastOpen) least.open = true;
+    // Rebuilt under the reader's hands when the kernel's reply comes.
+    if (role) /** @type {HTMLElement} */ (content.querySelector(`[data-role="${role}"]`))?.focus();
+    if (shown !== key) content.scrollTop = 0;
+    shown = key;
+  }
+
+  /**
+   * @param {State} state
+   * @param {FlowGraph} graph
+   */
+  function contentOf(state, graph) {
+    const { selection } = state;
+    const route = chosenRoute(state);
+    if (!route) return selection.length === 1 ? oneNode(state, graph) : manyNodes(state, graph);
+    const [id] = selection;
+    const node = selection.length === 1 ? knownNode(state, id) : null;
+    const waits = !knownDetail(state, id) && isWaiting(state, id);
+    return [
+      heading(routeTitle(route, graph)),
+      ...routeSections(route, state, controller),
+      ...(node ? sections(state, graph, node, waits) : []),
+      footer(selection.join(", ")),
+    ].flat();
+  }
+
+  /**
+   * @param {State} state
+   * @param {FlowGraph} graph
+   */
+  function oneNode(state, graph) {
+    const [id] = state.selection;
+    const node = knownNode(state, id);
+    if (!node) return unknownNode(state, id);
+    const waits = !knownDetail(state, id) && isWaiting(state, id);
+    const edge = outgoingPart(state, id);
+    const detail = /** @type {Partial<Detail>} */ (node);
+    const part = {
+      share: detail.share ?? edge?.share ?? null,
+      whole: detail.whole ?? edge?.target ?? null,
+    };
+    const onRoute = isRouteId(id);
+    const facts = [...(onRoute ? routeFacts(node, state) : []), ...nodeFacts(node, graph, part)];
+    return [
+      heading(onRoute ? routeNodeTitle(node, graph) : nodeTitle(node, graph)),
+      h(
+        "p",
+        { class: "vw-side-facts" },
+        facts.map((fact) => h("span", {}, fact)),
+      ),
+      onRoute && openLink(node, state, controller),
+      ...(node.kind === "rest" ? restSection(node, { ...controller, keep: state.keep }) : []),
+      ...sections(state, graph, node, waits),
+      footer(id),
+    ];
+  }
+
+  /**
+   * @param {State} state
+   * @param {FlowGraph} graph
+   * @param {Node} node
+   * @param {boolean} waits
+   */
+  function sections(state, graph, node, waits) {
+    const detail = /** @type {Partial<Detail>} */ (node);
+    const top = node.kind === "logits" && node.top.length === 0 ? graph.prediction : node.top;
+    const target = graph.target;
+    const readsHeading = "it looks for";
+    return [
+      detail.reads && tokensSection(readsHeading, detail.reads.top.slice(0, 5), target),
+      top.length > 0 &&
+        tokensSection(TOKENS_HEADING[node.kind] ?? "it writes", top, target, { waits }),
+      WRITERS.has(node.kind) && collapsedTokens("it writes least", node.bottom, target),
+      targetSection(node, graph, detail.foil ?? null),
+      attentionSection(
+        graph,
+        detail.attention ?? null,
+        node.kind === "head" ? knownAttention(state, node) : new Map(),
+        node.kind === "query" ? null : node.source,
+      ),
+      detail.sources && sourcesSection(graph, detail.sources),
+      problemNote(state),
+    ];
+  }
+
+  /**
+   * @param {State} state
+   * @param {string} id
+   */
+  function unknownNode(state, id) {
+    return [
+      heading(id),
+      h(
+        "p",
+        { class: "vw-side-facts" },
+        isWaiting(state, id)
+          ? "asking the kernel…"
+          : "This graph has no such part. It may belong to another focus or prompt.",
+      ),
+      problemNote(state),
+      footer(id),
+    ];
+  }
+
+  /**
+   * @param {State} state
+   * @param {FlowGraph} graph
+   */
+  function manyNodes(state, graph) {
+    const nodes = state.selection.map((id) => ({ id, node: knownNode(state, id) }));
+    const total = sumOf(nodes.map(({ node }) => node));
+    return [
+      heading(`${nodes.length} parts`),
+      total !== null &&
+        h("p", { class: "vw-side-facts" }, `together ${signed(total)} for ${graph.target.text}`),
+      h(
+        "ul",
+        { class: "vw-selected" },
+        nodes.map(({ id, node }) =>
+          h(
+            "li",
+            {},
+            h(
+              "button",
+              {
+                type: "button",
+                class: "vw-selected-part",
+                title: node ? titleOf(node, graph) : id,
+                click: () => controller.dispatch({ type: "select", nodes: [id] }),
+              },
+              h("span", { class: "vw-token" }, node?.label ?? "–"),
+              h("span", { class: "vw-selected-name" }, id),
+              node?.logit != null &&
+                h("span", { class: node.logit < 0 ? "negative" : "positive" }, signed(node.logit)),
+            ),
+            iconButton("close", `Take ${id} out`, () =>
+              controller.dispatch({ type: "select", nodes: [id], additive: true }),
+            ),
+          ),
+        ),
+      ),
+      problemNote(state),
+      footer(state.selection.join(", ")),
+    ];
+  }
+
+  /** @param {string} title */
+  function heading(title) {
+    return h(
+      "div",
+      { class: "vw-side-head" },
+      h("h2", {}, title),
+      iconButton(
+        "close",
+        "Close the panel (Escape)",
+        () => controller.dispatch({ type: "select", nodes: [] }),
+        { "data-role": "close-panel" },
+      ),
+    );
+  }
+
+  /** @param {State} state */
+  function problemNote(state) {
+    const problem = state.problems.find(({ key }) => key === "details");
+    if (!problem) return null;
+    return h(
+      "p",
+      { class: "vw-side-note", role: "status" },
+      problem.message,
+      problem.retry && " ",
+      problem.retry &&
+        h(
+          "button",
+          {
+            type: "button",
+            class: "vw-link",
+            "data-role": "retry-details",
+            click: () => controller.dispatch({ type: "retry", key: "details" }),
+          },
+          "try again",
+        ),
+    );
+  }
+
+  /** @param {string} id */
+  function footer(id) {
+    const label = id.length > 24 ? "copy ids" : `copy ${id}`;
+    const button = copyButton(label, () => id, { "data-role": "copy-id" });
+    return h("div", { class: "vw-side-foot" }, button);
+  }
+
+  return { el, update, destroy: stopFollowing };
+}
+
+/**
+ * @param {State} state
+ * @param {string} id
+ */
+function isWaiting(state, id) {
+  const failed = state.problems.some(({ key }) => key === "details");
+  return state.detailsAsked.includes(id) && !failed;
+}
+
+/**
+ * @param {Node} node
+ * @param {FlowGraph} graph
+ */
+function titleOf(node, graph) {
+  return [nodeTitle(node, graph), contribution(node, graph)].filter(Boolean).join(": ");
+}
+
+/**
+ * The sum of contributions, where no part can lie within another.
+ *
+ * @param {(Node | null)[]} nodes
+ */
+function sumOf(nodes) {
+  const kinds = new Set(nodes.map((node) => node?.kind));
+  if (kinds.size !== 1 || kinds.has("residual") || kinds.has("norm")) return null;
+  if (nodes.some((node) => node?.logit == null)) return null;
+  return nodes.reduce((sum, node) => sum + (node?.logit ?? 0), 0);
+}

@@ -1,0 +1,151 @@
+/** A chosen ribbon of the routes view: the heads that carry it, each a way into its layer. */
+
+import { influenceFact, passageTitle, routeSize } from "../../views/routes/words.js";
+import { h } from "../parts/dom.js";
+import { percent } from "../parts/format.js";
+
+/** @import { Controller } from "../../state/controller.js" */
+/** @import { State } from "../../state/state.js" */
+/** @import { FlowGraph, Node, Routes } from "../../types.js" */
+
+/**
+ * @typedef {object} RouteChoice
+ * @property {Routes} routes
+ * @property {number} layer
+ * @property {number} position
+ * @property {number} source
+ * @property {{node: Node, influence: number}[]} carriers The largest first.
+ */
+
+/**
+ * The ribbon that the selection stands for: heads that carry from one position to another in one
+ * layer.
+ *
+ * @param {State} state
+ * @returns {RouteChoice | null}
+ */
+export function chosenRoute({ routes, selection }) {
+  if (!routes || selection.length === 0) return null;
+  const selected = new Set(selection);
+  const nodes = routes.nodes.filter(({ id, kind }) => kind === "value" && selected.has(id));
+  const [first] = nodes;
+  if (!first || nodes.length !== selection.length) return null;
+  const { layer, position, source } = first;
+  if (layer === null || source === null) return null;
+  if (nodes.some((node) => node.layer !== layer || node.position !== position)) return null;
+  if (nodes.some((node) => node.source !== source)) return null;
+  const carriers = nodes
+    .map((node) => ({ node, influence: node.influence ?? 0 }))
+    .sort((a, b) => Math.abs(b.influence) - Math.abs(a.influence));
+  return { routes, layer, position, source, carriers };
+}
+
+/**
+ * @param {RouteChoice} choice
+ * @param {FlowGraph} graph
+ * @returns {string}
+ */
+export const routeTitle = ({ source, position }, graph) => passageTitle(graph, source, position);
+
+/**
+ * @param {RouteChoice} choice
+ * @param {State} state
+ * @param {Controller} controller
+ * @returns {HTMLElement[]}
+ */
+export function routeSections(choice, state, controller) {
+  const { routes, layer, position, source, carriers } = choice;
+  const total = carriers.reduce((sum, { influence }) => sum + influence, 0);
+  const from = `position ${source}`;
+  const place = source === position ? from : `${from} to ${position}`;
+  return [
+    h(
+      "p",
+      { class: "vw-side-facts" },
+      [`layer ${layer}, ${place}`, influenceFact(total, routes)].map((fact) => h("span", {}, fact)),
+    ),
+    h(
+      "section",
+      { class: "vw-section", "data-role": "route" },
+      h("h3", {}, carriers.length === 1 ? "carried by" : `carried by ${carriers.length} heads`),
+      h(
+        "ul",
+        { class: "vw-carriers" },
+        carriers.map(({ node, influence }) =>
+          h("li", {}, carrierRow(node, influence, choice, state, controller)),
+        ),
+      ),
+    ),
+  ];
+}
+
+/**
+ * @param {Node} node
+ * @param {State} state
+ */
+export const routeFacts = ({ influence }, { routes }) =>
+  routes && influence != null ? [influenceFact(influence, routes)] : [];
+
+/**
+ * From a node of the routes to its computation.
+ *
+ * @param {Node} node
+ * @param {State} state
+ * @param {Controller} controller
+ */
+export function openLink({ position, layer, kind }, { live, graph }, controller) {
+  if (!live && graph?.position !== position) return null;
+  return h(
+    "button",
+    {
+      type: "button",
+      class: "vw-link",
+      "data-role": "open-layer",
+      click: () =>
+        controller.dispatch({ type: "look-at", position, layer: kind === "embed" ? 0 : layer }),
+    },
+    "Open in the layer view",
+  );
+}
+
+/**
+ * @param {Node} node
+ * @param {number} influence
+ * @param {RouteChoice} choice
+ * @param {State} state
+ * @param {Controller} controller
+ */
+function carrierRow(node, influence, { routes, layer, position, carriers }, state, controller) {
+  // The weakest have no label until they are asked about.
+  const label = state.details[node.id]?.label ?? node.label;
+  const most = Math.max(1e-12, ...carriers.map((each) => Math.abs(each.influence)));
+  const reachable = state.live || state.graph?.position === position;
+  const head = `L${layer}.H${node.head}`;
+  const bar = h("span", { class: "vw-carrier-bar", "aria-hidden": "true" });
+  bar.style.setProperty("--vw-part", String(Math.abs(influence) / most));
+  return h(
+    "button",
+    {
+      type: "button",
+      class: influence < 0 ? "vw-carrier against" : "vw-carrier",
+      "data-node": node.id,
+      "aria-label":
+        `Head ${node.head} carries ${label ?? "no token"}, ${influenceFact(influence, routes)}, ` +
+        `attention ${percent(node.weight ?? 0)}. Open in the layer view`,
+      title: reachable ? "Open in the layer view" : "Only a notebook can follow another position.",
+      disabled: !reachable,
+      click() {
+        controller.dispatch({ type: "look-at", position, layer, nodes: [head] });
+      },
+    },
+    h("span", { class: "vw-carrier-head" }, `H${node.head}`),
+    h("span", { class: "vw-token" }, label ?? "–"),
+    h("span", { class: "vw-carrier-weight" }, percent(node.weight ?? 0)),
+    h(
+      "span",
+      { class: influence < 0 ? "negative" : "positive" },
+      routeSize(influence, routes.measure),
+    ),
+    bar,
+  );
+}

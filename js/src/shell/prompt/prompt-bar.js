@@ -1,0 +1,256 @@
+/** The prompt as tokens: the focus marked, a click moves it; then the target; under them, numbers. */
+
+import { createChangeGuard, fill, h, icon, iconButton, setAttribute } from "../parts/dom.js";
+import { percent, whole } from "../parts/format.js";
+import { createTokenChooser } from "./token-chooser.js";
+import { createUnderTokens } from "./under-tokens.js";
+
+/** @import { Controller } from "../../state/controller.js" */
+/** @import { State } from "../../state/state.js" */
+/** @import { Popovers } from "../parts/popover.js" */
+
+/** Two rows of chips, as header.css sizes them, and what is under each; what is more folds away. */
+const FOLDED_HEIGHT = 66;
+const ROW_HEIGHT = 32;
+/** Between rows that have something under them. */
+const UNDER_GAP = 4;
+/** So many tokens fill more than two rows of any screen: they need no measuring, which is slow. */
+const SURELY_LONG = 200;
+
+/** What the target is, of each kind. */
+const FOLLOWED = {
+  token: "The token that is followed",
+  mean: "The tokens that are followed, by the mean of their logits",
+  logsumexp: "The tokens that are followed, as the logit of any of them",
+  direction: "The direction that is followed",
+};
+
+/**
+ * @param {Controller} controller
+ * @param {Popovers} popovers
+ */
+export function createPromptBar(controller, popovers) {
+  const { live } = controller;
+  const tokensChanged = createChangeGuard();
+  const focusChanged = createChangeGuard();
+  const targetChanged = createChangeGuard();
+  const under = createUnderTokens(controller, popovers, () => {
+    under.update(controller.getState(), el);
+    measure();
+  });
+  /** @type {HTMLElement[]} */
+  let chips = [];
+  /** @type {HTMLElement[]} */
+  let cells = [];
+  let unfolded = false;
+  let long = false;
+
+  const row = h("div", {
+    class: "vw-chips",
+    role: "group",
+    "aria-label": "Prompt tokens; the chosen one is where the model is looked into",
+    keydown: moveAlong,
+  });
+  const fold = h("button", { type: "button", class: "vw-link vw-fold", click: toggleFold });
+  const target = h("button", {
+    type: "button",
+    class: "vw-chip vw-target",
+    "data-role": "target",
+    "aria-haspopup": "dialog",
+    "aria-expanded": "false",
+    click: chooseTarget,
+  });
+  const arrow = h("span", { class: "vw-arrow", "aria-hidden": true }, "→");
+  const edit = iconButton("pencil", "Edit the prompt", startEditing, {
+    "data-role": "edit-prompt",
+  });
+  const tail = h(
+    "span",
+    { class: "vw-cell vw-tail-cell" },
+    h("span", { class: "vw-tail" }, live && edit, under.choose, arrow, target),
+    h("span", { class: "vw-under" }, under.sum),
+  );
+  const bar = h("div", { class: "vw-prompt-row" }, row, tail);
+  const el = h("div", { class: "vw-prompt" }, bar, fold);
+
+  let measuredWidth = 0;
+  const folding = new ResizeObserver(() => {
+    if (el.clientWidth === measuredWidth) return;
+    measuredWidth = el.clientWidth;
+    measure();
+  });
+  folding.observe(el);
+
+  /** @param {State} state */
+  function update(state) {
+    const { graph } = state;
+    if (tokensChanged(graph?.tokens)) {
+      chips = (graph?.tokens ?? []).map((token) => chipOf(token));
+      cells = under.cellsOf(chips);
+      fill(row, cells);
+      measure();
+    }
+    under.update(state, el);
+    if (focusChanged(state.focus, graph)) markFocus(state.focus, graph?.position);
+    if (targetChanged(state.target, graph)) showTarget(state);
+    el.classList.toggle("empty", !graph);
+  }
+
+  /** @param {import("../../types.js").PromptToken} token */
+  function chipOf({ position, text }) {
+    if (!live) return h("span", { class: "vw-chip" }, text);
+    return h(
+      "button",
+      {
+        type: "button",
+        class: "vw-chip",
+        "data-position": position,
+        tabindex: -1,
+        title: `Look at what the model computes at token ${position}`,
+        click: () => controller.dispatch({ type: "set-focus", position }),
+      },
+      text,
+    );
+  }
+
+  /**
+   * @param {number} focus
+   * @param {number | undefined} shown Where the graph on screen stands: behind the focus, for a while.
+   */
+  function markFocus(focus, shown) {
+    const moves = !chips[focus]?.classList.contains("focus");
+    chips.forEach((chip, position) => {
+      const chosen = position === focus;
+      chip.classList.toggle("focus", chosen);
+      chip.classList.toggle("waiting", chosen && shown !== focus);
+      setAttribute(chip, "aria-current", chosen ? "true" : null);
+      if (live) setAttribute(chip, "tabindex", chosen ? null : -1);
+    });
+    if (moves) showFold();
+  }
+
+  /** @param {State} state */
+  function showTarget({ graph, target: wanted }) {
+    if (!graph) return;
+    const waiting = wanted !== null && wanted.id !== graph.target.id;
+    const text = waiting ? (wanted.text ?? "…") : graph.target.text;
+    const { probability, rank } = graph.target;
+    const stands = !waiting && probability !== null && rank !== null;
+    const facts = stands ? `: ${percent(probability)}, rank ${whole(rank)}` : "";
+    fill(target, text, live && icon("chevron"));
+    target.classList.toggle("waiting", waiting);
+    target.disabled = !live;
+    target.setAttribute("aria-label", `Target ${text}${facts}${live ? ". Choose another" : ""}`);
+    target.title = `${FOLLOWED[graph.target.combine ?? "token"]}${facts}`;
+    measure();
+  }
+
+  function chooseTarget() {
+    const { graph } = controller.getState();
+    if (!graph) return;
+    const chooser = createTokenChooser({
+      prediction: graph.prediction,
+      current: graph.target,
+      label: "Target token",
+      hint: "Follow one of the model’s next tokens, or any other.",
+      search: controller.searchVocabulary,
+      onChoose(token) {
+        if (token) controller.dispatch({ type: "set-target", id: token.id, text: token.text });
+        popovers.close({ focus: true });
+      },
+    });
+    popovers.show(target, chooser.el, { label: "Choose the target", onClose: chooser.destroy });
+  }
+
+  function startEditing() {
+    const state = controller.getState();
+    const failed = state.problems.find(({ key }) => key === "retrace");
+    const field = h("textarea", {
+      class: "vw-prompt-input",
+      rows: 1,
+      "aria-label": "Prompt. Enter traces it, Escape leaves it as it was",
+      spellcheck: "false",
+      input: grow,
+      keydown(/** @type {KeyboardEvent} */ event) {
+        if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event);
+        else if (event.key === "Escape") stop(event);
+        else if (event.key !== "Tab") event.stopPropagation();
+      },
+    });
+    field.value = failed?.retry?.prompt ?? state.prompt;
+    const trace = h("button", { type: "button", class: "vw-button", click: submit }, "Trace");
+    const cancel = h("button", { type: "button", class: "vw-link", click: stop }, "cancel");
+    const form = h("div", { class: "vw-prompt-edit" }, field, trace, cancel);
+    el.replaceChildren(form);
+    field.focus({ preventScroll: true });
+    field.select();
+    grow();
+
+    function grow() {
+      field.style.height = "auto";
+      field.style.height = `${field.scrollHeight + 2}px`;
+    }
+    /** @param {Event} event */
+    function submit(event) {
+      const prompt = field.value;
+      if (prompt === "") return;
+      stop(event);
+      controller.dispatch({ type: "retrace", prompt });
+    }
+    /** @param {Event} event */
+    function stop(event) {
+      event.preventDefault();
+      event.stopPropagation();
+      el.replaceChildren(bar, fold);
+      edit.focus({ preventScroll: true });
+      measure();
+    }
+  }
+
+  function toggleFold() {
+    unfolded = !unfolded;
+    showFold();
+  }
+
+  /** What is under the tokens makes each row so much higher. */
+  const extra = () => (under.height() > 0 ? under.height() + UNDER_GAP : 0);
+
+  function measure() {
+    if (chips.length > SURELY_LONG) long = true;
+    else {
+      // Few enough, the chips and the target run on as one line of text would.
+      row.classList.remove("folded", "long");
+      long = bar.offsetHeight > FOLDED_HEIGHT + 2 * extra() + 4;
+    }
+    showFold();
+  }
+
+  function showFold() {
+    row.classList.toggle("long", long);
+    fold.hidden = !long;
+    fold.textContent = unfolded ? "fold" : `show all ${whole(chips.length)} tokens`;
+    fold.setAttribute("aria-expanded", String(unfolded));
+    row.classList.toggle("folded", long && !unfolded);
+    if (!long || unfolded) return;
+    const chosen = cells[chips.findIndex((chip) => chip.classList.contains("focus"))];
+    // Folded, the two rows on show are the focus's own and the one before it.
+    const above = ROW_HEIGHT + extra();
+    if (chosen) row.scrollTop = Math.max(0, chosen.offsetTop - cells[0].offsetTop - above);
+  }
+
+  /** @param {KeyboardEvent} event */
+  function moveAlong(event) {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    const from = chips.indexOf(/** @type {HTMLElement} */ (event.target));
+    const end = { Home: 0, End: chips.length - 1 }[event.key];
+    const next = chips[step ? from + step : (end ?? -1)];
+    if (!next || from < 0) return;
+    event.preventDefault();
+    event.stopPropagation();
+    setAttribute(chips[from], "tabindex", -1);
+    setAttribute(next, "tabindex", null);
+    next.focus();
+  }
+
+  return { el, update, destroy: () => folding.disconnect() };
+}

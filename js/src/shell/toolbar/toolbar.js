@@ -1,0 +1,247 @@
+/** What is followed, against what, how exact it is; and undo, fullscreen, export. */
+
+import { sameKeep } from "../../state/keep.js";
+import { exactness, mergedGraph } from "../../state/selectors.js";
+import { createChangeGuard, fill, h, icon, iconButton } from "../parts/dom.js";
+import { scientific } from "../parts/format.js";
+import { createTokenChooser } from "../prompt/token-chooser.js";
+import { createAuditWindow } from "../windows/audit.js";
+import { createKeepWindow, keepName } from "../windows/keep-window.js";
+import { exportJson, exportPng, exportSvg } from "./export.js";
+import { createViewSwitch } from "./view-switch.js";
+
+/** @import { Controller } from "../../state/controller.js" */
+/** @import { State } from "../../state/state.js" */
+/** @import { Measure } from "../../types.js" */
+/** @import { Popovers } from "../parts/popover.js" */
+
+/** @type {[Measure, string, string][]} */
+const MEASURES = [
+  ["logit", "logit", "Width: what a part adds to the target’s logit"],
+  ["share", "share", "Width: a part’s signed share of the whole it flows into"],
+  ["norm", "norm", "Width: a part’s length"],
+  ["proximity", "proximity", "Width: how near a part is to its whole (Ferrando & Voita)"],
+];
+
+/**
+ * @param {Controller} controller
+ * @param {Popovers} popovers
+ * @param {{root: HTMLElement, stage: HTMLElement, onProblem: (message: string) => void}} view
+ */
+export function createToolbar(controller, popovers, { root, stage, onProblem }) {
+  const { live, dispatch } = controller;
+  const changed = createChangeGuard();
+
+  const select = h(
+    "select",
+    {
+      class: "vw-select",
+      "data-role": "measure",
+      "aria-label": "Measure: what the width of a ribbon says",
+      change: () =>
+        dispatch({ type: "set-measure", measure: /** @type {Measure} */ (select.value) }),
+    },
+    MEASURES.map(([value, label]) => h("option", { value }, label)),
+  );
+  const measure = h("label", { class: "vw-field" }, "follow ", select, icon("chevron"));
+  const foil = h("button", {
+    type: "button",
+    class: "vw-field vw-foil",
+    "data-role": "foil",
+    "aria-haspopup": "dialog",
+    "aria-expanded": "false",
+    click: chooseFoil,
+  });
+  const keepWindow = createKeepWindow(controller, popovers);
+  const keep = h("button", {
+    type: "button",
+    class: "vw-field",
+    "data-role": "keep",
+    "aria-label": "What is kept",
+    "aria-haspopup": "dialog",
+    "aria-expanded": "false",
+    click: () => keepWindow.toggle(keep),
+  });
+  const views = createViewSwitch(controller);
+  const audit = createAuditWindow(controller, popovers);
+  const mark = h("button", {
+    type: "button",
+    class: "vw-field vw-exact",
+    "data-role": "exact",
+    "aria-haspopup": "dialog",
+    "aria-expanded": "false",
+    click: () => audit.toggle(mark),
+  });
+  const undo = iconButton("undo", "Undo (u)", () => dispatch({ type: "undo" }));
+  const redo = iconButton("redo", "Redo (Shift-u)", () => dispatch({ type: "redo" }));
+  const full = iconButton("fullscreen", "Fullscreen", toggleFullscreen);
+  const out = iconButton("export", "Export", openExport, {
+    "aria-haspopup": "menu",
+    "aria-expanded": "false",
+  });
+  full.hidden = !root.ownerDocument.fullscreenEnabled;
+
+  const el = h(
+    "div",
+    { class: "vw-toolbar", role: "group", "aria-label": "Tools" },
+    views.el,
+    measure,
+    foil,
+    keep,
+    mark,
+    h("span", { class: "vw-tools" }, undo, redo, out, full),
+  );
+
+  /** @param {State} state */
+  function update(state) {
+    audit.update(state);
+    views.update(state);
+    keepWindow.update(state);
+    const { past, future, status, graph } = state;
+    if (!changed(state.measure, state.foil, past, future, status, graph, state.audit, state.keep)) {
+      return;
+    }
+    select.value = state.measure;
+    measure.title = MEASURES.find(([value]) => value === state.measure)?.[2] ?? "";
+    undo.disabled = past.length === 0;
+    redo.disabled = future.length === 0;
+    out.disabled = !graph;
+    showFoil(state);
+    showKeep(state);
+    showExactness(state);
+  }
+
+  /** @param {State} state */
+  function showFoil({ foil: wanted, graph }) {
+    const text = wanted === null ? null : (wanted.text ?? graph?.foil?.text ?? "…");
+    fill(
+      foil,
+      "against ",
+      h("span", { class: text ? "vw-foil-token" : "vw-none" }, text ?? "—"),
+      live && icon("chevron"),
+    );
+    foil.disabled = !live || !graph;
+    foil.hidden = !live && !text;
+    foil.setAttribute(
+      "aria-label",
+      text ? `Compared against ${text}` : "Compared against no token",
+    );
+    foil.title = "The token that the target is compared against";
+    foil.classList.toggle("waiting", (wanted?.id ?? null) !== (graph?.foil?.id ?? null));
+  }
+
+  /** @param {State} state */
+  function showKeep({ keep: wanted, graph }) {
+    fill(keep, "keep ", h("span", { class: "vw-kept" }, keepName(wanted)), live && icon("chevron"));
+    keep.disabled = !live || !graph;
+    keep.title = live
+      ? "How much of each layer, and of the routes, is drawn apart"
+      : "What this page keeps was decided when it was saved";
+    keep.classList.toggle("waiting", live && graph !== null && !sameKeep(wanted, graph.keep));
+  }
+
+  /** @param {State} state */
+  function showExactness(state) {
+    const found = exactness(state);
+    mark.hidden = !found || !state.graph;
+    if (!found) return;
+    const { exact, error } = found;
+    const size = error ? scientific(error) : null;
+    const how = exact ? "exact" : "off";
+    const text =
+      size === null ? (exact ? how : "not exact") : `${how} ${exact ? "to" : "by"} ${size}`;
+    mark.classList.toggle("off", !exact);
+    fill(mark, text, icon(exact ? "check" : "alert"));
+    mark.setAttribute("aria-label", `${text}. Show the audit`);
+    mark.title = exact
+      ? "Checked on this prompt: every part adds up to its whole. Click for the audit."
+      : "Checked on this prompt: parts do not add up to their wholes. Click for the audit.";
+  }
+
+  function chooseFoil() {
+    const { graph } = controller.getState();
+    if (!graph) return;
+    const chooser = createTokenChooser({
+      prediction: graph.prediction.filter((token) => token.id !== graph.target.id),
+      current: graph.foil,
+      label: "Token to compare against",
+      hint: `See what speaks for ${graph.target.text} over another token.`,
+      noneLabel: "no comparison",
+      search: controller.searchVocabulary,
+      onChoose(token) {
+        dispatch({ type: "set-foil", token: token && { id: token.id, text: token.text } });
+        popovers.close({ focus: true });
+      },
+    });
+    popovers.show(foil, chooser.el, {
+      label: "Compare against",
+      align: "end",
+      onClose: chooser.destroy,
+    });
+  }
+
+  function openExport() {
+    /** @type {[string, string, () => unknown][]} */
+    const items = [
+      ["SVG", "the picture, as vectors", () => exportSvg(stage, fileName("svg"))],
+      ["PNG", "the picture, twice its size", () => exportPng(stage, fileName("png"))],
+      ["JSON", "the graph’s numbers", () => exportJson(shownGraph(), fileName("json"))],
+    ];
+    const menu = h(
+      "div",
+      { class: "vw-menu", role: "menu", "aria-label": "Export", keydown: moveInMenu },
+      items.map(([name, words, run]) =>
+        h(
+          "button",
+          {
+            type: "button",
+            role: "menuitem",
+            class: "vw-menu-item",
+            async click() {
+              popovers.close({ focus: true });
+              try {
+                await run();
+              } catch (error) {
+                const why = error instanceof Error ? error.message : String(error);
+                onProblem(`The ${name} could not be made: ${why}`);
+              }
+            },
+          },
+          h("b", {}, name),
+          h("span", {}, words),
+        ),
+      ),
+    );
+    popovers.show(out, menu, { label: "Export", align: "end" });
+  }
+
+  const shownGraph = () => mergedGraph(controller.getState());
+
+  /** @param {string} extension */
+  function fileName(extension) {
+    const { graph } = controller.getState();
+    const words = `${graph?.model.name ?? "flow"} ${graph?.target.text ?? ""}`;
+    return `${words.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "")}.${extension}`;
+  }
+
+  function toggleFullscreen() {
+    const { fullscreenElement } = root.ownerDocument;
+    if (fullscreenElement) void root.ownerDocument.exitFullscreen();
+    else
+      root.requestFullscreen().catch((error) => onProblem(`No fullscreen here: ${error.message}`));
+  }
+
+  return { el, update };
+}
+
+/** @param {KeyboardEvent} event */
+function moveInMenu(event) {
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (!step) return;
+  const menu = /** @type {HTMLElement} */ (event.currentTarget);
+  const items = /** @type {HTMLElement[]} */ ([...menu.querySelectorAll("[role='menuitem']")]);
+  const from = items.indexOf(/** @type {HTMLElement} */ (event.target));
+  items[(from + step + items.length) % items.length]?.focus();
+  event.preventDefault();
+  event.stopPropagation();
+}

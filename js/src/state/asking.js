@@ -1,0 +1,222 @@
+/** Asks the host for what the state shows and does not have, and keeps what it answers. */
+
+import { isVoid } from "../wire/requests.js";
+import { LATE_NAMES } from "./revisions.js";
+import {
+  auditPending,
+  awaitsGraph,
+  isStale,
+  missingDetails,
+  problemOf,
+  staleLayers,
+} from "./selectors.js";
+
+/** @import { UserAction } from "./controller.js" */
+/** @import { State, StateAction } from "./state.js" */
+/** @import { Host, LateName, Token } from "../types.js" */
+
+const ASK_LATER_MS = 500;
+
+/** Refusals that are no news under the prompt's tokens: there is just nothing to show there. */
+const UNAVAILABLE = ["not-included", "no-kernel", "unreachable"];
+
+/**
+ * @param {Host} host
+ * @param {{getState: () => State, apply: (action: StateAction) => void,
+ *   isWatched: () => boolean, shareSteps: () => void}} context
+ */
+export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
+  let silentRequests = 0;
+  let auditReaders = 0;
+  let auditing = new AbortController();
+
+  /** Asks for everything that the state shows and does not have. */
+  function fillIn() {
+    if (!getState().graph || !isWatched()) return;
+    for (const layer of staleLayers(getState())) {
+      if (!getState().asked.includes(layer)) void expand(layer);
+    }
+    const missing = missingDetails(getState());
+    if (missing.some((id) => !getState().detailsAsked.includes(id))) void project(missing);
+    for (const name of LATE_NAMES) {
+      const { view, lateAsked } = getState();
+      const wanted = name !== "routes" || view === "routes";
+      if (wanted && isStale(getState(), name) && !lateAsked.includes(name)) void late(name);
+    }
+    const { audit: known, auditAsked } = getState();
+    if (auditReaders > 0 && !known && !auditAsked) void audit();
+  }
+
+  /** @param {number} layer */
+  async function expand(layer) {
+    const revision = revisionNow();
+    const of = `layer ${layer}`;
+    apply({ type: "block-asked", layer });
+    try {
+      const block = await host.request("expand", { layer, revision }, listenTo(of));
+      // A block of another revision is dropped: the graph it belongs to is on its way.
+      apply({ type: "block", block });
+      fillIn();
+    } catch (error) {
+      if (isVoid(error) || revision !== revisionNow()) return;
+      if (awaitsGraph(getState())) return askLater(revision, { type: "block-deferred", layer });
+      apply({ type: "block-failed", layer });
+      shareSteps();
+      // One sentence for however many layers fail of one cause; one try again for all of them.
+      const before = getState().problems.find(({ key }) => key === "expand")?.retry?.layers ?? [];
+      report("expand", error, { type: "open-layers", layers: [...before, layer] });
+    } finally {
+      if (revision === revisionNow()) apply({ type: "progress-end", of });
+    }
+  }
+
+  /** @param {string[]} ids */
+  async function project(ids) {
+    const revision = revisionNow();
+    apply({ type: "details-asked", ids });
+    try {
+      const reply = await host.request("project", { nodes: ids, revision }, listenTo("details"));
+      apply({ type: "details", revision: reply.revision, details: reply.nodes });
+      apply({ type: "dismiss", key: "details" });
+    } catch (error) {
+      if (isVoid(error) || revision !== revisionNow()) return;
+      if (awaitsGraph(getState())) return askLater(revision, { type: "details-failed", ids });
+      // Still counted as asked, or the next change of anything would ask again.
+      report("details", error, { type: "ask-details" });
+    } finally {
+      if (revision === revisionNow()) apply({ type: "progress-end", of: "details" });
+    }
+  }
+
+  /** @param {LateName} name */
+  async function late(name) {
+    const revision = revisionNow();
+    apply({ type: "late-asked", name });
+    try {
+      const reply = await host.request(name, { revision }, listenTo(name));
+      apply({ type: "late", name, reply });
+      apply({ type: "dismiss", key: problemOf(name) });
+      fillIn();
+    } catch (error) {
+      if (isVoid(error) || revision !== revisionNow()) return;
+      if (awaitsGraph(getState())) return askLater(revision, { type: "late-unasked", name });
+      const { type = "" } = /** @type {{type?: string}} */ (error);
+      // Still counted as asked, or the next change of anything would ask again.
+      if (UNAVAILABLE.includes(type)) apply({ type: "late-missing", name });
+      if (name === "routes" || !UNAVAILABLE.includes(type)) {
+        report(problemOf(name), error, { type: "ask-late", problem: problemOf(name) });
+      }
+    } finally {
+      if (revision === revisionNow()) apply({ type: "progress-end", of: name });
+    }
+  }
+
+  /**
+   * While somebody reads the audit it is kept up to date with the graph; with the last reader gone,
+   * an audit under way is called off.
+   *
+   * @returns {() => void}
+   */
+  function readAudit() {
+    auditReaders += 1;
+    fillIn();
+    let reading = true;
+    return () => {
+      if (!reading) return;
+      reading = false;
+      auditReaders -= 1;
+      if (auditReaders > 0) return;
+      auditing.abort();
+      apply({ type: "audit-unasked" });
+      apply({ type: "dismiss", key: "audit" });
+      apply({ type: "progress-end", of: "audit" });
+    };
+  }
+
+  async function audit() {
+    const revision = revisionNow();
+    auditing = new AbortController();
+    const { signal } = auditing;
+    apply({ type: "audit-asked" });
+    try {
+      const reply = await host.request("audit", { revision }, { ...listenTo("audit"), signal });
+      apply({ type: "audit", revision, audit: reply });
+    } catch (error) {
+      if (isVoid(error) || signal.aborted || revision !== revisionNow()) return;
+      if (awaitsGraph(getState())) return askLater(revision, { type: "audit-unasked" });
+      // Still counted as asked, or the next change of anything would ask again.
+      report("audit", error, { type: "ask-audit" });
+    } finally {
+      if (revision === revisionNow() && !auditPending(getState())) {
+        apply({ type: "progress-end", of: "audit" });
+      }
+    }
+  }
+
+  /**
+   * The kernel refuses questions about a graph that it is just replacing: the new one is on its way,
+   * and if it does not come the question stands.
+   *
+   * @param {number | undefined} revision
+   * @param {StateAction} unasked
+   */
+  function askLater(revision, unasked) {
+    setTimeout(() => {
+      if (revision !== revisionNow()) return;
+      apply(unasked);
+      fillIn();
+    }, ASK_LATER_MS);
+  }
+
+  /** @param {string} prompt */
+  async function retrace(prompt) {
+    try {
+      await host.request("retrace", { prompt }, listenTo("prompt"));
+      apply({ type: "dismiss", key: "retrace" });
+    } catch (error) {
+      if (!isVoid(error)) report("retrace", error, { type: "retrace", prompt });
+    } finally {
+      apply({ type: "progress-end", of: "prompt" });
+    }
+  }
+
+  /**
+   * @param {string} query
+   * @param {AbortSignal} [signal]
+   * @returns {Promise<Token[]>}
+   */
+  async function searchVocabulary(query, signal) {
+    const reply = await host.request("vocabulary", { query, limit: 20 }, { signal });
+    return reply.tokens;
+  }
+
+  /** @param {string} of */
+  function listenTo(of) {
+    return {
+      /** @type {(done: number, total: number) => void} */
+      onProgress: (done, total) => apply({ type: "progress", of, done, total }),
+      /** @type {(silent: boolean) => void} */
+      onSilence(silent) {
+        silentRequests += silent ? 1 : -1;
+        apply({ type: "silence", silent: silentRequests > 0 });
+      },
+    };
+  }
+
+  /**
+   * @param {string} key
+   * @param {unknown} error
+   * @param {UserAction} retry
+   */
+  function report(key, error, retry) {
+    const message = error instanceof Error ? error.message : String(error);
+    // Where no kernel stands behind the page, trying again would only fail again.
+    const problem = host.live ? { key, message, retry } : { key, message };
+    apply({ type: "problem", problem });
+    apply({ type: "announce", text: message });
+  }
+
+  const revisionNow = () => getState().graph?.revision;
+
+  return { fillIn, retrace, searchVocabulary, readAudit, isSilent: () => silentRequests > 0 };
+}

@@ -1,0 +1,275 @@
+/**
+ * Keeps one widget's state: listens to its host, turns what readers do into state, traits and
+ * requests, and tells every view. One controller a widget, however many views it has.
+ */
+
+import { createAsker } from "./asking.js";
+import { withRestClosed, withRestOpened } from "./keep.js";
+import { LATE_NAMES } from "./revisions.js";
+import { knownNode, problemOf } from "./selectors.js";
+import { initialState, reduce, STEP_NAMES, sameValue, TRAIT_NAMES } from "./state.js";
+
+/** @import { Host, Keep, Measure, Token, Traits, ViewName } from "../types.js" */
+/** @import { State, StateAction, Steps } from "./state.js" */
+
+/**
+ * @typedef {{type: "select", nodes: string[], additive?: boolean} |
+ *   {type: "toggle-layer", layer: number} |
+ *   {type: "open-layers", layers: number[]} |
+ *   {type: "close-layer", layer: number} |
+ *   {type: "ask-details"} |
+ *   {type: "ask-audit"} |
+ *   {type: "ask-late", problem: string} |
+ *   {type: "set-focus", position: number} |
+ *   {type: "look-at", position: number, layer?: number | null, nodes?: string[]} |
+ *   {type: "set-target", id: number | string, text?: string} |
+ *   {type: "set-foil", token: Token | null} |
+ *   {type: "set-measure", measure: Measure} |
+ *   {type: "set-view", view: ViewName} |
+ *   {type: "set-keep", keep: Keep} |
+ *   {type: "open-rest", node: string} |
+ *   {type: "close-rest", node: string} |
+ *   {type: "retrace", prompt: string} |
+ *   {type: "undo"} | {type: "redo"} |
+ *   {type: "retry", key: string} |
+ *   {type: "dismiss", key: string} |
+ *   {type: "report", key: string, message: string} |
+ *   {type: "announce", text: string}} UserAction
+ */
+
+/** @type {(keyof Steps)[]} Traits that only a kernel can act on. */
+const KERNEL_STEPS = ["focus", "target", "foil", "measure", "keep"];
+
+const UNREACHABLE =
+  "The kernel cannot be reached; it may have been restarted. Run the cell again to reconnect. " +
+  "What is shown here keeps working.";
+
+const AWAIT_GRAPH_MS = 20_000;
+
+/**
+ * @param {Host} host
+ */
+export function createController(host) {
+  /** @type {State} */
+  let state = reduce(
+    { ...initialState, live: host.live },
+    { type: "traits", traits: readTraits(host) },
+  );
+  /** @type {Set<(state: State) => void>} */
+  const listeners = new Set();
+  let destroyed = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let graphTimer;
+
+  const stopListening = host.onChange(TRAIT_NAMES, (name) => {
+    const value = host.get(name);
+    if (name !== "graph" && sameValue(/** @type {any} */ (state)[name], value)) return;
+    if (name === "graph" || name === "status") hearFromKernel();
+    apply({ type: "traits", traits: { [name]: value } });
+    if (name === "status") reportStatus();
+    asker.fillIn();
+  });
+  const asker = createAsker(host, {
+    getState: () => state,
+    apply,
+    isWatched: () => listeners.size > 0 && !destroyed,
+    shareSteps,
+  });
+
+  reportStatus();
+  // Asking waits for the first view: a notebook full of saved widgets should not wake the kernel.
+  /**
+   * @param {(state: State) => void} listener
+   */
+  function subscribe(listener) {
+    listeners.add(listener);
+    if (listeners.size === 1) asker.fillIn();
+    return () => {
+      listeners.delete(listener);
+    };
+  }
+
+  /** @param {StateAction} action */
+  function apply(action) {
+    const next = reduce(state, action);
+    if (next === state || destroyed) return;
+    const dropped = action.type !== "change" && next.selection !== state.selection;
+    state = next;
+    if (dropped && !sameValue(host.get("selection"), state.selection)) {
+      host.set("selection", state.selection);
+    }
+    for (const listener of [...listeners]) listener(state);
+  }
+
+  /**
+   * @param {UserAction} action
+   */
+  function dispatch(action) {
+    switch (action.type) {
+      case "select":
+        return changeSteps({ selection: select(state.selection, action) });
+      case "toggle-layer":
+        apply({ type: "dismiss", key: "expand" });
+        return changeSteps({ expanded: toggle(state.expanded, action.layer) });
+      case "open-layers":
+        return changeSteps({ expanded: [...new Set([...state.expanded, ...action.layers])] });
+      case "ask-details":
+        apply({ type: "details-failed", ids: state.detailsAsked });
+        return asker.fillIn();
+      case "ask-audit":
+        apply({ type: "audit-unasked" });
+        return asker.fillIn();
+      case "ask-late":
+        for (const name of LATE_NAMES) {
+          if (problemOf(name) === action.problem) apply({ type: "late-unasked", name });
+        }
+        return asker.fillIn();
+      case "close-layer":
+        return changeSteps({ expanded: state.expanded.filter((layer) => layer !== action.layer) });
+      case "set-focus":
+        return changeSteps({ focus: action.position });
+      case "look-at": {
+        const { position: focus, layer } = action;
+        const expanded = layer == null ? state.expanded : [layer];
+        const selection = action.nodes ?? state.selection;
+        return changeSteps({ focus, view: "block", expanded, selection });
+      }
+      case "set-target":
+        return changeSteps({ target: { id: action.id, text: action.text ?? textOf(action.id) } });
+      case "set-foil":
+        return changeSteps({ foil: action.token });
+      case "set-measure":
+        return changeSteps({ measure: action.measure });
+      case "set-view":
+        return changeSteps({ view: action.view });
+      case "set-keep":
+        return changeSteps({ keep: action.keep });
+      case "open-rest":
+        if (!host.live) return;
+        return changeSteps({ keep: withRestOpened(state.keep, action.node) });
+      case "close-rest":
+        return changeSteps({ keep: withRestClosed(state.keep, action.node) });
+      case "retrace":
+        return asker.retrace(action.prompt);
+      case "undo":
+      case "redo":
+        apply(action);
+        return shareSteps();
+      case "retry": {
+        const problem = state.problems.find(({ key }) => key === action.key);
+        apply({ type: "dismiss", key: action.key });
+        if (problem?.retry) dispatch(problem.retry);
+        return;
+      }
+      case "report":
+        return apply({ type: "problem", problem: { key: action.key, message: action.message } });
+      case "dismiss":
+      case "announce":
+        return apply(action);
+    }
+  }
+
+  /** @param {Partial<Steps>} changes */
+  function changeSteps(changes) {
+    apply({ type: "change", changes });
+    shareSteps();
+  }
+
+  /** Hands on to the host whatever the state now says differently, and asks for what it needs. */
+  function shareSteps() {
+    let recomputes = false;
+    let reachable = true;
+    let usable = true;
+    for (const name of STEP_NAMES) {
+      if (sameValue(host.get(name) ?? initialState[name], state[name])) continue;
+      const delivered = host.set(name, state[name]);
+      if (!KERNEL_STEPS.includes(name)) continue;
+      recomputes = true;
+      reachable &&= delivered;
+      // Another measure is on screen at once: only what is kept by it waits for the kernel.
+      usable &&= delivered || name === "measure";
+    }
+    if (recomputes) apply({ type: "reach", live: host.live && reachable });
+    if (!usable) {
+      apply({ type: "problem", problem: { key: "kernel", message: UNREACHABLE } });
+    } else if (recomputes && state.live) {
+      clearTimeout(graphTimer);
+      graphTimer = setTimeout(() => apply({ type: "silence", silent: true }), AWAIT_GRAPH_MS);
+    }
+    asker.fillIn();
+  }
+
+  function reportStatus() {
+    const { state: word, message } = state.status;
+    if (word !== "busy" && message) {
+      apply({ type: "problem", problem: { key: "status", message, quiet: word === "ready" } });
+    } else {
+      apply({ type: "dismiss", key: "status" });
+    }
+  }
+
+  function hearFromKernel() {
+    clearTimeout(graphTimer);
+    apply({ type: "reach", live: host.live });
+    apply({ type: "silence", silent: asker.isSilent() });
+  }
+
+  /** @param {number | string} id */
+  function textOf(id) {
+    const { graph } = state;
+    const followed = [graph?.target, graph?.foil].filter((target) => target != null);
+    const known = [...followed, ...(graph?.prediction ?? []), ...state.selection.flatMap(tokensOf)];
+    return known.find((token) => token.id === id)?.text;
+  }
+
+  /** @param {string} node */
+  function tokensOf(node) {
+    const known = knownNode(state, node);
+    return known ? [...known.top, ...known.bottom] : [];
+  }
+
+  function destroy() {
+    destroyed = true;
+    clearTimeout(graphTimer);
+    stopListening();
+    listeners.clear();
+  }
+
+  return {
+    getState: () => state,
+    subscribe,
+    dispatch,
+    searchVocabulary: asker.searchVocabulary,
+    readAudit: asker.readAudit,
+    live: host.live,
+    destroy,
+  };
+}
+
+/** @typedef {ReturnType<typeof createController>} Controller */
+
+/**
+ * @param {Host} host
+ * @returns {Partial<Traits>}
+ */
+function readTraits(host) {
+  return Object.fromEntries(TRAIT_NAMES.map((name) => [name, host.get(name) ?? undefined]));
+}
+
+/**
+ * @param {string[]} selection
+ * @param {{nodes: string[], additive?: boolean}} action
+ */
+function select(selection, { nodes, additive }) {
+  if (!additive) return nodes;
+  return nodes.reduce((selected, id) => toggle(selected, id), selection);
+}
+
+/**
+ * @template T
+ * @param {T[]} list
+ * @param {T} item
+ */
+function toggle(list, item) {
+  return list.includes(item) ? list.filter((other) => other !== item) : [...list, item];
+}

@@ -1,0 +1,360 @@
+/**
+ * What the views of one widget agree on, as a pure reducer: `(state, action) → state`.
+ *
+ * What a view keeps to itself (what the pointer is over, its width, its theme) is not here.
+ */
+
+import { takeBlock, takeDetails, takeGraph, takeLate } from "./revisions.js";
+
+/**
+ * @import { Attribution, Audit, Block, Detail, FlowGraph, Keep, LateName, Measure, Predictions,
+ *   Routes, Status, TraitName, Traits, ViewName } from "../types.js"
+ */
+
+/**
+ * @typedef {object} Steps What a reader changes, and can take back.
+ * @property {number[]} expanded
+ * @property {string[]} selection
+ * @property {number} focus
+ * @property {Traits["target"]} target
+ * @property {Traits["foil"]} foil
+ * @property {Measure} measure
+ * @property {Keep} keep
+ * @property {ViewName} view
+ *
+ * @typedef {object} Problem
+ * @property {string} key One problem a key: a later one replaces the earlier.
+ * @property {string} message A sentence to show.
+ * @property {any} [retry] The action that tries again.
+ * @property {boolean} [quiet] No problem at all: something to know.
+ *
+ * @typedef {object} StateFacts
+ * @property {string} prompt
+ * @property {FlowGraph | null} graph
+ * @property {Status} status
+ * @property {boolean} live Whether a kernel stands behind the host, as far as is known.
+ * @property {Record<number, Block>} blocks Block graphs of layers. One of an earlier revision of the
+ *   same prompt and focus is shown until the new one is here.
+ * @property {number[]} asked Layers whose block has been asked for and not arrived.
+ * @property {Record<string, Detail>} details Of nodes, all of the graph's revision.
+ * @property {Record<string, Detail>} oldDetails Of an earlier revision that asked the same of the
+ *   model: shown until the new ones are here.
+ * @property {string[]} detailsAsked
+ * @property {Audit | null} audit Of the graph's revision.
+ * @property {boolean} auditAsked Also while a failed one waits to be tried again.
+ * @property {Routes | null} routes As all late replies: of the revision it names, which may be an
+ *   earlier one of the same prompt while the new one is on its way.
+ * @property {Attribution | null} attribution
+ * @property {Predictions | null} predictions
+ * @property {LateName[]} lateAsked What has been asked for this revision, also if in vain.
+ * @property {LateName[]} lateMissing What a saved page, or a kernel that is gone, cannot give.
+ * @property {Record<string, {done: number, total: number}>} progress By what it is the progress of.
+ * @property {Problem[]} problems
+ * @property {boolean} silent The kernel has not answered for long.
+ * @property {Steps[]} past
+ * @property {Steps[]} future
+ * @property {{text: string, count: number}} announcement For screen readers.
+ *
+ * @typedef {Steps & StateFacts} State
+ *
+ * @typedef {{type: "traits", traits: Partial<Traits>} |
+ *   {type: "change", changes: Partial<Steps>} |
+ *   {type: "undo"} | {type: "redo"} |
+ *   {type: "block-asked", layer: number} |
+ *   {type: "block", block: Block} |
+ *   {type: "block-failed", layer: number} |
+ *   {type: "block-deferred", layer: number} |
+ *   {type: "details-asked", ids: string[]} |
+ *   {type: "details", revision: number, details: Record<string, Detail>} |
+ *   {type: "details-failed", ids: string[]} |
+ *   {type: "audit-asked"} |
+ *   {type: "audit", revision: number | undefined, audit: Audit} |
+ *   {type: "audit-unasked"} |
+ *   {type: "late-asked", name: LateName} |
+ *   {type: "late", name: LateName, reply: any} |
+ *   {type: "late-unasked", name: LateName} |
+ *   {type: "late-missing", name: LateName} |
+ *   {type: "progress", of: string, done: number, total: number} |
+ *   {type: "progress-end", of: string} |
+ *   {type: "reach", live: boolean} |
+ *   {type: "silence", silent: boolean} |
+ *   {type: "problem", problem: Problem} |
+ *   {type: "dismiss", key: string} |
+ *   {type: "announce", text: string}} StateAction
+ */
+
+/** @type {(keyof Steps)[]} */
+export const STEP_NAMES = [
+  "expanded",
+  "selection",
+  "focus",
+  "target",
+  "foil",
+  "measure",
+  "keep",
+  "view",
+];
+
+/** @type {TraitName[]} */
+export const TRAIT_NAMES = ["prompt", "graph", "status", ...STEP_NAMES];
+
+const HISTORY_LIMIT = 100;
+
+/** @type {State} */
+export const initialState = {
+  prompt: "",
+  graph: null,
+  status: { state: "ready", message: null, max_error: null, exact: null },
+  expanded: [],
+  selection: [],
+  focus: 0,
+  target: null,
+  foil: null,
+  measure: "logit",
+  keep: {},
+  view: "block",
+  live: true,
+  blocks: {},
+  asked: [],
+  details: {},
+  oldDetails: {},
+  detailsAsked: [],
+  audit: null,
+  auditAsked: false,
+  routes: null,
+  attribution: null,
+  predictions: null,
+  lateAsked: [],
+  lateMissing: [],
+  progress: {},
+  problems: [],
+  silent: false,
+  past: [],
+  future: [],
+  announcement: { text: "", count: 0 },
+};
+
+/**
+ * @param {State} state
+ * @param {StateAction} action
+ * @returns {State}
+ */
+export function reduce(state, action) {
+  switch (action.type) {
+    case "traits":
+      return takeTraits(state, action.traits);
+    case "change":
+      return change(state, action.changes);
+    case "undo":
+      return undo(state);
+    case "redo":
+      return redo(state);
+    case "block-asked":
+      return { ...state, asked: withOne(state.asked, action.layer) };
+    case "block":
+      return takeBlock(state, action.block);
+    case "block-deferred":
+      return { ...state, asked: without(state.asked, action.layer) };
+    case "block-failed":
+      return {
+        ...state,
+        asked: without(state.asked, action.layer),
+        expanded: without(state.expanded, action.layer),
+        blocks: withoutKey(state.blocks, action.layer),
+      };
+    case "details-asked":
+      return { ...state, detailsAsked: action.ids };
+    case "details":
+      return takeDetails(state, action);
+    case "details-failed":
+      return {
+        ...state,
+        detailsAsked: state.detailsAsked.filter((id) => !action.ids.includes(id)),
+      };
+    case "audit-asked":
+      return { ...state, auditAsked: true };
+    case "audit":
+      if (action.revision !== state.graph?.revision) return state;
+      return { ...state, audit: action.audit, auditAsked: false };
+    case "audit-unasked":
+      return state.auditAsked ? { ...state, auditAsked: false } : state;
+    case "late-asked":
+      return { ...state, lateAsked: withOne(state.lateAsked, action.name) };
+    case "late":
+      return takeLate(state, action.name, action.reply);
+    case "late-missing":
+      return { ...state, lateMissing: withOne(state.lateMissing, action.name) };
+    case "late-unasked":
+      return { ...state, lateAsked: without(state.lateAsked, action.name) };
+    case "progress": {
+      const { of, done, total } = action;
+      return { ...state, progress: { ...state.progress, [of]: { done, total } } };
+    }
+    case "progress-end": {
+      if (!(action.of in state.progress)) return state;
+      return { ...state, progress: withoutKey(state.progress, action.of) };
+    }
+    case "reach":
+      return state.live === action.live ? state : { ...state, live: action.live };
+    case "silence":
+      return state.silent === action.silent ? state : { ...state, silent: action.silent };
+    case "problem":
+      return {
+        ...state,
+        problems: [...withoutProblem(state.problems, action.problem.key), action.problem],
+      };
+    case "dismiss":
+      if (state.problems.every(({ key }) => key !== action.key)) return state;
+      return { ...state, problems: withoutProblem(state.problems, action.key) };
+    case "announce":
+      return {
+        ...state,
+        announcement: { text: action.text, count: state.announcement.count + 1 },
+      };
+  }
+}
+
+/**
+ * @param {State} state
+ * @param {Partial<Traits>} traits
+ * @returns {State}
+ */
+function takeTraits(state, traits) {
+  const { graph, ...rest } = traits;
+  /** @type {State} */
+  let next = { ...state };
+  for (const name of /** @type {(keyof typeof rest)[]} */ (Object.keys(rest))) {
+    if (rest[name] === undefined) continue;
+    // @ts-expect-error the value belongs to the name
+    next[name] = rest[name];
+  }
+  if (graph !== undefined) next = takeGraph(next, isGraph(graph) ? graph : null);
+  return next;
+}
+
+/**
+ * @param {State} state
+ * @param {Partial<Steps>} changes
+ * @returns {State}
+ */
+function change(state, changes) {
+  const differs = /** @type {(keyof Steps)[]} */ (Object.keys(changes)).some(
+    (name) => !sameValue(state[name], changes[name]),
+  );
+  if (!differs) return state;
+  return {
+    ...state,
+    ...changes,
+    past: [...state.past, stepsOf(state)].slice(-HISTORY_LIMIT),
+    future: [],
+  };
+}
+
+/**
+ * @param {State} state
+ * @returns {State}
+ */
+function undo(state) {
+  const steps = state.past.at(-1);
+  if (!steps) return state;
+  return {
+    ...state,
+    ...steps,
+    past: state.past.slice(0, -1),
+    future: [stepsOf(state), ...state.future],
+  };
+}
+
+/**
+ * @param {State} state
+ * @returns {State}
+ */
+function redo(state) {
+  const [steps, ...future] = state.future;
+  if (!steps) return state;
+  return { ...state, ...steps, past: [...state.past, stepsOf(state)], future };
+}
+
+/**
+ * @param {State} state
+ * @returns {Steps}
+ */
+function stepsOf(state) {
+  const { expanded, selection, focus, target, foil, measure, keep, view } = state;
+  return { expanded, selection, focus, target, foil, measure, keep, view };
+}
+
+/**
+ * Whether two trait values say the same. Tokens are the same by number: the kernel adds their text.
+ *
+ * @param {unknown} a
+ * @param {unknown} b
+ * @returns {boolean}
+ */
+export function sameValue(a, b) {
+  if (Object.is(a, b)) return true;
+  if (Array.isArray(a) && Array.isArray(b)) {
+    return a.length === b.length && a.every((value, index) => sameValue(value, b[index]));
+  }
+  if (isToken(a) && isToken(b)) return a.id === b.id;
+  if (!isRecord(a) || !isRecord(b)) return false;
+  const names = Object.keys(a);
+  return (
+    names.length === Object.keys(b).length &&
+    names.every((name) => name in b && sameValue(a[name], b[name]))
+  );
+}
+
+/**
+ * @param {unknown} value
+ * @returns {value is Record<string, unknown>}
+ */
+const isRecord = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+
+/**
+ * @param {unknown} value
+ * @returns {value is {id: number | string}}
+ */
+function isToken(value) {
+  return typeof value === "object" && value !== null && "id" in value;
+}
+
+/**
+ * Before the first trace the trait is an empty object.
+ *
+ * @param {Traits["graph"] | null} value
+ * @returns {value is FlowGraph}
+ */
+function isGraph(value) {
+  return Array.isArray(value?.nodes) && Array.isArray(value?.edges);
+}
+
+/**
+ * @template T
+ * @param {T[]} list
+ * @param {T} item
+ */
+const withOne = (list, item) => (list.includes(item) ? list : [...list, item]);
+
+/**
+ * @template T
+ * @param {T[]} list
+ * @param {T} item
+ */
+const without = (list, item) => list.filter((other) => other !== item);
+
+/**
+ * @template T
+ * @param {Record<string | number, T>} record
+ * @param {string | number} key
+ */
+function withoutKey(record, key) {
+  const { [key]: _, ...rest } = record;
+  return rest;
+}
+
+/**
+ * @param {Problem[]} problems
+ * @param {string} key
+ */
+const withoutProblem = (problems, key) => problems.filter((problem) => problem.key !== key);

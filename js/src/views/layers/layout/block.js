@@ -1,0 +1,347 @@
+/** An open layer: both halves, the wholes beside the river, and the river's way through. */
+
+import { nodeValue } from "../../shared/graph.js";
+import { scaleUnit, unitText } from "../../shared/legendLayout.js";
+import { nodeName, OPAQUE } from "../../shared/names.js";
+import { commonScale, formatValue, ribbonWidth, signOf } from "../../shared/scales.js";
+import { fitText } from "../../shared/text.js";
+import { attentionHeight, placeAttention } from "./attention.js";
+import { shapeOf } from "./blockContent.js";
+import { BAR, gridForWidth } from "./grid.js";
+import { mlpHeight, placeMlp } from "./mlp.js";
+import { BANK, LEAD, MOUTH_DEPTH, normRing, ribbon, writerShape } from "./parts.js";
+import { levelLine, ribbonPath, stack, tributaryLine, turningLine } from "./ribbons.js";
+import { riverThrough } from "./through.js";
+
+/** @typedef {import("../../../types.js").Measure} Measure */
+/** @typedef {import("../../../types.js").Node} Node */
+/** @typedef {import("../../shared/graph.js").GraphIndex} GraphIndex */
+/** @typedef {import("./blockContent.js").BlockContent} BlockContent */
+/** @typedef {import("./columns.js").Column} Column */
+/** @typedef {import("./parts.js").SceneNode} SceneNode */
+/** @typedef {import("./parts.js").SceneRibbon} SceneRibbon */
+/** @typedef {import("./parts.js").SceneCell} SceneCell */
+/** @typedef {import("./parts.js").RiverText} RiverText */
+/** @typedef {import("./parts.js").SceneText} SceneText */
+
+/**
+ * @typedef {object} BlockFrame What both halves are placed in, and what they add to.
+ * @property {GraphIndex} index
+ * @property {number} layer
+ * @property {Measure} measure
+ * @property {import("./grid.js").Grid} grid
+ * @property {number} x
+ * @property {number} scale
+ * @property {number} memoryScale
+ * @property {number} ln2X
+ * @property {SceneNode[]} nodes
+ * @property {SceneRibbon[]} ribbons
+ *
+ * @typedef {object} Outflow A row's ribbon into the whole.
+ * @property {string} id
+ * @property {number} x Where it begins to turn.
+ * @property {number} [fromX] Where it leaves its row, if it goes level for a while.
+ * @property {number} [fromY]
+ * @property {number} [levelX] Where it is level again, before it passes other rows.
+ * @property {number} y
+ * @property {number} width
+ * @property {number | null} value
+ * @property {import("./parts.js").SceneRibbon["tone"]} tone
+ *
+ * @typedef {object} Panel
+ * @property {number} layer
+ * @property {number} x
+ * @property {number} y
+ * @property {number} width
+ * @property {number} height
+ * @property {SceneText[]} headings
+ * @property {boolean} pending
+ * @property {{x: number, y: number, height: number, text: string} | null} scale
+ * @property {{x: number, y: number, width: number}[]} skeleton
+ *
+ * @typedef {object} PlacedBlock
+ * @property {Panel} panel
+ * @property {SceneNode[]} nodes
+ * @property {SceneRibbon[]} ribbons
+ * @property {SceneCell[]} cells
+ * @property {RiverText[]} texts
+ * @property {number[]} breaks
+ * @property {import("./attention.js").SourceChip[]} sources
+ * @property {import("./parts.js").RankPoint[]} ranks
+ * @property {number} midX
+ * @property {number} postX
+ */
+
+const WIDEST_MEMORY = 11;
+const PILL_DISTANCE = BANK + 38;
+const PANEL_HEAD = 54;
+const PANEL_FOOT = 14;
+
+/** @param {BlockContent} content */
+export function blockReach(content) {
+  return {
+    above: BANK + attentionHeight(content) + PANEL_HEAD,
+    below: BANK + mlpHeight(content) + PANEL_FOOT,
+  };
+}
+
+/** Whether a measure says how much of its own whole a part is, and so differs from head to head. */
+const isRelative = (/** @type {Measure} */ measure) =>
+  measure === "share" || measure === "proximity";
+
+/**
+ * One scale within a block, so that a head and a neuron can be compared by eye.
+ * @param {GraphIndex} index
+ * @param {BlockContent} content
+ * @param {Measure} measure
+ * @param {number} stackRoom
+ */
+function blockScale(index, content, measure, stackRoom) {
+  const value = (/** @type {Node} */ node) => nodeValue(index, node, measure);
+  const total = (/** @type {(number | null)[]} */ values) =>
+    values.reduce((/** @type {number} */ sum, each) => sum + Math.abs(each ?? 0), 0);
+  const { mix } = content.parts;
+  const heads = [...content.bands.map(({ head }) => head), ...content.attentionOthers].map(value);
+  const opaque = [mix ? value(mix) : null];
+  const neurons = [...content.neurons.map(({ neuron }) => neuron), ...content.mlpOthers].map(value);
+  return commonScale([
+    { values: heads, room: 18 },
+    { values: neurons, room: 14 },
+    { values: [total(heads), total(neurons), ...opaque], room: stackRoom },
+  ]);
+}
+
+/**
+ * @param {GraphIndex} index
+ * @param {BlockContent} content
+ * @param {Column} column
+ * @param {Measure} measure
+ * @param {number} tail Extra length of the river after the last layer.
+ * @returns {PlacedBlock}
+ */
+export function placeBlock(index, content, column, measure, tail) {
+  const grid = gridForWidth(shapeOf(content.parts, content), column.width);
+  const scale = blockScale(index, content, measure, grid.stackRoom);
+  /** @type {BlockFrame} */
+  const frame = {
+    index,
+    layer: content.layer,
+    measure,
+    grid,
+    x: column.x,
+    scale,
+    memoryScale: isRelative(measure) ? WIDEST_MEMORY : scale,
+    ln2X: column.x + grid.midX + LEAD + 12,
+    nodes: [],
+    ribbons: [],
+  };
+  const midX = column.x + grid.midX;
+  const postX = column.x + grid.postX;
+  const upper = placeAttention(content, frame);
+  const lower = placeMlp(content, frame);
+  placeWholes(frame, content.parts, upper.outflows, lower.outflows, { midX, postX });
+  placeNorms(content, frame);
+
+  const { above, below } = blockReach(content);
+  return {
+    panel: {
+      layer: content.layer,
+      x: column.x,
+      y: -above,
+      width: column.width,
+      height: above + below,
+      headings: headings(content, frame, upper.top, lower.top),
+      pending: false,
+      scale: scaleMark(frame, below),
+      skeleton: [],
+    },
+    nodes: frame.nodes,
+    ribbons: frame.ribbons,
+    sources: upper.sources,
+    midX,
+    postX,
+    ...riverThrough(index, content, column, { midX, postX, tail }),
+  };
+}
+
+/**
+ * How wide a ribbon of a round value is in this block, whose scale is its own.
+ * @param {BlockFrame} frame
+ * @param {number} below
+ */
+function scaleMark({ x, scale, measure }, below) {
+  const unit = scaleUnit(scale);
+  if (!unit) return null;
+  return { x: x + 14, y: below - 18, height: unit * scale, text: unitText(unit, measure) };
+}
+
+/**
+ * @typedef {Pick<BlockFrame, "index" | "measure" | "scale" | "layer" | "x" | "grid" |
+ *   "nodes" | "ribbons">} WholeFrame
+ */
+
+/**
+ * What the layer writes, beside the river: an opaque part in attention's place, or after it.
+ * @param {WholeFrame} frame
+ * @param {import("../../shared/graph.js").LayerParts} parts
+ * @param {Outflow[]} upper
+ * @param {Outflow[]} lower
+ * @param {{midX: number, postX: number}} places
+ */
+export function placeWholes(frame, { attention, mix, mlp }, upper, lower, { midX, postX }) {
+  placeWhole(frame, attention, upper, midX, "above");
+  if (attention) placeWhole(frame, mix, [], midX + 0.45 * (postX - midX), "above", "right");
+  else placeWhole(frame, mix, [], midX, "above");
+  placeWhole(frame, mlp, lower, postX, "below");
+}
+
+/** @type {Record<string, string>} */
+const WHOLE_WORDS = { attention: "attention", opaque: "opaque", mlp: "MLP" };
+
+/**
+ * @param {WholeFrame} frame
+ * @param {Node | undefined} node
+ * @param {Outflow[]} outflows
+ * @param {number} x
+ * @param {"above" | "below"} bank
+ * @param {"left" | "right"} [side] Where its words stand.
+ */
+function placeWhole(frame, node, outflows, x, bank, side = "left") {
+  if (!node) return;
+  const { index, measure, scale, layer } = frame;
+  const outward = bank === "above" ? -1 : 1;
+  const y = outward * PILL_DISTANCE;
+  const write = index.from.get(node.id)?.find(({ kind }) => kind === "write");
+  const value = write?.[measure] ?? null;
+  const outWidth = ribbonWidth(value, scale, frame.grid.stackRoom);
+
+  // Far rows turn last, so they come to lie outermost and no ribbon crosses another.
+  const nearestFirst = [...outflows].sort((a, b) => Math.abs(a.y) - Math.abs(b.y));
+  const ends = stack(
+    nearestFirst.map(({ width }) => width),
+    x,
+  );
+  const stacked = nearestFirst.reduce((sum, { width }) => sum + width, 0);
+  const pill = Math.max(stacked, outWidth, 7);
+  const shape = writerShape(node.kind, pill);
+  const edge = outward * (shape.height / 2);
+  nearestFirst.forEach((outflow, at) => {
+    frame.ribbons.push(outflowRibbon(outflow, node.id, ends[at], y + edge));
+  });
+
+  const toLeft = side === "left";
+  const room = toLeft
+    ? frame.grid.headLabel + 40
+    : frame.grid.width - (x - frame.x) - pill / 2 - 22;
+  const left = toLeft ? -pill / 2 - room - 12 : -pill / 2 - 4;
+  const number = formatValue(value, measure);
+  const kind = WHOLE_WORDS[node.kind] ?? node.kind;
+  /** @type {Pick<SceneText, "x" | "anchor">} */
+  const beside = toLeft ? { x: -pill / 2 - 10, anchor: "end" } : { x: pill / 2 + 10 };
+  frame.nodes.push({
+    id: node.id,
+    kind: node.kind,
+    layer,
+    x,
+    y,
+    shape,
+    box: { x: left, y: -17, width: room + pill + 16, height: 34 },
+    tone: signOf(value, measure),
+    texts: [
+      {
+        ...beside,
+        y: -2,
+        text: fitText(node.label ?? "", room, 13),
+        face: "strong",
+        tone: "ink",
+      },
+      {
+        ...beside,
+        y: 12,
+        text: number ? `${kind} ${number}` : kind,
+        face: "number",
+        tone: signOf(value, measure),
+      },
+    ],
+    name: nodeName(index, node, value, measure),
+  });
+  if (!write) return;
+  const mouth = tributaryLine([x, y - edge], outward * BANK, {
+    lead: LEAD + 4,
+    depth: MOUTH_DEPTH,
+  });
+  frame.ribbons.push(
+    ribbon({
+      source: node.id,
+      target: write.target,
+      kind: "write",
+      tone: signOf(value, measure),
+      path: ribbonPath(mouth, outWidth),
+      bank,
+    }),
+  );
+}
+
+/**
+ * @param {Outflow} outflow
+ * @param {string} target
+ * @param {number} endX
+ * @param {number} endY
+ */
+function outflowRibbon(outflow, target, endX, endY) {
+  const { id, x, fromX = x, y, width, tone } = outflow;
+  const { fromY = y, levelX = x } = outflow;
+  const turn = turningLine([x, y], [endX, endY]);
+  const line = fromX < x ? [...levelLine([fromX, fromY], [levelX, y]), ...turn] : turn;
+  return ribbon({ source: id, target, kind: "part", tone, path: ribbonPath(line, width) });
+}
+
+/**
+ * @param {BlockContent} content
+ * @param {BlockFrame} frame
+ */
+function placeNorms({ ln1, ln2 }, frame) {
+  const { index, measure, x, grid } = frame;
+  if (ln1) {
+    const name = nodeName(index, ln1, null, measure);
+    frame.nodes.push(normRing(ln1, x + grid.keyX - 9, -BANK, name));
+  }
+  if (ln2) {
+    frame.nodes.push(normRing(ln2, frame.ln2X, BANK, nodeName(index, ln2, null, measure)));
+  }
+}
+
+/**
+ * @param {BlockContent} content
+ * @param {BlockFrame} frame
+ * @param {number} top
+ * @param {number} lowerTop
+ * @returns {SceneText[]}
+ */
+function headings({ parts, bands, neurons }, { x, grid }, top, lowerTop) {
+  const heading = (/** @type {string} */ text, /** @type {number} */ at, /** @type {number} */ y) =>
+    /** @type {SceneText} */ ({ x: x + at, y, text, face: "caption" });
+  /** @type {SceneText[]} */
+  const texts = [];
+  const { attention, mix, mlp } = parts;
+  const lone = (/** @type {string} */ text) => fitText(text, grid.width - 28, 10.5, "sans");
+  if (!attention) {
+    const text = lone(mix ? `opaque: ${OPAQUE}` : "no attention in this layer");
+    texts.push(heading(text, 14, top - 9));
+  }
+  if (!mlp) texts.push(heading(lone("no MLP in this layer"), 14, BANK + 24));
+  if (bands.some(({ memories }) => memories.length > 0)) {
+    texts.push(
+      { ...heading("from token", grid.tokenRight + BAR.token, top - 9), anchor: "end" },
+      heading("query, memory key", grid.keyX, top - 9),
+      heading("memory value", grid.valueX, top - 9),
+    );
+  }
+  if (bands.length) texts.push(heading("head writes", grid.headX, top - 9));
+  if (grid.rowX !== null) texts.push(heading("output rows", grid.rowX, top - 9));
+  if (neurons.some(({ key }) => key)) {
+    texts.push(heading("neuron looks for", grid.neuronKeyX, lowerTop - 9));
+  }
+  if (neurons.length) texts.push(heading("and writes", grid.headX, lowerTop - 9));
+  return texts;
+}

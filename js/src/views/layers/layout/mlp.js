@@ -1,0 +1,132 @@
+/** The lower half of an open layer: what neurons look for, what they write, and the river. */
+
+import { edgeBetween, nodeValue } from "../../shared/graph.js";
+import { ribbonWidth, signOf } from "../../shared/scales.js";
+import { BAR } from "./grid.js";
+import { BANK, ribbon } from "./parts.js";
+import { levelLine, ribbonPath, trunkPath } from "./ribbons.js";
+import { rowNode } from "./rows.js";
+
+/** @typedef {import("./blockContent.js").BlockContent} BlockContent */
+/** @typedef {import("./block.js").BlockFrame} BlockFrame */
+/** @typedef {import("./block.js").Outflow} Outflow */
+
+const ROW = 19;
+const WIDEST_ACTIVATION = 9;
+/** Room between the river and the first row, for the whole and the column headings. */
+export const MLP_ROOM = 92;
+/** What a half without anything in it is high. */
+export const NO_MLP = 44;
+
+/** @param {BlockContent} content */
+export function mlpHeight({ parts, neurons, mlpOthers }) {
+  if (!parts.mlp && neurons.length === 0) return NO_MLP;
+  return MLP_ROOM + (neurons.length + mlpOthers.length) * ROW;
+}
+
+/**
+ * @param {BlockContent} content
+ * @param {BlockFrame} frame
+ * @returns {{outflows: Outflow[], top: number, bottom: number}}
+ */
+export function placeMlp(content, frame) {
+  const { x, grid, index, measure, scale, nodes, ribbons } = frame;
+  const strongest = Math.max(
+    ...content.neurons.map(({ neuron }) => Math.abs(neuron.activation ?? 0)),
+    1e-9,
+  );
+  const top = BANK + MLP_ROOM;
+  let y = top + ROW / 2;
+  /** @type {Outflow[]} */
+  const outflows = [];
+  const place = (
+    /** @type {import("../../../types.js").Node} */ node,
+    /** @type {number} */ inWidth,
+  ) => {
+    const value = nodeValue(index, node, measure);
+    const width = ribbonWidth(value, scale);
+    nodes.push(
+      rowNode({
+        index,
+        measure,
+        node,
+        value,
+        x: x + grid.headX,
+        right: x + grid.headRight,
+        y,
+        barWidth: BAR.neuron,
+        barHeight: Math.min(ROW - 3, Math.max(8, width, inWidth)),
+        rowHeight: ROW,
+        labelRoom: grid.headLabel,
+        face: "token",
+        tag: node.kind === "neuron" ? `${node.neuron}` : undefined,
+      }),
+    );
+    const tone = node.kind === "rest" ? "rest" : signOf(value, measure);
+    outflows.push({ id: node.id, x: x + grid.headRight, y, width, value, tone });
+  };
+
+  for (const { neuron, key } of content.neurons) {
+    const activation = Math.abs(neuron.activation ?? key?.activation ?? 0);
+    const inWidth = key ? ribbonWidth(activation, WIDEST_ACTIVATION / strongest) : 0;
+    if (key) {
+      nodes.push(
+        rowNode({
+          index,
+          measure,
+          node: key,
+          value: null,
+          x: x + grid.neuronKeyX,
+          right: x + grid.valueRight,
+          y,
+          barWidth: BAR.neuron,
+          barHeight: Math.max(6, inWidth),
+          rowHeight: ROW,
+          labelRoom: grid.neuronKeyLabel,
+          face: "small",
+          tone: "neutral",
+        }),
+      );
+      if (edgeBetween(index, key.id, neuron.id)) {
+        ribbons.push(
+          ribbon({
+            source: key.id,
+            target: neuron.id,
+            kind: "activation",
+            tone: "neutral",
+            path: ribbonPath(levelLine([x + grid.valueRight, y], [x + grid.headX, y]), inWidth),
+          }),
+        );
+      }
+      placeRead(content, frame, key.id, y);
+    }
+    place(neuron, inWidth);
+    y += ROW;
+  }
+  for (const node of content.mlpOthers) {
+    place(node, 0);
+    y += ROW;
+  }
+  return { outflows, top, bottom: y - ROW / 2 };
+}
+
+/**
+ * @param {BlockContent} content
+ * @param {BlockFrame} frame
+ * @param {string} target
+ * @param {number} y
+ */
+function placeRead({ ln2 }, { x, grid, ribbons, ln2X }, target, y) {
+  if (!ln2) return;
+  const trunkX = x + grid.neuronKeyX - 9;
+  ribbons.push(
+    ribbon({
+      source: ln2.id,
+      target,
+      kind: "read",
+      tone: "neutral",
+      path: trunkPath([ln2X, BANK], [x + grid.neuronKeyX - 1, y], trunkX, BANK + 20),
+      line: true,
+    }),
+  );
+}

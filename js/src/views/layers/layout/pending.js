@@ -1,0 +1,102 @@
+/** A layer that is being fetched: its room is kept and calmly outlined, so that nothing jumps. */
+
+import { mostOf } from "../../../state/keep.js";
+import { commonScale } from "../../shared/scales.js";
+import { placeWholes } from "./block.js";
+import { shapeOf } from "./blockContent.js";
+import { gridForWidth } from "./grid.js";
+import { layerWrites } from "./overview.js";
+import { BANK } from "./parts.js";
+import { riverThrough } from "./through.js";
+
+/** @typedef {import("../../shared/graph.js").GraphIndex} GraphIndex */
+/** @typedef {import("../../../types.js").Measure} Measure */
+
+const ROW = 30;
+const WIDEST_RIBBON = 18;
+
+/**
+ * @param {GraphIndex} index
+ * @param {import("../../shared/graph.js").LayerParts} parts
+ */
+export function pendingReach({ graph }, { attention, mix, mlp }) {
+  const heads = Math.min(mostOf(graph.keep, "heads"), graph.model.n_heads, 16);
+  const neurons = Math.min(mostOf(graph.keep, "neurons"), 24);
+  const slots = Math.min(mostOf(graph.keep, "memories"), graph.tokens.length) + 1;
+  return {
+    above: BANK + (attention ? 128 + heads * (slots * 14 + 9) : mix ? 128 : 54),
+    below: BANK + (mlp ? 106 + (neurons + 1) * 19 : 58),
+  };
+}
+
+/**
+ * @param {GraphIndex} index
+ * @param {import("./columns.js").Column} column
+ * @param {Measure} measure
+ * @param {number} tail
+ * @returns {import("./block.js").PlacedBlock}
+ */
+export function placePending(index, column, measure, tail) {
+  const parts = index.layers[column.layer];
+  const grid = gridForWidth(shapeOf(parts, null), column.width);
+  const { above, below } = pendingReach(index, parts);
+  const midX = column.x + grid.midX;
+  const postX = column.x + grid.postX;
+  const wholes = knownWholes(index, column, measure, grid, { midX, postX });
+  const written = [grid.headX, grid.headRight - grid.headX];
+  const upper = [[grid.keyX, grid.keyLabel], [grid.valueX, grid.valueLabel], written];
+  const lower = [[grid.neuronKeyX, grid.neuronKeyLabel], written];
+  const bars = (
+    /** @type {number[][]} */ places,
+    /** @type {number} */ from,
+    /** @type {number} */ to,
+  ) => {
+    const skeleton = [];
+    for (let y = from; y < to; y += ROW) {
+      for (const [at, width] of places) {
+        skeleton.push({ x: column.x + at, y, width });
+      }
+    }
+    return skeleton;
+  };
+  return {
+    panel: {
+      layer: column.layer,
+      x: column.x,
+      y: -above,
+      width: column.width,
+      height: above + below,
+      headings: [],
+      pending: true,
+      scale: null,
+      skeleton: [
+        ...(parts.attention ? bars(upper, -above + 56, -BANK - 80) : []),
+        ...(parts.mlp ? bars(lower, BANK + 98, below - 20) : []),
+      ],
+    },
+    ...wholes,
+    sources: [],
+    midX,
+    postX,
+    ...riverThrough(index, { parts }, column, { midX, postX, tail }),
+  };
+}
+
+/**
+ * What the layer writes is known before its block is.
+ * @param {GraphIndex} index
+ * @param {import("./columns.js").Column} column
+ * @param {Measure} measure
+ * @param {import("./grid.js").Grid} grid
+ * @param {{midX: number, postX: number}} places
+ */
+function knownWholes(index, { layer, x }, measure, grid, places) {
+  const parts = index.layers[layer];
+  const { above, below } = layerWrites(index, parts, measure);
+  const values = [...above, ...below].map(({ value }) => value);
+  const scale = commonScale([{ values, room: WIDEST_RIBBON }]);
+  /** @type {Pick<import("./block.js").PlacedBlock, "nodes" | "ribbons">} */
+  const placed = { nodes: [], ribbons: [] };
+  placeWholes({ index, layer, measure, grid, scale, x, ...placed }, parts, [], [], places);
+  return placed;
+}

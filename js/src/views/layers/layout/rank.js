@@ -1,0 +1,105 @@
+/** The chart under the river: the target's rank by depth, on a log scale with 1 on top. */
+
+import { area, curveMonotoneX, line } from "d3-shape";
+import { count, rankPlace } from "../../shared/scales.js";
+import { fitText } from "../../shared/text.js";
+
+/** @typedef {import("./parts.js").RankPoint} RankPoint */
+/** @typedef {import("./columns.js").Columns} Columns */
+
+/**
+ * @typedef {object} RankChart
+ * @property {number} y Top of the chart's group.
+ * @property {number} left
+ * @property {number} right
+ * @property {number} height
+ * @property {string} title
+ * @property {string} line
+ * @property {string} area
+ * @property {{x: number, y: number, text: string} | null} end The last point.
+ * @property {{y: number, text: string}[]} ticks
+ * @property {{x: number, text: string, strong: boolean}[]} axis
+ * @property {string} summary
+ */
+
+const HEIGHT = 72;
+export const RANK_ROOM = HEIGHT + 62;
+const PLOT_TOP = 16;
+
+/**
+ * @param {import("../../shared/graph.js").GraphIndex} index
+ * @param {Columns} columns
+ * @param {RankPoint[]} points
+ * @param {number} y
+ * @returns {RankChart}
+ */
+export function placeRank(index, columns, points, y) {
+  const { target, model } = index.graph;
+  const left = columns.start.x;
+  const right = columns.tail.x + columns.tail.width;
+  const worst = Math.max(10, ...points.map(({ rank }) => rank));
+  const last = Math.min(Math.max(10, model.n_vocab), 10 ** Math.ceil(Math.log10(worst)));
+  const height = (/** @type {number} */ rank) => PLOT_TOP + rankPlace(rank, last) * HEIGHT;
+  const ordered = [...points].sort((a, b) => a.x - b.x);
+  const shape = line(
+    (/** @type {RankPoint} */ d) => d.x,
+    (d) => height(d.rank),
+  ).curve(curveMonotoneX);
+  const fill = area(
+    (/** @type {RankPoint} */ d) => d.x,
+    PLOT_TOP + HEIGHT,
+    (/** @type {RankPoint} */ d) => height(d.rank),
+  ).curve(curveMonotoneX);
+  const final = ordered[ordered.length - 1];
+  const title = final
+    ? `rank of ${target.text} if the model stopped here`
+    : `${target.text} is no token, and has no rank`;
+  return {
+    y,
+    left,
+    right,
+    height: HEIGHT,
+    title: fitText(title, right - left, 11, "sans"),
+    line: shape(ordered) ?? "",
+    area: fill(ordered) ?? "",
+    end: final ? { x: final.x, y: height(final.rank), text: count(final.rank) } : null,
+    ticks: rankTicks(last).map((rank) => ({ y: height(rank), text: count(rank) })),
+    axis: axisTicks(columns),
+    summary: final
+      ? `Rank of ${target.text} by depth: ${count(ordered[0].rank)} at the start, ${count(final.rank)} after the last`
+      : "No ranks",
+  };
+}
+
+/** @param {number} last */
+function rankTicks(last) {
+  const decades = Math.floor(Math.log10(last) + 1e-9);
+  const step = decades > 3 ? 2 : 1;
+  const ticks = [];
+  for (let power = 0; power <= decades; power += step) ticks.push(10 ** power);
+  return ticks;
+}
+
+const TICK_ROOM = 30;
+
+/** @param {Columns} columns */
+function axisTicks({ columns }) {
+  const centre = (/** @type {import("./columns.js").Column} */ { x, width }) => x + width / 2;
+  const open = columns.filter((column) => column.open);
+  const narrow = Math.min(...columns.map(({ width }) => width));
+  const step = [1, 2, 5, 10, 20, 50].find((size) => size * narrow >= TICK_ROOM - 4) ?? 100;
+  const last = columns[columns.length - 1];
+  /** @type {{x: number, text: string, strong: boolean}[]} */
+  const ticks = [];
+  const candidates = [
+    ...open,
+    ...(last ? [last] : []),
+    ...columns.filter(({ layer }) => layer % step === 0),
+  ];
+  for (const column of candidates) {
+    const x = centre(column);
+    if (ticks.some((tick) => Math.abs(tick.x - x) < TICK_ROOM - 8)) continue;
+    ticks.push({ x, text: String(column.layer), strong: column.open });
+  }
+  return ticks.sort((a, b) => a.x - b.x);
+}

@@ -1,0 +1,135 @@
+/** The river through the closed layers: its stretches and its words. */
+
+import { nodeName } from "../../shared/names.js";
+import { shadeOf } from "../../shared/scales.js";
+import { fitText, textWidth } from "../../shared/text.js";
+
+/** @typedef {import("../../shared/graph.js").GraphIndex} GraphIndex */
+/** @typedef {import("./columns.js").Columns} Columns */
+/** @typedef {import("./parts.js").SceneCell} SceneCell */
+/** @typedef {import("./parts.js").RiverText} RiverText */
+
+const RIVER_SIZE = 12;
+
+/**
+ * The river's stretches through closed layers, and its words: runs of one word are merged.
+ * @param {GraphIndex} index
+ * @param {Columns} columns
+ */
+export function placeRiver(index, columns) {
+  const { graph } = index;
+  /** @type {SceneCell[]} */
+  const cells = [];
+  /** @type {RiverText[]} */
+  const texts = [];
+  const embed = index.nodes.get("embed");
+  const word = graph.tokens[graph.position]?.text ?? embed?.label ?? "";
+  const startShade = shadeOf(index.layers[0]?.pre?.target_rank ?? null);
+  if (embed) {
+    cells.push({
+      id: embed.id,
+      kind: embed.kind,
+      layer: null,
+      ...columns.start,
+      shade: startShade,
+      name: nodeName(index, embed, null, "logit"),
+      round: "left",
+    });
+    texts.push({
+      key: "embed",
+      x: columns.start.x + columns.start.width / 2,
+      text: fitText(word, columns.start.width - 8, RIVER_SIZE),
+      caption: null,
+      shade: startShade,
+      anchor: "middle",
+      size: RIVER_SIZE,
+      muted: true,
+    });
+  }
+
+  /** @type {{label: string, x: number, width: number, ids: string[], shades: Map<number, number>} | null} */
+  let run = null;
+  const closeRun = () => {
+    if (!run) return;
+    const text = wordInRun(run.label, run.width);
+    if (text) {
+      texts.push({
+        key: `run:${run.ids[0]}`,
+        x: run.x + run.width / 2,
+        ...text,
+        caption: null,
+        shade: shadeUnder(run),
+        anchor: "middle",
+        muted: false,
+      });
+    }
+    run = null;
+  };
+  for (const column of columns.columns) {
+    const { post } = index.layers[column.layer];
+    if (column.open || !post) {
+      closeRun();
+      continue;
+    }
+    const isLast = column.layer === columns.columns.length - 1;
+    const width = column.width + (isLast ? columns.tail.width : 0);
+    const shade = shadeOf(post.target_rank);
+    cells.push({
+      id: post.id,
+      kind: post.kind,
+      layer: post.layer,
+      x: column.x,
+      width,
+      shade,
+      name: nodeName(index, post, null, "logit"),
+      round: isLast ? "right" : "none",
+    });
+    const label = post.label ?? "";
+    if (run && run.label !== label) closeRun();
+    run ??= { label, x: column.x, width: 0, ids: [], shades: new Map() };
+    run.shades.set(run.width, shade);
+    run.width += width;
+    run.ids.push(post.id);
+  }
+  closeRun();
+  return { cells, texts, breaks: runBreaks(index, columns) };
+}
+
+/**
+ * The shade that lies under the middle of a run, where its word stands.
+ * @param {{width: number, shades: Map<number, number>}} run
+ */
+function shadeUnder(run) {
+  let shade = 0;
+  for (const [offset, value] of run.shades) if (offset <= run.width / 2) shade = value;
+  return shade;
+}
+
+/**
+ * @param {string} label
+ * @param {number} width
+ */
+function wordInRun(label, width) {
+  for (const size of [RIVER_SIZE, 11]) {
+    if (textWidth(label, size) <= width - 6) return { text: label, size };
+  }
+  const text = fitText(label, width - 5, 11);
+  return [...text].length >= 3 ? { text, size: 11 } : null;
+}
+
+/**
+ * Where one word gives way to the next.
+ * @param {GraphIndex} index
+ * @param {Columns} columns
+ */
+function runBreaks(index, columns) {
+  /** @type {number[]} */
+  const breaks = [];
+  let before = null;
+  for (const column of columns.columns) {
+    const label = column.open ? null : (index.layers[column.layer].post?.label ?? "");
+    if (!column.open && before !== label) breaks.push(column.x);
+    before = label;
+  }
+  return breaks;
+}

@@ -1,0 +1,117 @@
+/** A row of a block: a bar, a word, and what it adds; ribbons arrive at its left, leave at its right. */
+
+import { nodeName, restUnit } from "../../shared/names.js";
+import { count, formatValue, signOf } from "../../shared/scales.js";
+import { fitText, textWidth } from "../../shared/text.js";
+import { LABEL_GAP, TAG_ROOM } from "./grid.js";
+
+/** @typedef {import("../../../types.js").Node} Node */
+/** @typedef {import("../../../types.js").Measure} Measure */
+/** @typedef {import("../../shared/graph.js").GraphIndex} GraphIndex */
+/** @typedef {import("./parts.js").SceneNode} SceneNode */
+/** @typedef {import("./parts.js").SceneText} SceneText */
+
+export const FACE_SIZE = { token: 11.5, strong: 12, small: 10.5, rest: 10 };
+
+/**
+ * @typedef {object} RowSpec
+ * @property {GraphIndex} index
+ * @property {Measure} measure
+ * @property {Node} node
+ * @property {number | null} value
+ * @property {number} x
+ * @property {number} right
+ * @property {number} y
+ * @property {number} barWidth
+ * @property {number} barHeight
+ * @property {number} rowHeight
+ * @property {number} labelRoom
+ * @property {"token" | "strong" | "small"} face
+ * @property {string} [number]
+ * @property {string} [tag]
+ * @property {SceneNode["tone"]} [tone]
+ * @property {boolean} [terse] Cut "more neurons" to "more".
+ */
+
+/**
+ * @param {RowSpec} spec
+ * @returns {SceneNode}
+ */
+export function rowNode(spec) {
+  const { index, measure, node, value, x, right, y, barWidth, barHeight, rowHeight } = spec;
+  const isRest = node.kind === "rest" || node.kind === "rounding";
+  const tone = spec.tone ?? (isRest ? "rest" : signOf(value, measure));
+  const number = spec.number ?? formatValue(value, measure);
+  const isNothing = /^0(\.0+)?%?$/.test(number);
+  const face = isRest || (node.kind === "bias" && !node.label) ? "rest" : spec.face;
+  const textX = barWidth + LABEL_GAP;
+  /** @type {SceneText[]} */
+  const texts = [
+    {
+      x: textX,
+      y: FACE_SIZE[spec.face] * 0.35,
+      text: rowWord(spec, face),
+      face,
+      tone: face === "rest" ? undefined : "ink",
+    },
+  ];
+  const tag = spec.tag ?? (node.kind === "bias" && face !== "rest" ? "bias" : null);
+  if (tag) {
+    texts.push({ x: right - x - 51, y: 3.5, text: tag, face: "tag", anchor: "end" });
+  }
+  if (number) {
+    texts.push({
+      x: right - x - 5,
+      y: 3.7,
+      text: number,
+      face: "number",
+      anchor: "end",
+      tone: isNothing ? undefined : numberTone(tone, value, measure),
+    });
+  }
+  return {
+    id: node.id,
+    kind: node.kind,
+    layer: node.layer,
+    x,
+    y,
+    shape: {
+      x: 0,
+      y: -barHeight / 2,
+      width: barWidth,
+      height: barHeight,
+      radius: Math.min(2, barWidth / 2),
+    },
+    box: { x: -3, y: -rowHeight / 2, width: right - x + 3, height: rowHeight },
+    tone,
+    texts,
+    name: nodeName(index, node, value, measure),
+  };
+}
+
+/**
+ * @param {SceneNode["tone"]} tone
+ * @param {number | null} value
+ * @param {Measure} measure
+ */
+function numberTone(tone, value, measure) {
+  if (tone === "query") return undefined;
+  return tone === "neutral" || tone === "rest" ? signOf(value, measure) : tone;
+}
+
+/**
+ * @param {RowSpec} spec
+ * @param {string} face
+ */
+function rowWord({ node, labelRoom, face: wanted, terse }, face) {
+  if (node.kind === "rest" && node.rest) {
+    const more = `+ ${count(node.rest.count)} more`;
+    const whole = `${more} ${restUnit(node.rest)}`;
+    const fits = textWidth(whole, FACE_SIZE.rest, "sans") * 0.91 <= labelRoom + TAG_ROOM;
+    return terse || !fits ? more : whole;
+  }
+  if (node.kind === "rest") return "the rest";
+  if (node.kind === "rounding") return "rounding";
+  if (face === "rest") return "bias";
+  return fitText(node.label ?? "", labelRoom, FACE_SIZE[wanted]);
+}

@@ -1,0 +1,202 @@
+/** The whole picture as plain data: reads the graph, gives out the room, places every part. */
+
+import { indexGraph } from "../../shared/graph.js";
+import { placeLegend } from "../../shared/legendLayout.js";
+import { textWidth } from "../../shared/text.js";
+import { blockReach, placeBlock } from "./block.js";
+import { readBlock, shapeOf } from "./blockContent.js";
+import { placeColumns } from "./columns.js";
+import { blockElastic } from "./grid.js";
+import { labelWriters, layerAreas, overviewReach, placeOverview } from "./overview.js";
+import { WRITER_DISTANCE } from "./parts.js";
+import { pendingReach, placePending } from "./pending.js";
+import { placePrediction, predictionReach } from "./prediction.js";
+import { placeRank, RANK_ROOM } from "./rank.js";
+import { placeRiver } from "./river.js";
+
+/** @typedef {import("../../../types.js").FlowGraph} FlowGraph */
+/** @typedef {import("../../../types.js").Measure} Measure */
+/** @typedef {import("../../shared/graph.js").GraphIndex} GraphIndex */
+
+/**
+ * @typedef {object} Scene
+ * @property {number} width
+ * @property {number} height
+ * @property {number} axisY Where the river's axis lies; all of the stream is placed around it.
+ * @property {import("./overview.js").LayerArea[]} areas
+ * @property {{above: number, below: number}} areaReach How far a closed layer can be clicked.
+ * @property {import("./parts.js").SceneNode[]} nodes
+ * @property {import("./parts.js").SceneRibbon[]} ribbons
+ * @property {import("./parts.js").SceneCell[]} cells
+ * @property {number[]} breaks
+ * @property {import("./parts.js").RiverText[]} riverTexts
+ * @property {import("./overview.js").WriterLabel[]} labels
+ * @property {{key: string, x: number, y: number, text: string}[]} laneNames
+ * @property {import("./block.js").Panel[]} panels
+ * @property {import("./attention.js").SourceChip[]} sources
+ * @property {import("./rank.js").RankChart} rank
+ * @property {import("./prediction.js").Prediction} prediction
+ * @property {import("../../shared/legendLayout.js").Legend} legend
+ * @property {string} summary
+ */
+
+const TOP_PAD = 14;
+const GAP_TO_RANK = 20;
+
+/**
+ * @param {object} view
+ * @param {FlowGraph} view.graph
+ * @param {number[]} view.expanded
+ * @param {number[]} view.pending
+ * @param {Measure} view.measure
+ * @param {number} view.width
+ * @returns {Scene}
+ */
+export function layoutScene({ graph, expanded, pending, measure, width }) {
+  const index = indexGraph(graph);
+  const open = openLayers(index, expanded, pending, measure);
+  const columns = placeColumns({
+    layers: graph.model.n_layers,
+    open: new Map([...open].map(([layer, { elastic }]) => [layer, elastic])),
+    width,
+    ...riverEnds(graph, open.size > 0 && width < 1180),
+  });
+
+  const blocks = columns.columns
+    .filter((column) => column.open)
+    .map((column) => {
+      const isLast = column.layer === graph.model.n_layers - 1;
+      const tail = isLast ? columns.tail.width : 0;
+      const content = open.get(column.layer)?.content;
+      return content
+        ? placeBlock(index, content, column, measure, tail)
+        : placePending(index, column, measure, tail);
+    });
+  const overview = placeOverview(index, columns, measure);
+  const river = placeRiver(index, columns);
+  const upper = labelWriters(index, columns, "above", measure);
+  const lower = labelWriters(index, columns, "below", measure);
+  const prediction = placePrediction(index, columns);
+
+  const reach = overviewReach(Math.max(upper.lanes, lower.lanes));
+  const areaReach = { above: reach, below: reach };
+  const reaches = [
+    areaReach,
+    predictionReach(prediction),
+    ...[...open.values()].map(({ reach }) => reach),
+  ];
+  const axisY = TOP_PAD + Math.max(...reaches.map(({ above }) => above));
+  const rankY = axisY + Math.max(...reaches.map(({ below }) => below)) + GAP_TO_RANK;
+  const rank = placeRank(index, columns, rankPoints(index, columns, blocks), rankY);
+  const contents = [...open.values()].flatMap(({ content }) => content ?? []);
+  const legend = placeLegend({
+    measure,
+    target: graph.target.text,
+    foil: graph.foil?.text ?? null,
+    scale: overview.scale,
+    attends: contents.some(({ bands }) => bands.length > 0),
+    reads: contents.some(({ bands, neurons }) => bands.length + neurons.length > 0),
+    opaque: index.layers.some(({ mix }) => mix !== undefined),
+    left: columns.start.x,
+    right: Math.min(width, columns.width) - 14,
+    y: rankY + RANK_ROOM,
+  });
+  return {
+    width: columns.width,
+    height: legend.y + legend.height,
+    axisY,
+    areas: layerAreas(index, columns, measure),
+    areaReach,
+    nodes: [...overview.nodes, ...blocks.flatMap(({ nodes }) => nodes), ...prediction.nodes],
+    ribbons: [...overview.ribbons, ...blocks.flatMap(({ ribbons }) => ribbons)],
+    cells: [...river.cells, ...blocks.flatMap(({ cells }) => cells)],
+    breaks: [...river.breaks, ...blocks.flatMap(({ breaks }) => breaks)].sort((a, b) => a - b),
+    riverTexts: [...river.texts, ...blocks.flatMap(({ texts }) => texts)],
+    labels: [...upper.labels, ...lower.labels],
+    laneNames: laneNames(index, columns),
+    panels: blocks.map(({ panel }) => panel),
+    sources: blocks.flatMap(({ sources }) => sources),
+    rank,
+    prediction,
+    legend,
+    summary: `One forward pass of ${graph.model.name} over ${graph.tokens.length} tokens, ${graph.model.n_layers} layers. ${rank.summary}.`,
+  };
+}
+
+/**
+ * @param {GraphIndex} index
+ * @param {number[]} expanded
+ * @param {number[]} pending
+ * @param {Measure} measure
+ */
+function openLayers(index, expanded, pending, measure) {
+  const layers = [...new Set([...expanded, ...pending])]
+    .filter((layer) => layer >= 0 && layer < index.graph.model.n_layers)
+    .sort((a, b) => a - b);
+  return new Map(
+    layers.map((layer) => {
+      const content = pending.includes(layer) ? null : readBlock(index, layer, measure);
+      const parts = index.layers[layer];
+      return [
+        layer,
+        {
+          content,
+          elastic: blockElastic(shapeOf(parts, content)),
+          reach: content ? blockReach(content) : pendingReach(index, parts),
+        },
+      ];
+    }),
+  );
+}
+
+/**
+ * @param {FlowGraph} graph
+ * @param {boolean} squeezed
+ */
+function riverEnds(graph, squeezed) {
+  const word = graph.tokens[graph.position]?.text ?? "";
+  const answer = graph.prediction[0]?.text ?? "";
+  const clamp = (/** @type {number} */ value, /** @type {number} */ most) =>
+    Math.min(most, Math.max(30, value));
+  return {
+    startWidth: clamp(textWidth(word, 12) + 16, 84),
+    tailWidth: squeezed ? 10 : clamp(textWidth(answer, 12) + 18, 96),
+  };
+}
+
+/**
+ * @param {GraphIndex} index
+ * @param {import("./columns.js").Columns} columns
+ * @param {import("./block.js").PlacedBlock[]} blocks
+ */
+function rankPoints(index, columns, blocks) {
+  const first = index.layers[0]?.pre;
+  const start =
+    first && first.target_rank !== null
+      ? [{ x: columns.start.x + columns.start.width / 2, rank: first.target_rank, id: first.id }]
+      : [];
+  const closed = columns.columns.flatMap((column) => {
+    const post = index.layers[column.layer].post;
+    if (column.open || !post || post.target_rank === null) return [];
+    return [{ x: column.x + column.width / 2, rank: post.target_rank, id: post.id }];
+  });
+  return [...start, ...closed, ...blocks.flatMap(({ ranks }) => ranks)];
+}
+
+/**
+ * @param {GraphIndex} index
+ * @param {import("./columns.js").Columns} columns
+ */
+function laneNames({ layers }, { start }) {
+  const x = start.x + start.width - 8;
+  const above = layers.some(({ attention }) => attention)
+    ? "attention"
+    : layers.some(({ mix }) => mix)
+      ? "opaque"
+      : null;
+  const below = layers.some(({ mlp }) => mlp) ? "MLP" : null;
+  return [
+    { key: "above", x, y: 4 - WRITER_DISTANCE, text: above },
+    { key: "below", x, y: 4 + WRITER_DISTANCE, text: below },
+  ].flatMap(({ text, ...lane }) => (text === null ? [] : [{ ...lane, text }]));
+}

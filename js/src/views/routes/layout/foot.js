@@ -1,0 +1,136 @@
+/** Under the rivers: the tokens they rise from, what each of them adds, and the folded runs. */
+
+import { signOf } from "../../shared/scales.js";
+import { fitText, textWidth } from "../../shared/text.js";
+
+/** @typedef {import("./model.js").RoutesModel} RoutesModel */
+/** @typedef {import("./grid.js").RouteColumns} RouteColumns */
+/** @typedef {import("../../../types.js").PromptToken} PromptToken */
+/** @typedef {import("../../shared/shapes.js").Box} Box */
+
+/**
+ * @typedef {object} RouteToken
+ * @property {string} id
+ * @property {number} position
+ * @property {number} x
+ * @property {number} y Of the middle of its words' line.
+ * @property {string} text
+ * @property {boolean} slanted
+ * @property {boolean} focus
+ * @property {Box} box What can be pointed at, relative to x and y; turned where it is slanted.
+ * @property {number} bar How long the bar under it is.
+ * @property {number} barY Where it begins, relative to y.
+ * @property {number} barWidth
+ * @property {import("../../shared/scales.js").Sign} tone
+ * @property {string} number "" where there is no room for it.
+ * @property {string} name
+ *
+ * @typedef {object} RouteFold
+ * @property {string} key
+ * @property {number} x
+ * @property {number} y
+ * @property {string} text
+ * @property {string} note
+ * @property {string} name
+ */
+
+const SIZE = 12;
+const LINE = 22;
+/** By how many degrees tokens are turned where they are slanted. */
+export const SLANT = 52;
+const LONGEST_SLANTED = 92;
+const BAR = 34;
+const NUMBER_SIZE = 10.5;
+
+/**
+ * @param {RoutesModel} model
+ * @param {RouteColumns} columns
+ * @param {PromptToken[]} tokens
+ * @param {number} y
+ * @param {(value: number) => string} write
+ */
+export function placeFoot(model, columns, tokens, y, write) {
+  const { slanted } = columns;
+  const values = new Map(
+    model.routes.attribution.tokens.map(({ position, value }) => [position, value]),
+  );
+  // What rounds to nothing is not written out.
+  const least = model.routes.measure === "logit" ? 0.005 : 0.0005;
+  const most = Math.max(1e-9, ...[...values.values()].map(Math.abs));
+  const longest = Math.max(
+    ...columns.columns.map(({ position }) =>
+      textWidth(fitText(tokens[position]?.text ?? "", LONGEST_SLANTED, SIZE), SIZE),
+    ),
+  );
+  const wordsHeight = slanted ? longest * Math.sin((SLANT * Math.PI) / 180) + 16 : LINE;
+  const numbered = numbersWithRoom(columns, values, write);
+  /** @type {RouteToken[]} */
+  const placed = columns.columns.map(({ position, x, width, text }) => {
+    const value = values.get(position) ?? 0;
+    const whole = tokens[position]?.text ?? "";
+    const shown = slanted ? fitText(whole, LONGEST_SLANTED, SIZE) : text;
+    const wide = slanted ? 24 : Math.max(24, textWidth(text, SIZE) + 10);
+    return {
+      id: `P${position}.embed`,
+      position,
+      x,
+      y: y + 16,
+      text: shown,
+      slanted,
+      focus: position === model.routes.position,
+      box: slanted
+        ? { x: -textWidth(shown, SIZE) - 2, y: -11, width: textWidth(shown, SIZE) + 12, height: 17 }
+        : { x: -wide / 2, y: -14, width: wide, height: 20 },
+      bar: Math.abs(value) < least ? 0 : Math.max(0.8, (Math.abs(value) / most) * BAR),
+      barY: wordsHeight - 8,
+      barWidth: Math.min(18, width * 0.5),
+      tone: signOf(value, model.routes.measure),
+      number: numbered.has(position) && Math.abs(value) >= least ? write(value) : "",
+      name: `${whole} at position ${position}: adds ${write(value)} to the prediction`,
+    };
+  });
+  /** @type {RouteFold[]} */
+  const folds = columns.folds.map(({ from, to, x }) => {
+    const count = to - from + 1;
+    const within = Array.from({ length: count }, (_, at) => from + at);
+    const value = within.reduce((sum, position) => sum + (values.get(position) ?? 0), 0);
+    const one = count === 1 ? fitText(tokens[from]?.text ?? "", slanted ? 28 : 52, 10.5) : "";
+    const many = slanted ? `${count}` : `${count} tokens`;
+    return {
+      key: `fold ${from}`,
+      x,
+      y: y + 16,
+      text: count === 1 ? one || "⋯" : "⋯",
+      note: count === 1 ? "" : many,
+      name:
+        count === 1
+          ? `${tokens[from]?.text ?? ""} at position ${from}: no kept path passes here`
+          : `${count} tokens, positions ${from} to ${to}: no kept path passes here` +
+            (Math.abs(value) > 1e-6 ? `; they add ${write(value)}` : ""),
+    };
+  });
+  const height = 16 + wordsHeight - 8 + BAR + 18;
+  return { tokens: placed, folds, height };
+}
+
+/**
+ * The largest numbers that do not touch.
+ * @param {RouteColumns} columns
+ * @param {Map<number, number>} values
+ * @param {(value: number) => string} write
+ */
+function numbersWithRoom({ columns }, values, write) {
+  const byValue = [...columns].sort(
+    (a, b) => Math.abs(values.get(b.position) ?? 0) - Math.abs(values.get(a.position) ?? 0),
+  );
+  /** @type {{from: number, to: number}[]} */
+  const taken = [];
+  const numbered = new Set();
+  for (const { position, x } of byValue) {
+    const half = textWidth(write(values.get(position) ?? 0), NUMBER_SIZE, "sans") / 2 + 1;
+    if (taken.some(({ from, to }) => x - half < to && x + half > from)) continue;
+    taken.push({ from: x - half, to: x + half });
+    numbered.add(position);
+  }
+  return numbered;
+}

@@ -1,0 +1,74 @@
+/** What lies under the pointer in the routes view. Says only what is already known. */
+
+import { h } from "../../shell/parts/dom.js";
+import { percent } from "../../shell/parts/format.js";
+import { tokenTable } from "../../shell/parts/tooltip.js";
+import { KIND_WORDS, rankWords } from "../../shell/parts/words.js";
+import { influenceFact, passageTitle, routeNodeTitle, routeSize, tokenFacts } from "./words.js";
+
+/** @import { Child } from "../../shell/parts/dom.js" */
+/** @import { FlowGraph, Node, Routes } from "../../types.js" */
+
+const HEADS = 6;
+
+/**
+ * @param {Node[]} nodes Of kind value: the heads that carry a ribbon.
+ * @param {Routes} routes
+ * @param {FlowGraph} graph
+ * @returns {Child[]}
+ */
+export function ribbonTip(nodes, routes, graph) {
+  const [first] = nodes;
+  if (!first || first.source === null) return [];
+  const total = nodes.reduce((sum, { influence }) => sum + (influence ?? 0), 0);
+  return [
+    h("p", { class: "vw-tip-title" }, passageTitle(graph, first.source, first.position)),
+    h("p", { class: "vw-tip-kind" }, `carried by attention of layer ${first.layer}`),
+    h(
+      "table",
+      { class: "vw-tip-tokens vw-tip-heads" },
+      nodes
+        .slice(0, HEADS)
+        .map((node) =>
+          h(
+            "tr",
+            {},
+            h("td", {}, `H${node.head}`),
+            h("td", { class: "vw-token" }, node.label ?? "–"),
+            h("td", { title: "attention" }, percent(node.weight ?? 0)),
+            h("td", {}, routeSize(node.influence ?? 0, routes.measure)),
+          ),
+        ),
+    ),
+    nodes.length > HEADS && h("p", { class: "vw-tip-kind" }, `and ${nodes.length - HEADS} more`),
+    h("p", { class: "vw-tip-facts" }, influenceFact(total, routes)),
+  ];
+}
+
+/**
+ * @param {Node} node
+ * @param {Routes} routes
+ * @param {FlowGraph} graph
+ * @param {number} pruned What pruning left out of what flows into it.
+ * @returns {Child[]}
+ */
+export function nodeTip(node, routes, graph, pruned) {
+  const tokens = node.kind === "logits" ? graph.prediction : node.top;
+  const facts = [
+    influenceFact(node.influence ?? 0, routes),
+    ...(node.kind === "embed" ? tokenFacts(routes, node.position, graph) : []),
+    Math.abs(pruned) > 1e-6 ? `left out on the way in: ${routeSize(pruned, routes.measure)}` : null,
+    node.target_rank !== null && node.kind === "residual"
+      ? `${graph.target.text}: ${rankWords(node.target_rank)} here`
+      : null,
+  ];
+  return [
+    h("p", { class: "vw-tip-title" }, routeNodeTitle(node, graph)),
+    h("p", { class: "vw-tip-kind" }, KIND_WORDS[node.kind]),
+    node.label !== null &&
+      node.label !== tokens[0]?.text &&
+      h("p", { class: "vw-tip-label vw-token" }, node.label),
+    node.kind !== "embed" && tokenTable(tokens, graph),
+    ...facts.map((fact) => fact && h("p", { class: "vw-tip-facts" }, fact)),
+  ];
+}

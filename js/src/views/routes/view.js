@@ -1,0 +1,165 @@
+/** The routes view in the shell: its stage, its tooltip, and what stands there while it has none. */
+
+import { createChangeGuard, h } from "../../shell/parts/dom.js";
+import { problemOf } from "../../state/selectors.js";
+import { createRoutesStage } from "./drawing/stage.js";
+import { nodeTip, ribbonTip } from "./tip.js";
+import { nothingPasses, otherMeasure } from "./words.js";
+
+/** @import { Controller } from "../../state/controller.js" */
+/** @import { State } from "../../state/state.js" */
+/** @import { Tip } from "../../shell/parts/tooltip.js" */
+/** @import { FlowGraph, Node, Routes } from "../../types.js" */
+/** @import { RoutesScene } from "./layout/scene.js" */
+/** @import { RouteTarget } from "./drawing/pointer.js" */
+
+/**
+ * @param {Controller} controller
+ * @param {{tip: Tip, onProblem: (message: string) => void}} shell
+ */
+export function createRouteView(controller, { tip, onProblem }) {
+  const slot = h("div", { class: "vw-stage-slot" });
+  const note = h("p", { class: "vw-placeholder", role: "status" });
+  const el = h("div", { class: "vw-routes-slot", "data-role": "routes", hidden: true }, note, slot);
+  const stage = createRoutesStage(slot, { hover, open });
+  const changed = createChangeGuard();
+  /** @type {{routes: Routes, graph: FlowGraph} | null} The last that belong together. */
+  let shown = null;
+
+  /**
+   * @param {State} state
+   * @param {{width: number, reducedMotion: boolean}} view
+   */
+  function update(state, { width, reducedMotion }) {
+    const away = state.view !== "routes" || !state.graph;
+    if (away && !el.hidden) tip.hide();
+    el.hidden = away;
+    if (away) return;
+    const graph = state.graph;
+    const { routes } = state;
+    if (!routes) shown = null;
+    else if (graph && routes.revision === graph.revision && routes !== shown?.routes) {
+      shown = { routes, graph };
+    }
+    const empty = shown?.routes.nodes.every(({ kind }) => kind !== "residual") ?? false;
+    slot.hidden = shown === null || empty;
+    const saved = shown?.routes.measure;
+    const other = !controller.live && saved !== undefined && saved !== state.measure;
+    note.hidden = !slot.hidden && !other;
+    if (slot.hidden) note.textContent = empty ? nothingPasses(state) : waitingWords(state);
+    else if (other) note.textContent = otherMeasure(saved, state.measure);
+    if (!shown || empty || width === 0) return;
+    const { keep, selection } = state;
+    if (!changed(shown, keep, selection, width, reducedMotion)) return;
+    try {
+      stage.update({ ...shown, keep, selection, width, reducedMotion });
+    } catch (error) {
+      console.error(error);
+      const why = error instanceof Error ? error.message : String(error);
+      onProblem(`The routes could not be drawn: ${why}`);
+    }
+  }
+
+  /** @param {State} state */
+  function waitingWords({ problems }) {
+    const problem = problems.find(({ key }) => key === problemOf("routes"));
+    if (!problem) return "Following the prediction back to its tokens…";
+    // What can be tried again is told above, with the way to do so.
+    return problem.retry ? "There are no routes to show." : problem.message;
+  }
+
+  /**
+   * @param {RouteTarget | null} target
+   * @param {number} x
+   * @param {number} y
+   */
+  function hover(target, x, y) {
+    const { selection } = controller.getState();
+    const nodes = target && shown ? nodesAt(target) : [];
+    const [first] = nodes;
+    // The panel says more of what it shows.
+    if (!target || !first || !shown || selection.includes(first.id)) return tip.hide();
+    const { routes, graph } = shown;
+    tip.show(
+      `${target.kind} ${target.id}`,
+      () =>
+        first.kind === "value"
+          ? ribbonTip(nodes, routes, graph)
+          : nodeTip(first, routes, graph, prunedInto(routes, first.id)),
+      x,
+      y,
+    );
+  }
+
+  /**
+   * @param {RouteTarget} target
+   * @returns {Node[]}
+   */
+  function nodesAt(target) {
+    const ids = new Set(stage.nodesAt(target));
+    return (shown?.routes.nodes ?? [])
+      .filter(({ id }) => ids.has(id))
+      .sort((a, b) => Math.abs(b.influence ?? 0) - Math.abs(a.influence ?? 0));
+  }
+
+  /**
+   * A ribbon shows the heads that carry it; a node, its computation in the layer view.
+   * @param {RouteTarget} target
+   * @param {RoutesScene} scene
+   * @param {boolean} additive
+   */
+  function open(target, scene, additive) {
+    const { routes } = scene.model;
+    const nodes = nodesAt(target);
+    const [first] = nodes;
+    if (!first) return;
+    tip.hide();
+    const state = controller.getState();
+    const reachable = state.live || first.position === state.graph?.position;
+    if (first.kind === "value" || additive || !reachable) {
+      const ids = first.kind === "value" ? bothWays(routes, first) : nodes.map(({ id }) => id);
+      controller.dispatch({ type: "select", nodes: ids, additive });
+      return;
+    }
+    const layer = first.kind === "embed" ? 0 : first.layer;
+    const selects = first.kind === "mlp" || first.kind === "opaque";
+    const chosen = selects ? [first.id.replace(/^P\d+\./, "")] : undefined;
+    controller.dispatch({ type: "look-at", position: first.position, layer, nodes: chosen });
+  }
+
+  return {
+    el,
+    slot,
+    update,
+    hide: tip.hide,
+    destroy: stage.destroy,
+  };
+}
+
+/**
+ * All heads that carry between the same two positions in a layer, for and against.
+ * @param {Routes} routes
+ * @param {Node} node
+ */
+function bothWays({ nodes }, { layer, position, source }) {
+  return nodes
+    .filter(
+      (each) =>
+        each.kind === "value" &&
+        each.layer === layer &&
+        each.position === position &&
+        each.source === source,
+    )
+    .map(({ id }) => id);
+}
+
+/**
+ * @param {Routes} routes
+ * @param {string} id
+ */
+function prunedInto({ nodes, edges }, id) {
+  const rest = new Set(nodes.filter(({ kind }) => kind === "rest").map((node) => node.id));
+  return edges
+    .filter(({ source, target }) => target === id && rest.has(source))
+    .reduce((sum, { influence }) => sum + (influence ?? 0), 0);
+}

@@ -1,0 +1,49 @@
+/** Words in the picture: faces, tones, and the quiet mark of a leading space. */
+
+import { select } from "d3-selection";
+
+/** @typedef {import("./shapes.js").SceneText} SceneText */
+
+/**
+ * Writes a token so that the marks which stand for white space recede.
+ * @param {SVGTextElement} element
+ * @param {string} text
+ */
+export function writeToken(element, text) {
+  if (element.getAttribute("data-text") === text) return;
+  element.setAttribute("data-text", text);
+  element.textContent = "";
+  const onlySpace = /^[␣⏎⇥]+$/u.test(text);
+  for (const piece of onlySpace ? [text] : text.split(/([␣⏎⇥]+)/u)) {
+    if (!piece) continue;
+    const span = element.ownerDocument.createElementNS("http://www.w3.org/2000/svg", "tspan");
+    if (!onlySpace && /[␣⏎⇥]/u.test(piece)) span.setAttribute("class", "vw-space");
+    span.textContent = piece;
+    element.append(span);
+  }
+}
+
+/**
+ * @param {import("d3-selection").Selection<SVGGElement, any, any, any>} groups
+ * @param {(datum: any) => SceneText[]} textsOf
+ */
+export function drawTexts(groups, textsOf) {
+  groups.each(function draw(datum) {
+    select(this)
+      .selectAll(/** @type {any} */ (childTexts))
+      .data(textsOf(datum))
+      .join("text")
+      .attr("class", (d) => `vw-text ${d.face}${d.tone ? ` tone-${d.tone}` : ""}`)
+      .attr("x", (d) => d.x)
+      .attr("y", (d) => d.y)
+      .attr("text-anchor", (d) => d.anchor ?? "start")
+      .each(function write(d) {
+        writeToken(/** @type {SVGTextElement} */ (this), d.text);
+      });
+  });
+}
+
+/** @this {Element} */
+function childTexts() {
+  return [...this.children].filter(({ tagName }) => tagName === "text");
+}

@@ -1,0 +1,124 @@
+/** The key to colours, patterns and widths, set in lines that fit the width. */
+
+import { OPAQUE } from "./names.js";
+import { isSigned, SHADE_RANKS } from "./scales.js";
+import { textWidth } from "./text.js";
+
+/** @typedef {import("../../types.js").Measure} Measure */
+
+/**
+ * @typedef {object} LegendItem
+ * @property {string} key
+ * @property {"positive" | "negative" | "unsigned" | "memory" | "rest" | "read" | "opaque" | "scale" | "shades"} mark
+ * @property {string} text
+ * @property {number} x
+ * @property {number} y
+ * @property {number} markWidth
+ * @property {number} markHeight
+ *
+ * @typedef {{items: LegendItem[], y: number, height: number}} Legend
+ */
+
+const SIZE = 11;
+const LINE = 20;
+const GAP = 22;
+const SWATCH = 20;
+export const SHADE_SWATCH = 15;
+
+/**
+ * @param {object} spec
+ * @param {Measure} spec.measure
+ * @param {string} spec.target
+ * @param {string | null} spec.foil
+ * @param {number} spec.scale Ribbon pixels per unit in the overview.
+ * @param {boolean} spec.attends Whether an open layer shows heads.
+ * @param {boolean} spec.reads Whether an open layer shows heads or neurons.
+ * @param {boolean} spec.opaque Whether the picture has an opaque part.
+ * @param {number} spec.left
+ * @param {number} spec.right
+ * @param {number} spec.y
+ * @returns {Legend}
+ */
+export function placeLegend({
+  measure,
+  target,
+  foil,
+  scale,
+  attends,
+  reads,
+  opaque,
+  left,
+  right,
+  y,
+}) {
+  const against = foil ? `${target} − ${foil}` : target;
+  /** @type {Pick<LegendItem, "key" | "mark" | "text">[]} */
+  const wanted = [];
+  if (isSigned(measure)) {
+    const [up, down] =
+      measure === "logit"
+        ? [`raises ${against}`, `lowers ${against}`]
+        : ["along the sum", "against the sum"];
+    wanted.push({ key: "positive", mark: "positive", text: up });
+    wanted.push({ key: "negative", mark: "negative", text: down });
+  } else {
+    const text = measure === "norm" ? "length of what is written" : "proximity to the sum";
+    wanted.push({ key: "unsigned", mark: "unsigned", text });
+  }
+  const unit = scaleUnit(scale);
+  if (unit) wanted.push({ key: "scale", mark: "scale", text: unitText(unit, measure) });
+  if (opaque) wanted.push({ key: "opaque", mark: "opaque", text: `opaque: ${OPAQUE}` });
+  if (attends) wanted.push({ key: "memory", mark: "memory", text: "attention weight" });
+  if (reads) {
+    wanted.push({ key: "read", mark: "read", text: "reads the stream" });
+    wanted.push({ key: "rest", mark: "rest", text: "not shown apart" });
+  }
+  wanted.push({ key: "shades", mark: "shades", text: `rank of ${target}: 10,000+ to 1` });
+
+  let x = left;
+  let line = 0;
+  const items = wanted.map((item) => {
+    const markWidth = item.mark === "shades" ? SHADE_SWATCH * SHADE_RANKS.length : SWATCH;
+    const width = markWidth + 7 + textWidth(item.text, SIZE, "sans") * 0.97;
+    const tail = item.mark === "shades" ? 20 : 0;
+    if (x > left && x + width + tail > right) {
+      x = left;
+      line += 1;
+    }
+    const placed = {
+      ...item,
+      x,
+      y: line * LINE,
+      markWidth,
+      markHeight: item.mark === "scale" ? Math.max(1, unit * scale) : 8,
+    };
+    x += width + GAP;
+    return placed;
+  });
+  return { items, y, height: (line + 1) * LINE + 14 };
+}
+
+/**
+ * A round number whose ribbon is between 3 and 16 pixels wide.
+ * @param {number} scale
+ */
+export function scaleUnit(scale) {
+  if (!(scale > 0)) return 0;
+  for (let power = -4; power <= 5; power++) {
+    for (const step of [1, 2, 5]) {
+      const unit = step * 10 ** power;
+      if (unit * scale >= 3.5 && unit * scale <= 16) return unit;
+    }
+  }
+  return 0;
+}
+
+/**
+ * @param {number} unit
+ * @param {Measure} measure
+ */
+export function unitText(unit, measure) {
+  if (measure === "share" || measure === "proximity") return `${+(unit * 100).toPrecision(3)}%`;
+  const number = +unit.toPrecision(3);
+  return measure === "logit" ? `${number} logit` : `length ${number}`;
+}

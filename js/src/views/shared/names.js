@@ -1,0 +1,173 @@
+/** What a screen reader says for a node, and what a person reads when a label was cut. */
+
+import { formatValue, percent } from "./scales.js";
+
+/** @typedef {import("../../types.js").FlowGraph} FlowGraph */
+/** @typedef {import("../../types.js").Node} Node */
+/** @typedef {import("../../types.js").Measure} Measure */
+/** @typedef {import("./graph.js").GraphIndex} GraphIndex */
+
+/** What an opaque part is: a state space, a convolution, linear attention. */
+export const OPAQUE = "a layer that does not attend, shown as one part";
+
+const UNITS = {
+  logit: "logit",
+  share: "of the sum",
+  norm: "length",
+  proximity: "proximity",
+};
+
+/**
+ * @param {number | null} value
+ * @param {Measure} measure
+ */
+function amount(value, measure) {
+  return value === null ? "" : `, ${formatValue(value, measure)} ${UNITS[measure]}`;
+}
+
+/**
+ * @param {GraphIndex} index
+ * @param {number | null} source
+ */
+function sourceToken(index, source) {
+  const token = source === null ? undefined : index.graph.tokens[source];
+  return token ? `${token.text} at position ${token.position}` : "an earlier token";
+}
+
+/** @param {Node} node */
+const restName = (node) => (node.rest ? `${node.rest.count} more: ${restUnit(node.rest)}` : "rest");
+
+/** @param {{of: string, count: number}} rest */
+export function restUnit({ of, count }) {
+  const unit = { value: "memory", memory: "memory", neuron: "neuron" }[of] ?? of;
+  if (count === 1) return unit;
+  return unit.endsWith("y") ? `${unit.slice(0, -1)}ies` : `${unit}s`;
+}
+
+/**
+ * @param {GraphIndex} index
+ * @param {Node} node
+ * @param {number | null} value
+ * @param {Measure} measure
+ * @returns {string}
+ */
+export function nodeName(index, node, value, measure) {
+  const label = node.label ?? "no token";
+  const adds = amount(value, measure);
+  const target = index.graph.target.text;
+  switch (node.kind) {
+    case "embed":
+      return `Embedding of ${index.graph.tokens[node.position]?.text ?? label}`;
+    case "residual":
+      return `Stream ${streamPlace(index, node)}: would predict ${label}${standing(target, node)}`;
+    case "norm":
+      return node.layer === null ? "Final norm" : `Norm before ${normReader(index, node)}`;
+    case "query":
+      return `Head ${node.head} looks for ${label}`;
+    case "key":
+      return `Memory key in head ${node.head}, left by ${sourceToken(index, node.source)}: ${label}, attention ${percent(node.weight ?? 0)}`;
+    case "value":
+      return `Memory value in head ${node.head}, left by ${sourceToken(index, node.source)}: ${label}${adds}`;
+    case "head":
+      return `Head ${node.head} writes ${label}${adds}`;
+    case "row":
+      return `Output row of head ${node.head} writes ${label}${adds}`;
+    case "attention":
+      return `Attention of layer ${node.layer} writes ${label}${adds}`;
+    case "opaque":
+      return `Opaque part of layer ${node.layer}, ${OPAQUE}, writes ${label}${adds}`;
+    case "neuron_key":
+      return `Neuron ${neuronNumber(node)} looks for ${label}`;
+    case "neuron":
+      return `Neuron ${neuronNumber(node)} writes ${label}${adds}`;
+    case "expert":
+      return `Expert writes ${label}${adds}`;
+    case "mlp":
+      return `MLP of layer ${node.layer} writes ${label}${adds}`;
+    case "bias":
+      return `Bias${node.label === null ? "" : ` writes ${label}`}${adds}`;
+    case "rounding":
+      return `Rounding in half precision${adds}`;
+    case "rest":
+      return `${restName(node)}${adds}`;
+    case "logits":
+      return `Prediction: ${index.graph.prediction[0]?.text ?? "nothing"}`;
+  }
+}
+
+/**
+ * @param {Node} node
+ * @returns {string} "919", "919 of expert 2"
+ */
+export const neuronNumber = ({ neuron, expert }) =>
+  typeof expert === "number" ? `${neuron} of expert ${expert}` : `${neuron}`;
+
+/** What the stream has taken in at a layer's middle. */
+export const MIDDLE = { attention: "attention", opaque: "the opaque part", both: "both mixers" };
+
+/**
+ * What has joined the stream by the middle of a layer. An opaque part may join after it.
+ * @param {FlowGraph} graph
+ * @param {number | null} layer
+ * @returns {keyof typeof MIDDLE}
+ */
+export function mixerOf({ edges }, layer) {
+  const [mid, post] = [`L${layer}.mid`, `L${layer}.post`];
+  const into = edges.filter(({ target, kind }) => kind === "write" && target === mid);
+  const early = into.length > 0 ? into : edges.filter(({ target }) => target === post);
+  const joins = (/** @type {string} */ part) =>
+    early.some(({ source }) => source === `L${layer}.${part}`);
+  if (!joins("mix")) return "attention";
+  return joins("attn") ? "both" : "opaque";
+}
+
+/**
+ * @param {GraphIndex} index
+ * @param {Node} node
+ */
+function streamPlace({ graph }, { id, layer }) {
+  const stage = id.split(".").pop();
+  if (stage === "mid") return `after ${MIDDLE[mixerOf(graph, layer)]} in layer ${layer}`;
+  const words = { pre: "before", post: "after" };
+  return `${words[/** @type {"pre" | "post"} */ (stage)] ?? "at"} layer ${layer}`;
+}
+
+/**
+ * @param {GraphIndex} index
+ * @param {Node} node
+ */
+const normReader = ({ graph }, { id, layer }) =>
+  id.endsWith("ln1") ? MIDDLE[mixerOf(graph, layer)] : "the MLP";
+
+/** @type {Record<string, string>} */
+const WRITERS = { attention: "attention", opaque: "an opaque part", mlp: "MLP" };
+
+/**
+ * @param {GraphIndex} index
+ * @param {import("./graph.js").LayerParts} parts
+ * @param {import("../layers/layout/overview.js").Write[]} writes
+ * @param {Measure} measure
+ */
+export function layerName(index, parts, writes, measure) {
+  const { post } = parts;
+  const phrases = writes.map(
+    ({ node, value }) =>
+      `${WRITERS[node.kind] ?? node.kind} writes ${node.label ?? "no token"}${amount(value, measure)}`,
+  );
+  if (post) {
+    phrases.push(
+      `then the stream would predict ${post.label ?? "no token"}` +
+        standing(index.graph.target.text, post),
+    );
+  }
+  return `Layer ${parts.layer}: ${phrases.join("; ")}`;
+}
+
+/**
+ * @param {string} target
+ * @param {Node} node
+ * @returns {string} Nothing of a direction, which has no rank.
+ */
+function standing(target, { target_rank: rank }) {
+  return rank === null ? "" : `, rank of ${target} ${rank}`;
+}
