@@ -2,7 +2,7 @@
 
 import { mountView } from "./shell/view.js";
 import { createController } from "./state/controller.js";
-import { holdController } from "./wire/registry.js";
+import { holdController } from "./state/registry.js";
 import { createStandaloneHost } from "./wire/standalone.js";
 
 /** @import { WidgetModel } from "./wire/host.js" */

@@ -1,5 +1,4 @@
 import { describe, expect, test } from "vitest";
-import { powerOfTen } from "../src/shell/parts/format.js";
 import {
   auditMarkdown,
   auditTsv,
@@ -10,6 +9,7 @@ import {
   verdict,
   waitingWords,
 } from "../src/shell/windows/audit-words.js";
+import { powerOfTen } from "../src/words/format.js";
 import { audit, badAudit, fixture, graph } from "./helpers/graph.js";
 
 const real = fixture("audit");

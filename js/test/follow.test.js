@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { roomAround } from "../src/shell/parts/follow.js";
+import { roomAround } from "../src/ui/follow.js";
 
 const column = { top: -400, bottom: 900 };
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
+import { holdController } from "../src/state/registry.js";
 import { createModelHost, isSameModel } from "../src/wire/host.js";
-import { holdController } from "../src/wire/registry.js";
 import { fakeModel, settled, traits } from "./helpers/graph.js";
 
 describe("a widget's model", () => {

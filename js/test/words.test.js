@@ -1,12 +1,6 @@
 import { describe, expect, test } from "vitest";
-import { percent, plain, scientific, shareOf, signed, whole } from "../src/shell/parts/format.js";
-import {
-  contribution,
-  KIND_WORDS,
-  nodeFacts,
-  nodeTitle,
-  wholeName,
-} from "../src/shell/parts/words.js";
+import { percent, plain, scientific, shareOf, signed, whole } from "../src/words/format.js";
+import { contribution, KIND_WORDS, nodeFacts, nodeTitle, wholeName } from "../src/words/words.js";
 import { edge, fixture, graph, node } from "./helpers/graph.js";
 
 describe("numbers", () => {

@@ -1,7 +1,7 @@
 /** Keys that the widget takes while it has the focus, and no others. */
 
 /** @import { Controller } from "../state/controller.js" */
-/** @import { Popovers } from "./parts/popover.js" */
+/** @import { Popovers } from "../ui/popover.js" */
 
 /**
  * @param {HTMLElement} root

@@ -1,6 +1,6 @@
 /** What went wrong, in a sentence each, above the graph and out of its way. */
 
-import { createChangeGuard, fill, h, icon, iconButton } from "./parts/dom.js";
+import { createChangeGuard, fill, h, icon, iconButton } from "../ui/dom.js";
 
 /** @import { UserAction } from "../state/controller.js" */
 /** @import { Problem, State } from "../state/state.js" */

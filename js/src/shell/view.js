@@ -1,30 +1,20 @@
-/** One view of a widget: puts the shell together around the stage and keeps it up to date. */
+/** One output cell of a widget: puts the shell together around the views, and keeps it up to date. */
 
 import { LATE_NAMES } from "../state/revisions.js";
-import {
-  auditPending,
-  awaitsGraph,
-  knownNode,
-  latePending,
-  mergedGraph,
-  overallProgress,
-  pendingLayers,
-} from "../state/selectors.js";
-import { createStage } from "../views/layers/drawing/stage.js";
-import { createRouteView } from "../views/routes/view.js";
+import { auditPending, awaitsGraph, latePending, overallProgress } from "../state/selectors.js";
+import { fill, h } from "../ui/dom.js";
+import { createPopovers } from "../ui/popover.js";
+import { createTip } from "../ui/tip.js";
+import { VIEWS } from "../views/index.js";
 import { watchTheme } from "./host-theme.js";
 import { listenToKeys } from "./keyboard.js";
 import { createPanel } from "./panel/panel.js";
-import { createChangeGuard, fill, h } from "./parts/dom.js";
-import { createPopovers } from "./parts/popover.js";
-import { createTip, createTooltip } from "./parts/tooltip.js";
 import { createProblems } from "./problems.js";
 import { createPromptBar } from "./prompt/prompt-bar.js";
 import { createToolbar } from "./toolbar/toolbar.js";
 
 /** @import { Controller } from "../state/controller.js" */
 /** @import { State } from "../state/state.js" */
-/** @import { StageAction, StageView } from "../types.js" */
 
 /** Below this width the panel goes under the stage. */
 const NARROW = 760;
@@ -42,12 +32,11 @@ export function mountView(el, controller) {
     // JupyterLab would take the keys for its own while a cell's output has the focus.
     "data-lm-suppress-shortcuts": "true",
   });
-  const stageEl = h("div", { class: "vw-stage-slot", "data-role": "stage" });
   const placeholder = h("p", { class: "vw-placeholder", role: "status" });
   const live = h("div", { class: "vw-offscreen", "aria-live": "polite" });
   const progress = h("div", { class: "vw-progress", "data-role": "progress" });
 
-  const main = h("div", { class: "vw-main" }, placeholder, stageEl);
+  const main = h("div", { class: "vw-main" }, placeholder);
 
   const popovers = createPopovers(root);
   const promptBar = createPromptBar(controller, popovers);
@@ -67,37 +56,18 @@ export function mountView(el, controller) {
     live,
   );
   const tip = createTip(root, panel.el);
-  const tooltip = createTooltip(tip);
-  const routes = createRouteView(controller, { tip, onProblem: reportProblem });
-  main.append(routes.el);
+  const views = VIEWS.map(({ name, create }) => ({
+    name,
+    ...create(controller, { tip, onProblem: reportProblem }),
+  }));
+  main.append(...views.map((each) => each.el));
   el.append(root);
 
-  const stage = createStage(stageEl, { dispatch });
-  const stageChanged = createChangeGuard();
   const motion = root.ownerDocument.defaultView?.matchMedia?.("(prefers-reduced-motion: reduce)");
-  /** @type {string | null} */
-  let hovered = null;
   let width = 0;
   let dark = false;
   let announced = controller.getState().announcement.count;
   let { view } = controller.getState();
-
-  /** @param {StageAction} action */
-  function dispatch(action) {
-    if (action.type === "hover") hover(action);
-    else controller.dispatch(action);
-  }
-
-  /** @param {{node: string | null, x: number, y: number}} action */
-  function hover({ node, x, y }) {
-    const state = controller.getState();
-    // The panel says more of the node it shows.
-    if (node === null || node === state.selection.at(-1)) tooltip.hide();
-    else tooltip.show(state, node, x, y);
-    if (hovered === node) return;
-    hovered = node;
-    updateStage(controller.getState());
-  }
 
   /**
    * The keys stay with the widget when what had them is gone with the other view.
@@ -107,8 +77,8 @@ export function mountView(el, controller) {
    */
   function keepFocus(before, state) {
     if (!before || (root.contains(before) && !before.closest("[hidden]"))) return;
-    const shown = state.view === "routes" ? routes.el : stageEl;
-    const stop = shown.querySelector('svg [tabindex="0"]');
+    const shown = views.find(({ name }) => name === state.view);
+    const stop = shown?.el.querySelector('svg [tabindex="0"]');
     /** @type {SVGElement | null} */ (stop)?.focus({ preventScroll: true });
   }
 
@@ -127,64 +97,19 @@ export function mountView(el, controller) {
     problems.update(state);
     panel.update(state);
     root.classList.toggle("with-panel", !panel.el.hidden);
-    if (hovered !== null && hovered === state.selection.at(-1)) tooltip.hide();
-    if (hovered !== null && !knownNode(state, hovered)) hover({ node: null, x: 0, y: 0 });
     showProgress(state);
     showPlaceholder(state);
     if (state.announcement.count !== announced) live.textContent = state.announcement.text;
     announced = state.announcement.count;
-    updateStage(state);
+    updateViews(state);
     if (state.view !== view) keepFocus(before, state);
     view = state.view;
   }
 
   /** @param {State} state */
-  function updateStage(state) {
-    const reducedMotion = motion?.matches ?? false;
-    routes.update(state, { width, reducedMotion });
-    const graph = mergedGraph(state);
-    // Until it is attached and laid out there is no width to draw to.
-    if (!graph || width === 0 || state.view === "routes") return;
-    const { expanded, selection, measure } = state;
-    const pending = pendingLayers(state);
-    if (
-      !stageChanged(
-        graph,
-        expanded,
-        pending,
-        selection,
-        hovered,
-        measure,
-        width,
-        dark,
-        reducedMotion,
-      )
-    ) {
-      return;
-    }
-    draw({
-      graph,
-      expanded,
-      pending,
-      selection,
-      hovered,
-      measure,
-      width,
-      dark,
-      reducedMotion,
-    });
-  }
-
-  /** @param {StageView} view */
-  function draw(view) {
-    try {
-      stage.update(view);
-    } catch (error) {
-      // The prompt and the panel go on working; so does the other view.
-      console.error(error);
-      const why = error instanceof Error ? error.message : String(error);
-      reportProblem(`The graph could not be drawn: ${why}`);
-    }
+  function updateViews(state) {
+    const room = { width, dark, reducedMotion: motion?.matches ?? false };
+    for (const each of views) each.update(state, room);
   }
 
   /** @param {string} message */
@@ -209,9 +134,8 @@ export function mountView(el, controller) {
   }
 
   /** @param {State} state */
-  function showPlaceholder({ graph, status, view }) {
+  function showPlaceholder({ graph, status }) {
     placeholder.hidden = graph !== null;
-    stageEl.hidden = graph === null || view === "routes";
     if (status.state === "busy") placeholder.textContent = status.message || "Tracing the prompt…";
     else placeholder.textContent = "Nothing has been traced yet.";
   }
@@ -219,7 +143,7 @@ export function mountView(el, controller) {
   const theme = watchTheme(root, (isDark) => {
     dark = isDark;
     root.classList.toggle("dark", dark);
-    updateStage(controller.getState());
+    updateViews(controller.getState());
   });
   const sizing = new ResizeObserver(() => {
     theme.check();
@@ -228,17 +152,13 @@ export function mountView(el, controller) {
     if (now === 0 || now === width) return;
     width = now;
     // What the pointer was over has moved from under it.
-    tooltip.hide();
-    routes.hide();
-    updateStage(controller.getState());
+    for (const each of views) each.hide();
+    updateViews(controller.getState());
   });
   sizing.observe(root);
   sizing.observe(main);
 
   const stopKeys = listenToKeys(root, controller, popovers);
-  const hideTooltip = () => hover({ node: null, x: 0, y: 0 });
-  stageEl.addEventListener("pointerleave", hideTooltip);
-  routes.el.addEventListener("pointerleave", routes.hide);
   const unsubscribe = controller.subscribe(update);
   update(controller.getState());
 
@@ -250,8 +170,7 @@ export function mountView(el, controller) {
     promptBar.destroy();
     panel.destroy();
     popovers.destroy();
-    stage.destroy();
-    routes.destroy();
+    for (const each of views) each.destroy();
     root.remove();
   };
 }

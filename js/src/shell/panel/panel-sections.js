@@ -1,8 +1,8 @@
 /** The panel's sections, each a pure drawing of some numbers. */
 
-import { h } from "../parts/dom.js";
-import { percent, signed } from "../parts/format.js";
-import { rankWords, tokenText } from "../parts/words.js";
+import { h } from "../../ui/dom.js";
+import { percent, signed } from "../../words/format.js";
+import { rankWords, tokenText } from "../../words/words.js";
 
 /** @import { DetailFacts, FlowGraph, Named, Node, RankedToken } from "../../types.js" */
 

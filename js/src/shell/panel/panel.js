@@ -2,12 +2,12 @@
 
 import { isRouteId } from "../../state/revisions.js";
 import { knownAttention, knownDetail, knownNode, outgoingPart } from "../../state/selectors.js";
+import { copyButton } from "../../ui/copy.js";
+import { createChangeGuard, fill, h, iconButton } from "../../ui/dom.js";
+import { followVisible } from "../../ui/follow.js";
 import { routeNodeTitle } from "../../views/routes/words.js";
-import { copyButton } from "../parts/copy.js";
-import { createChangeGuard, fill, h, iconButton } from "../parts/dom.js";
-import { followVisible } from "../parts/follow.js";
-import { signed } from "../parts/format.js";
-import { contribution, nodeFacts, nodeTitle } from "../parts/words.js";
+import { signed } from "../../words/format.js";
+import { contribution, nodeFacts, nodeTitle } from "../../words/words.js";
 import {
   attentionSection,
   collapsedTokens,

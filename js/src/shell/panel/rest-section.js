@@ -1,8 +1,8 @@
 /** What the panel offers for a rest node: to see more of it apart, or less again. */
 
 import { restStep } from "../../state/keep.js";
-import { h } from "../parts/dom.js";
-import { whole } from "../parts/format.js";
+import { h } from "../../ui/dom.js";
+import { whole } from "../../words/format.js";
 
 /** @import { UserAction } from "../../state/controller.js" */
 /** @import { Keep, Node } from "../../types.js" */

@@ -1,8 +1,8 @@
 /** A chosen ribbon of the routes view: the heads that carry it, each a way into its layer. */
 
+import { h } from "../../ui/dom.js";
 import { influenceFact, passageTitle, routeSize } from "../../views/routes/words.js";
-import { h } from "../parts/dom.js";
-import { percent } from "../parts/format.js";
+import { percent } from "../../words/format.js";
 
 /** @import { Controller } from "../../state/controller.js" */
 /** @import { State } from "../../state/state.js" */

@@ -1,13 +1,13 @@
 /** The prompt as tokens: the focus marked, a click moves it; then the target; under them, numbers. */
 
-import { createChangeGuard, fill, h, icon, iconButton, setAttribute } from "../parts/dom.js";
-import { percent, whole } from "../parts/format.js";
+import { createChangeGuard, fill, h, icon, iconButton, setAttribute } from "../../ui/dom.js";
+import { percent, whole } from "../../words/format.js";
 import { createTokenChooser } from "./token-chooser.js";
 import { createUnderTokens } from "./under-tokens.js";
 
 /** @import { Controller } from "../../state/controller.js" */
 /** @import { State } from "../../state/state.js" */
-/** @import { Popovers } from "../parts/popover.js" */
+/** @import { Popovers } from "../../ui/popover.js" */
 
 /** Two rows of chips, as header.css sizes them, and what is under each; what is more folds away. */
 const FOLDED_HEIGHT = 66;

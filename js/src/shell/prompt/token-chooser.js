@@ -1,8 +1,8 @@
 /** Chooses a token: one that the model considers next, or any of its vocabulary. */
 
+import { fill, h, icon } from "../../ui/dom.js";
 import { isVoid } from "../../wire/requests.js";
-import { fill, h, icon } from "../parts/dom.js";
-import { percent } from "../parts/format.js";
+import { percent } from "../../words/format.js";
 
 /** @import { Named, RankedToken, Token } from "../../types.js" */
 

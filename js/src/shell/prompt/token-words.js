@@ -1,7 +1,7 @@
 /** What is said of a prompt token: what it adds to the prediction, and what is predicted after it. */
 
-import { percent, plain, signed, whole } from "../parts/format.js";
-import { tokenText } from "../parts/words.js";
+import { percent, plain, signed, whole } from "../../words/format.js";
+import { tokenText } from "../../words/words.js";
 
 /** @import { AttributionFacts, FlowGraph, PositionPrediction } from "../../types.js" */
 

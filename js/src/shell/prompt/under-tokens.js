@@ -4,7 +4,7 @@
  */
 
 import { isStale } from "../../state/selectors.js";
-import { createChangeGuard, fill, h, iconButton, setAttribute } from "../parts/dom.js";
+import { createChangeGuard, fill, h, iconButton, setAttribute } from "../../ui/dom.js";
 import {
   attributionWords,
   isRight,
@@ -17,7 +17,7 @@ import {
 /** @import { Controller } from "../../state/controller.js" */
 /** @import { State } from "../../state/state.js" */
 /** @import { FlowGraph } from "../../types.js" */
-/** @import { Popovers } from "../parts/popover.js" */
+/** @import { Popovers } from "../../ui/popover.js" */
 
 /**
  * @typedef {"attribution" | "predictions"} Under

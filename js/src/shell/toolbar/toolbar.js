@@ -2,8 +2,8 @@
 
 import { sameKeep } from "../../state/keep.js";
 import { exactness, mergedGraph } from "../../state/selectors.js";
-import { createChangeGuard, fill, h, icon, iconButton } from "../parts/dom.js";
-import { scientific } from "../parts/format.js";
+import { createChangeGuard, fill, h, icon, iconButton } from "../../ui/dom.js";
+import { scientific } from "../../words/format.js";
 import { createTokenChooser } from "../prompt/token-chooser.js";
 import { createAuditWindow } from "../windows/audit.js";
 import { createKeepWindow, keepName } from "../windows/keep-window.js";
@@ -13,7 +13,7 @@ import { createViewSwitch } from "./view-switch.js";
 /** @import { Controller } from "../../state/controller.js" */
 /** @import { State } from "../../state/state.js" */
 /** @import { Measure } from "../../types.js" */
-/** @import { Popovers } from "../parts/popover.js" */
+/** @import { Popovers } from "../../ui/popover.js" */
 
 /** @type {[Measure, string, string][]} */
 const MEASURES = [

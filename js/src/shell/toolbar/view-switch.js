@@ -1,20 +1,14 @@
-/** Layers or routes: two ways to look at one computation. */
+/** The ways to look at one computation. */
 
-import { h, setAttribute } from "../parts/dom.js";
+import { h, setAttribute } from "../../ui/dom.js";
+import { VIEWS } from "../../views/index.js";
 
 /** @import { Controller } from "../../state/controller.js" */
 /** @import { State } from "../../state/state.js" */
-/** @import { ViewName } from "../../types.js" */
-
-/** @type {[ViewName, string, string][]} */
-const VIEWS = [
-  ["block", "Layers", "The stream of one position, layer by layer"],
-  ["routes", "Routes", "Where the prediction comes from: all positions, all layers"],
-];
 
 /** @param {Controller} controller */
 export function createViewSwitch({ dispatch }) {
-  const buttons = VIEWS.map(([view, label, title]) =>
+  const buttons = VIEWS.map(({ name: view, label, title }) =>
     h(
       "button",
       {

@@ -1,7 +1,7 @@
 /** What the audit says: its sentences, its scale, and itself as text to paste. Pure. */
 
-import { counted, plain, powerOfTen, signed } from "../parts/format.js";
-import { tokenText } from "../parts/words.js";
+import { counted, plain, powerOfTen, signed } from "../../words/format.js";
+import { tokenText } from "../../words/words.js";
 
 /** @import { Audit, FlowGraph } from "../../types.js" */
 

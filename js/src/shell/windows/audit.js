@@ -1,9 +1,9 @@
 /** The audit: how far off each identity is that the graph rests on, in a window of its own. */
 
 import { auditPending } from "../../state/selectors.js";
-import { copyButton } from "../parts/copy.js";
-import { createChangeGuard, fill, h, icon, iconButton } from "../parts/dom.js";
-import { powerOfTen } from "../parts/format.js";
+import { copyButton } from "../../ui/copy.js";
+import { createChangeGuard, fill, h, icon, iconButton } from "../../ui/dom.js";
+import { powerOfTen } from "../../words/format.js";
 import {
   auditMarkdown,
   auditTsv,
@@ -19,7 +19,7 @@ import {
 /** @import { Controller } from "../../state/controller.js" */
 /** @import { State } from "../../state/state.js" */
 /** @import { Audit, FlowGraph } from "../../types.js" */
-/** @import { Popovers } from "../parts/popover.js" */
+/** @import { Popovers } from "../../ui/popover.js" */
 
 /**
  * @param {Controller} controller

@@ -1,6 +1,6 @@
 /** The fields in which a reader says what is kept: numbers, or nothing for no limit. */
 
-import { h, setAttribute } from "../parts/dom.js";
+import { h, setAttribute } from "../../ui/dom.js";
 
 /** @import { Count } from "../../types.js" */
 /** @import { FullLimits } from "../../state/keep.js" */

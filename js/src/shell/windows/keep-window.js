@@ -1,15 +1,15 @@
 /** What is kept in the picture, and what goes into the rest: a small form in a window of its own. */
 
 import { DEFAULT_KEEP, KINDS, limitsOf, PRESETS, sameKeep, wholeKeep } from "../../state/keep.js";
-import { createChangeGuard, h, iconButton } from "../parts/dom.js";
-import { counted, whole } from "../parts/format.js";
+import { createChangeGuard, h, iconButton } from "../../ui/dom.js";
+import { counted, whole } from "../../words/format.js";
 import { limitRow } from "./keep-fields.js";
 
 /** @import { Controller } from "../../state/controller.js" */
 /** @import { KeptKind } from "../../state/keep.js" */
 /** @import { State } from "../../state/state.js" */
 /** @import { Keep, Measure } from "../../types.js" */
-/** @import { Popovers } from "../parts/popover.js" */
+/** @import { Popovers } from "../../ui/popover.js" */
 
 const DEBOUNCE_MS = 300;
 /** So many rows in one layer are slow to draw. */

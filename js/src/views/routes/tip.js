@@ -1,12 +1,12 @@
 /** What lies under the pointer in the routes view. Says only what is already known. */
 
-import { h } from "../../shell/parts/dom.js";
-import { percent } from "../../shell/parts/format.js";
-import { tokenTable } from "../../shell/parts/tooltip.js";
-import { KIND_WORDS, rankWords } from "../../shell/parts/words.js";
+import { h } from "../../ui/dom.js";
+import { percent } from "../../words/format.js";
+import { KIND_WORDS, rankWords } from "../../words/words.js";
+import { tokenTable } from "../shared/tokenTable.js";
 import { influenceFact, passageTitle, routeNodeTitle, routeSize, tokenFacts } from "./words.js";
 
-/** @import { Child } from "../../shell/parts/dom.js" */
+/** @import { Child } from "../../ui/dom.js" */
 /** @import { FlowGraph, Node, Routes } from "../../types.js" */
 
 const HEADS = 6;

@@ -1,26 +1,27 @@
 /** The routes view in the shell: its stage, its tooltip, and what stands there while it has none. */
 
-import { createChangeGuard, h } from "../../shell/parts/dom.js";
 import { problemOf } from "../../state/selectors.js";
+import { createChangeGuard, h } from "../../ui/dom.js";
 import { createRoutesStage } from "./drawing/stage.js";
 import { nodeTip, ribbonTip } from "./tip.js";
 import { nothingPasses, otherMeasure } from "./words.js";
 
 /** @import { Controller } from "../../state/controller.js" */
 /** @import { State } from "../../state/state.js" */
-/** @import { Tip } from "../../shell/parts/tooltip.js" */
+/** @import { Room, Surroundings } from "../index.js" */
 /** @import { FlowGraph, Node, Routes } from "../../types.js" */
 /** @import { RoutesScene } from "./layout/scene.js" */
 /** @import { RouteTarget } from "./drawing/pointer.js" */
 
 /**
  * @param {Controller} controller
- * @param {{tip: Tip, onProblem: (message: string) => void}} shell
+ * @param {Surroundings} shell
  */
-export function createRouteView(controller, { tip, onProblem }) {
+export function createRoutesView(controller, { tip, onProblem }) {
   const slot = h("div", { class: "vw-stage-slot" });
   const note = h("p", { class: "vw-placeholder", role: "status" });
   const el = h("div", { class: "vw-routes-slot", "data-role": "routes", hidden: true }, note, slot);
+  el.addEventListener("pointerleave", tip.hide);
   const stage = createRoutesStage(slot, { hover, open });
   const changed = createChangeGuard();
   /** @type {{routes: Routes, graph: FlowGraph} | null} The last that belong together. */
@@ -28,7 +29,7 @@ export function createRouteView(controller, { tip, onProblem }) {
 
   /**
    * @param {State} state
-   * @param {{width: number, reducedMotion: boolean}} view
+   * @param {Room} room
    */
   function update(state, { width, reducedMotion }) {
     const away = state.view !== "routes" || !state.graph;
@@ -129,7 +130,6 @@ export function createRouteView(controller, { tip, onProblem }) {
 
   return {
     el,
-    slot,
     update,
     hide: tip.hide,
     destroy: stage.destroy,

@@ -1,8 +1,8 @@
 /** What is said of routes on screen: in the tooltip, in the panel, and where there are none. */
 
-import { percent, shareOf, signed } from "../../shell/parts/format.js";
-import { tokenText } from "../../shell/parts/words.js";
 import { limitsOf } from "../../state/keep.js";
+import { percent, shareOf, signed } from "../../words/format.js";
+import { tokenText } from "../../words/words.js";
 
 /** @import { State } from "../../state/state.js" */
 /** @import { FlowGraph, Measure, Node, Routes } from "../../types.js" */

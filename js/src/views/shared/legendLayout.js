@@ -1,6 +1,6 @@
 /** The key to colours, patterns and widths, set in lines that fit the width. */
 
-import { OPAQUE } from "./names.js";
+import { OPAQUE } from "../../words/names.js";
 import { isSigned, SHADE_RANKS } from "./scales.js";
 import { textWidth } from "./text.js";
 

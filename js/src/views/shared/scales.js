@@ -1,9 +1,7 @@
-/** Numbers as a person reads them, and numbers as widths, shades and heights. */
+/** Numbers as widths, shades and heights. */
 
 /** @typedef {import("../../types.js").Measure} Measure */
 /** @typedef {"positive" | "negative" | "unsigned" | "none"} Sign */
-
-const MINUS = "−";
 
 /** @param {Measure} measure */
 export const isSigned = (measure) => measure === "logit" || measure === "share";
@@ -18,47 +16,6 @@ export function signOf(value, measure) {
   if (!isSigned(measure)) return "unsigned";
   return value < 0 ? "negative" : "positive";
 }
-
-/**
- * @param {number} value
- * @param {number} digits
- */
-function signed(value, digits) {
-  const text = Math.abs(value).toFixed(digits);
-  if (Number(text) === 0) return text;
-  return (value < 0 ? MINUS : "+") + text;
-}
-
-/** @param {number} value A fraction of 1. */
-export function percent(value) {
-  const size = Math.abs(value) * 100;
-  const text = size >= 9.95 ? size.toFixed(0) : size.toFixed(1);
-  return (value < 0 && Number(text) !== 0 ? MINUS : "") + text + "%";
-}
-
-/** @param {number} value Between 0 and 1. */
-export function probability(value) {
-  if (value > 0.995 && value < 1) return ">99%";
-  return value < 0.01 ? "<1%" : `${Math.round(value * 100)}%`;
-}
-
-/**
- * @param {number | null} value
- * @param {Measure} measure
- * @param {{coarse?: boolean}} [options]
- */
-export function formatValue(value, measure, { coarse = false } = {}) {
-  if (value === null || !Number.isFinite(value)) return "";
-  if (measure === "share" || measure === "proximity") return percent(value);
-  const size = Math.abs(value);
-  const digits = size >= 100 ? 0 : size >= 10 || (coarse && size >= 1) ? 1 : 2;
-  return measure === "logit" ? signed(value, digits) : value.toFixed(digits);
-}
-
-const thousands = new Intl.NumberFormat("en-US");
-
-/** @param {number} value */
-export const count = (value) => thousands.format(value);
 
 /** Upper ranks of the river's shades, the best shade last. */
 export const SHADE_RANKS = [Number.POSITIVE_INFINITY, 10_000, 1_000, 100, 10, 1];

@@ -1,13 +1,6 @@
 import { describe, expect, it } from "vitest";
-import {
-  commonScale,
-  formatValue,
-  percent,
-  probability,
-  rankPlace,
-  shadeOf,
-  signOf,
-} from "../../../src/views/shared/scales.js";
+import { commonScale, rankPlace, shadeOf, signOf } from "../../../src/views/shared/scales.js";
+import { formatValue, percent, probability } from "../../../src/words/figures.js";
 
 describe("numbers", () => {
   it.each([

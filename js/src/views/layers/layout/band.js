@@ -1,7 +1,8 @@
 /** One head in an open layer: what it asks for, the memories that answer, and what it writes. */
 
+import { probability } from "../../../words/figures.js";
 import { edgeBetween, nodeValue } from "../../shared/graph.js";
-import { probability, ribbonWidth, signOf } from "../../shared/scales.js";
+import { ribbonWidth, signOf } from "../../shared/scales.js";
 import { memoryWeight } from "./blockContent.js";
 import { BAR, WEIGHT_ROOM } from "./grid.js";
 import { ribbon } from "./parts.js";

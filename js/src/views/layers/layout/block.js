@@ -1,9 +1,10 @@
 /** An open layer: both halves, the wholes beside the river, and the river's way through. */
 
+import { formatValue } from "../../../words/figures.js";
+import { nodeName, OPAQUE } from "../../../words/names.js";
 import { nodeValue } from "../../shared/graph.js";
 import { scaleUnit, unitText } from "../../shared/legendLayout.js";
-import { nodeName, OPAQUE } from "../../shared/names.js";
-import { commonScale, formatValue, ribbonWidth, signOf } from "../../shared/scales.js";
+import { commonScale, ribbonWidth, signOf } from "../../shared/scales.js";
 import { fitText } from "../../shared/text.js";
 import { attentionHeight, placeAttention } from "./attention.js";
 import { shapeOf } from "./blockContent.js";

@@ -1,9 +1,10 @@
 /** The closed layers: what joins the river from above and below, and who writes most. */
 
+import { formatValue } from "../../../words/figures.js";
+import { layerName, nodeName } from "../../../words/names.js";
 import { edgeBetween } from "../../shared/graph.js";
 import { placeLabels } from "../../shared/labels.js";
-import { layerName, nodeName } from "../../shared/names.js";
-import { commonScale, formatValue, ribbonWidth, signOf } from "../../shared/scales.js";
+import { commonScale, ribbonWidth, signOf } from "../../shared/scales.js";
 import { fitText, textWidth } from "../../shared/text.js";
 import { BANK, MOUTH_DEPTH, ribbon, WRITER_DISTANCE, writerShape } from "./parts.js";
 import { ribbonPath, tributaryLine } from "./ribbons.js";

@@ -1,7 +1,7 @@
 /** The river's end: what the model says next, as bars that the stream fans out into. */
 
-import { nodeName } from "../../shared/names.js";
-import { count, probability } from "../../shared/scales.js";
+import { count, probability } from "../../../words/figures.js";
+import { nodeName } from "../../../words/names.js";
 import { fitText, textWidth } from "../../shared/text.js";
 import { BANK, normRing, RIVER_HEIGHT } from "./parts.js";
 import { levelLine, ribbonPath, stack } from "./ribbons.js";

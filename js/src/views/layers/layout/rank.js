@@ -1,7 +1,8 @@
 /** The chart under the river: the target's rank by depth, on a log scale with 1 on top. */
 
 import { area, curveMonotoneX, line } from "d3-shape";
-import { count, rankPlace } from "../../shared/scales.js";
+import { count } from "../../../words/figures.js";
+import { rankPlace } from "../../shared/scales.js";
 import { fitText } from "../../shared/text.js";
 
 /** @typedef {import("./parts.js").RankPoint} RankPoint */

@@ -1,6 +1,6 @@
 /** The river through the closed layers: its stretches and its words. */
 
-import { nodeName } from "../../shared/names.js";
+import { nodeName } from "../../../words/names.js";
 import { shadeOf } from "../../shared/scales.js";
 import { fitText, textWidth } from "../../shared/text.js";
 

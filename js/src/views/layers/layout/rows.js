@@ -1,7 +1,8 @@
 /** A row of a block: a bar, a word, and what it adds; ribbons arrive at its left, leave at its right. */
 
-import { nodeName, restUnit } from "../../shared/names.js";
-import { count, formatValue, signOf } from "../../shared/scales.js";
+import { count, formatValue } from "../../../words/figures.js";
+import { nodeName, restUnit } from "../../../words/names.js";
+import { signOf } from "../../shared/scales.js";
 import { fitText, textWidth } from "../../shared/text.js";
 import { LABEL_GAP, TAG_ROOM } from "./grid.js";
 

@@ -1,7 +1,8 @@
 /** The river through an open layer: before, between and after what is written into it. */
 
-import { mixerOf, nodeName } from "../../shared/names.js";
-import { count, shadeOf } from "../../shared/scales.js";
+import { count } from "../../../words/figures.js";
+import { mixerOf, nodeName } from "../../../words/names.js";
+import { shadeOf } from "../../shared/scales.js";
 import { fitText, textWidth } from "../../shared/text.js";
 import { LEAD } from "./parts.js";
 

@@ -1,6 +1,6 @@
 /** What a screen reader says of the routes view, and its sentences on screen. */
 
-import { formatValue, percent, probability } from "../../shared/scales.js";
+import { formatValue, percent, probability } from "../../../words/figures.js";
 
 /** @typedef {import("../../../types.js").FlowGraph} FlowGraph */
 /** @typedef {import("../../../types.js").Measure} Measure */

@@ -1,6 +1,6 @@
 /** A routes graph as a scene: positions from left to right, layers from the bottom up. */
 
-import { formatValue, percent } from "../../shared/scales.js";
+import { formatValue, percent } from "../../../words/figures.js";
 import { textWidth } from "../../shared/text.js";
 import { placeRouteFlow } from "./flow.js";
 import { placeFoot } from "./foot.js";

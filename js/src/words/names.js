@@ -1,11 +1,11 @@
 /** What a screen reader says for a node, and what a person reads when a label was cut. */
 
-import { formatValue, percent } from "./scales.js";
+import { formatValue, percent } from "./figures.js";
 
-/** @typedef {import("../../types.js").FlowGraph} FlowGraph */
-/** @typedef {import("../../types.js").Node} Node */
-/** @typedef {import("../../types.js").Measure} Measure */
-/** @typedef {import("./graph.js").GraphIndex} GraphIndex */
+/** @typedef {import("../types.js").FlowGraph} FlowGraph */
+/** @typedef {import("../types.js").Node} Node */
+/** @typedef {import("../types.js").Measure} Measure */
+/** @typedef {import("../views/shared/graph.js").GraphIndex} GraphIndex */
 
 /** What an opaque part is: a state space, a convolution, linear attention. */
 export const OPAQUE = "a layer that does not attend, shown as one part";
@@ -144,8 +144,8 @@ const WRITERS = { attention: "attention", opaque: "an opaque part", mlp: "MLP" }
 
 /**
  * @param {GraphIndex} index
- * @param {import("./graph.js").LayerParts} parts
- * @param {import("../layers/layout/overview.js").Write[]} writes
+ * @param {import("../views/shared/graph.js").LayerParts} parts
+ * @param {import("../views/layers/layout/overview.js").Write[]} writes
  * @param {Measure} measure
  */
 export function layerName(index, parts, writes, measure) {

@@ -5,11 +5,11 @@
  * out. So whoever comes first makes the controller, and everyone counts.
  */
 
-import { createController } from "../state/controller.js";
-import { createModelHost, isSameModel } from "./host.js";
+import { createModelHost, isSameModel } from "../wire/host.js";
+import { createController } from "./controller.js";
 
-/** @import { WidgetModel } from "./host.js" */
-/** @import { Controller } from "../state/controller.js" */
+/** @import { WidgetModel } from "../wire/host.js" */
+/** @import { Controller } from "./controller.js" */
 
 /**
  * @typedef {object} Entry

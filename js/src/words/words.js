@@ -1,9 +1,9 @@
 /** What things are called on screen: the names of nodes, and what is said of them. */
 
-import { MIDDLE, mixerOf, neuronNumber, OPAQUE } from "../../views/shared/names.js";
 import { counted, percent, plain, shareOf, signed, whole } from "./format.js";
+import { MIDDLE, mixerOf, neuronNumber, OPAQUE } from "./names.js";
 
-/** @import { Detail, FlowGraph, Node, NodeKind } from "../../types.js" */
+/** @import { Detail, FlowGraph, Node, NodeKind } from "../types.js" */
 
 /** @type {Record<string, [string, string]>} Of what a rest node sums, and how it is counted. */
 const REST_WORDS = {

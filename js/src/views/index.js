@@ -1,0 +1,49 @@
+/** The views of a widget: a folder each, and a line each here. */
+
+import { createLayersView } from "./layers/view.js";
+import { createRoutesView } from "./routes/view.js";
+
+/** @import { Controller } from "../state/controller.js" */
+/** @import { State } from "../state/state.js" */
+/** @import { ViewName } from "../types.js" */
+/** @import { Tip } from "../ui/tip.js" */
+
+/**
+ * @typedef {object} Room What a view has to draw in.
+ * @property {number} width In pixels; 0 until the page is laid out.
+ * @property {boolean} dark
+ * @property {boolean} reducedMotion
+ *
+ * @typedef {object} Surroundings What the shell lends a view.
+ * @property {Tip} tip
+ * @property {(message: string) => void} onProblem
+ *
+ * @typedef {object} View
+ * @property {HTMLElement} el
+ * @property {(state: State, room: Room) => void} update Also of a state in which another view is
+ *   shown: `state.view` says which.
+ * @property {() => void} hide What follows the pointer goes.
+ * @property {() => void} destroy
+ *
+ * @typedef {object} ViewEntry
+ * @property {ViewName} name
+ * @property {string} label
+ * @property {string} title
+ * @property {(controller: Controller, shell: Surroundings) => View} create
+ */
+
+/** @type {ViewEntry[]} */
+export const VIEWS = [
+  {
+    name: "block",
+    label: "Layers",
+    title: "The stream of one position, layer by layer",
+    create: createLayersView,
+  },
+  {
+    name: "routes",
+    label: "Routes",
+    title: "Where the prediction comes from: all positions, all layers",
+    create: createRoutesView,
+  },
+];

@@ -1,0 +1,80 @@
+/** The layers view: the stream of one position, layer by layer, in the shell. */
+
+import { knownNode, mergedGraph, pendingLayers } from "../../state/selectors.js";
+import { createChangeGuard, h } from "../../ui/dom.js";
+import { createStage } from "./drawing/stage.js";
+import { createNodeTip } from "./tip.js";
+
+/** @import { Controller } from "../../state/controller.js" */
+/** @import { State } from "../../state/state.js" */
+/** @import { StageAction } from "../../types.js" */
+/** @import { Room, Surroundings } from "../index.js" */
+
+/**
+ * @param {Controller} controller
+ * @param {Surroundings} shell
+ */
+export function createLayersView(controller, { tip, onProblem }) {
+  const el = h("div", { class: "vw-stage-slot", "data-role": "stage", hidden: true });
+  const tooltip = createNodeTip(tip);
+  const stage = createStage(el, { dispatch });
+  const changed = createChangeGuard();
+  /** @type {string | null} */
+  let hovered = null;
+  /** @type {Room} */
+  let room = { width: 0, dark: false, reducedMotion: false };
+  const hide = () => hover({ node: null, x: 0, y: 0 });
+  el.addEventListener("pointerleave", hide);
+
+  /** @param {StageAction} action */
+  function dispatch(action) {
+    if (action.type === "hover") hover(action);
+    else controller.dispatch(action);
+  }
+
+  /** @param {{node: string | null, x: number, y: number}} action */
+  function hover({ node, x, y }) {
+    const state = controller.getState();
+    // The panel says more of the node it shows.
+    if (node === null || node === state.selection.at(-1)) tooltip.hide();
+    else tooltip.show(state, node, x, y);
+    if (hovered === node) return;
+    hovered = node;
+    draw(state);
+  }
+
+  /**
+   * @param {State} state
+   * @param {Room} next
+   */
+  function update(state, next) {
+    room = next;
+    el.hidden = state.graph === null || state.view !== "block";
+    if (hovered !== null && hovered === state.selection.at(-1)) tooltip.hide();
+    if (hovered !== null && !knownNode(state, hovered)) hide();
+    draw(state);
+  }
+
+  /** @param {State} state */
+  function draw(state) {
+    const graph = mergedGraph(state);
+    // Until it is attached and laid out there is no width to draw to.
+    if (!graph || room.width === 0 || state.view !== "block") return;
+    const { expanded, selection, measure } = state;
+    const pending = pendingLayers(state);
+    const { width, dark, reducedMotion } = room;
+    const of = [graph, expanded, pending, selection, hovered, measure, width, dark, reducedMotion];
+    if (!changed(...of)) return;
+    const view = { graph, expanded, pending, selection, hovered, measure, ...room };
+    try {
+      stage.update(view);
+    } catch (error) {
+      // The prompt and the panel go on working; so does the other view.
+      console.error(error);
+      const why = error instanceof Error ? error.message : String(error);
+      onProblem(`The graph could not be drawn: ${why}`);
+    }
+  }
+
+  return { el, update, hide: tooltip.hide, destroy: stage.destroy };
+}
