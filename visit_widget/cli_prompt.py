@@ -45,16 +45,14 @@ def chat_ids(tokenizer: Any, prompt: str, system: str | None) -> list[int]:
     Raises:
         CommandError: there is no template, or it takes no such message.
     """
-    if not getattr(tokenizer, "chat_template", None):
-        raise CommandError("this model has no chat template: leave out --chat")
+    from .model import VisitError
+    from .trace.chat import template_ids
+
     messages = [] if system is None else [{"role": "system", "content": system}]
     messages.append({"role": "user", "content": prompt})
     try:
-        ids = tokenizer.apply_chat_template(
-            messages, add_generation_prompt=True, tokenize=True, return_dict=False
-        )
-    except Exception as error:  # a template may raise anything
-        hint = ": leave out --system" if system is not None else ""
-        reason = " ".join(str(error).split())[:160]
-        raise CommandError(f"the model's chat template refuses this ({reason}){hint}") from error
+        ids, _ = template_ids(tokenizer, messages)
+    except VisitError as error:
+        left_out = "--chat" if system is None else "--system, or --chat"
+        raise CommandError(f"{str(error).rstrip('.')}. Or leave out {left_out}") from error
     return [int(i) for i in ids]

@@ -28,7 +28,7 @@ from tests.conftest import DEMO_PROMPT
 from tests.families.configs import build
 from tests.tiny import PROMPT_IDS, float64_throughout, make_model, make_speaker, tokenizer
 from visit_widget.flow import Edge, FlowGraph, Node
-from visit_widget.flow.graph import FLOWS, MEASURES
+from visit_widget.flow.elements import FLOWS, MEASURES
 from visit_widget.flow.words import number, percent, signed
 
 ROOT = Path(__file__).parents[2]

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from tests.tiny import N_VOCAB, float64_throughout, make_model
-from visit_widget.model.attention import AttentionCall, listening
+from visit_widget.model.attention import listening
+from visit_widget.model.attention_call import AttentionCall
 from visit_widget.model.errors import UnsupportedModelError
 from visit_widget.model.operations import overhearing, plain_attention
 

@@ -1,7 +1,8 @@
 """The pruned flow graph, as plain data."""
 
 from .build import Painter, flow_graph, routes_graph
-from .graph import Edge, FlowGraph, Node
+from .elements import Edge, Node
+from .graph import FlowGraph
 from .keep import Keep, Limit
 
 __all__ = ["Edge", "FlowGraph", "Keep", "Limit", "Node", "Painter", "flow_graph", "routes_graph"]

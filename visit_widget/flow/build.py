@@ -11,7 +11,8 @@ from ..trace import Trace
 from ..trace.logit import logit_direction
 from ..trace.target import Followed, TargetLike, followed
 from .block import draw_block
-from .graph import MEASURES, Edge, FlowGraph, Node, View
+from .elements import MEASURES, Edge, Node
+from .graph import FlowGraph, View
 from .keep import KINDS, Keep
 from .overview import draw_overview
 from .routes import attribution_of, draw_routes

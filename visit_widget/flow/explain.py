@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
+from .elements import Edge, Node
 from .explain_routes import explain_route
-from .graph import Edge, FlowGraph, Node
 from .reading import Flows
 from .words import followed_logit, listed, number, percent, quoted, rounding_of, sentence, signed
+
+if TYPE_CHECKING:
+    from .graph import FlowGraph
 
 N_READS, N_SOURCES = 3, 2
 _LOOKED_AT = "it is compared, not added, so it adds to no logit itself."

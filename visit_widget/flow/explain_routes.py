@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from .graph import FlowGraph, Node
+from typing import TYPE_CHECKING
+
+from .elements import Node
 from .words import followed_logit, listed, number, percent, quoted, rounding_of, signed
+
+if TYPE_CHECKING:
+    from .graph import FlowGraph
 
 N_SOURCES = 2
 

@@ -6,95 +6,23 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from ..model import VisitError
+from .elements import Edge, Measure, Node
+from .explain import explain
+from .reading import strongest_path, to_networkx, to_pandas, top_nodes
 
 if TYPE_CHECKING:
     import networkx as nx
     import pandas as pd
 
 VERSION = 1
-MEASURES = ("share", "logit", "norm", "proximity")
-# The kinds of edges that carry summands; what the others carry is looked at, not added.
-FLOWS = ("residual", "write", "part", "split", "through")
-Measure = Literal["share", "logit", "norm", "proximity"]
 View = Literal["block", "routes"]
 _SCHEMA = Path(__file__).with_name("schema.json")
-
-
-@dataclass(frozen=True)
-class Node:
-    """One node. Fields that a kind has no use for are None.
-
-    Attributes:
-        id: stable public name, such as ``L23.H4``.
-        kind: residual, head, query, key, value, neuron, …
-        layer, head, source, neuron: where it sits; `source` is the position that a memory was left
-            at.
-        expert: the number of the expert that a neuron belongs to, in a mixture of experts.
-        position: the position whose computation it is part of.
-        label: the token it projects to, as a person reads it.
-        top, bottom: the tokens it writes most and least: dicts of id, text, probability.
-        target_probability, target_rank: of the target in this node's own projection.
-        norm: length of its vector.
-        logit: what it adds to the target's logit (target − foil with a foil).
-        activation: of a neuron, or of a W_O row's input.
-        weight: attention weight of a memory.
-        score: a memory's score before the softmax.
-        rest: of a rest node, {"of": kind, "count": how many parts it sums}.
-        influence: in a routes graph, how much of the prediction comes by it along the kept ways.
-    """
-
-    id: str
-    kind: str
-    position: int
-    layer: int | None = None
-    head: int | None = None
-    source: int | None = None
-    neuron: int | None = None
-    expert: int | None = None
-    label: str | None = None
-    top: list[dict[str, Any]] = field(default_factory=list)
-    bottom: list[dict[str, Any]] = field(default_factory=list)
-    target_probability: float | None = None
-    target_rank: int | None = None
-    norm: float | None = None
-    logit: float | None = None
-    activation: float | None = None
-    weight: float | None = None
-    score: float | None = None
-    rest: dict[str, Any] | None = None
-    influence: float | None = None
-
-
-@dataclass(frozen=True)
-class Edge:
-    """One ribbon.
-
-    Attributes:
-        source, target: node ids.
-        kind: residual, write, part, split, through, read, score, weight or activation.
-        share: ⟨part, whole⟩ / ⟨whole, whole⟩, signed; the shares into a node sum to 1.
-        logit: what it adds to the target's logit; the logits into a node sum to the node's.
-        norm: the part's length.
-        proximity: max(‖w‖₁ − ‖w − p‖₁, 0), normalised over the parts drawn (Ferrando & Voita 2024).
-        value: score, attention weight or activation, on the edges that carry one.
-        influence: in a routes graph, how much of the prediction it carries.
-    """
-
-    source: str
-    target: str
-    kind: str
-    share: float | None = None
-    logit: float | None = None
-    norm: float | None = None
-    proximity: float | None = None
-    value: float | None = None
-    influence: float | None = None
 
 
 @dataclass(frozen=True)
@@ -184,8 +112,6 @@ class FlowGraph:
         Raises:
             VisitError: a node is not in the graph, or nothing flows from the one to the other.
         """
-        from .reading import strongest_path
-
         return strongest_path(self, start, end, measure)
 
     def top(
@@ -215,8 +141,6 @@ class FlowGraph:
         Raises:
             VisitError: an argument means nothing here; the message says what does.
         """
-        from .reading import top_nodes
-
         return top_nodes(self, n, kind, measure, sign)
 
     def explain(self, node_id: str) -> str:
@@ -226,8 +150,6 @@ class FlowGraph:
         Raises:
             VisitError: it is not in the graph.
         """
-        from .explain import explain
-
         return explain(self, node_id)
 
     def to_networkx(self) -> nx.DiGraph:
@@ -240,8 +162,6 @@ class FlowGraph:
         Raises:
             VisitError: networkx is not installed.
         """
-        from .reading import to_networkx
-
         return to_networkx(self)
 
     def to_pandas(self) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -253,8 +173,6 @@ class FlowGraph:
         Raises:
             VisitError: pandas is not installed.
         """
-        from .reading import to_pandas
-
         return to_pandas(self)
 
     @staticmethod

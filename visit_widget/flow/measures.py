@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..trace.attention import AttentionRows
-from .graph import MEASURES
+from .elements import MEASURES
 
 
 def measures(

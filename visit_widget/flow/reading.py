@@ -9,11 +9,13 @@ from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
 
 from ..model import VisitError
-from .graph import FLOWS, MEASURES, Edge, FlowGraph, Node
+from .elements import FLOWS, MEASURES, Edge, Node
 
 if TYPE_CHECKING:
     import networkx as nx
     import pandas as pd
+
+    from .graph import FlowGraph
 
 # Kinds of nodes that flow into a whole, and those that are only looked at or are the end.
 PARTS = (

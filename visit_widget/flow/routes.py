@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..model import VisitError
 from ..trace.rounding import rounds
-from .graph import Edge, Node
+from .elements import Edge, Node
 from .sheet import Parts, Sheet
 from .stage import Stage
 from .walk import Walk

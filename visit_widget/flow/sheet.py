@@ -20,7 +20,7 @@ from ..trace.audit import tolerance_of
 from ..trace.logit import LogitDirection
 from ..trace.rounding import Where, rounding
 from ..trace.target import Followed
-from .graph import Edge, Node
+from .elements import Edge, Node
 from .keep import Keep
 from .measures import measure, measures
 from .target import standings_of

@@ -1,6 +1,7 @@
 """Where a model keeps its parts."""
 
-from .anatomy import Anatomy, BlockAnatomy, anatomy_of
+from .anatomy import Anatomy, BlockAnatomy
+from .discover import anatomy_of
 from .errors import UnsupportedModelError, VisitError
 from .joins import Join
 

@@ -9,15 +9,12 @@ a guess.
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from .joins import PLAIN, Factor, Join
-from .loaded import modules_of, unwrapped
 from .watch import first_tensor
 from .writers import WriterLayout
 
@@ -135,38 +132,3 @@ class Anatomy:
     def d_mlp(self) -> int:
         """Neurons of a layer; the most that any layer has."""
         return max(block.d_mlp for block in self.blocks)
-
-
-_known: weakref.WeakKeyDictionary[PreTrainedModel, tuple[tuple[object, ...], Anatomy]] = (
-    weakref.WeakKeyDictionary()
-)
-
-
-def anatomy_of(model: PreTrainedModel) -> Anatomy:
-    """The anatomy of a model, found once and found anew when its modules have changed (an
-    adapter or a hook was added, say).
-
-    Raises:
-        UnsupportedModelError: a part was not found or the parts do not add up.
-    """
-    from .discover import discover
-
-    model = unwrapped(model)
-    modules = _modules_now(model)
-    known = _known.get(model)
-    if known is None or known[0] != modules:
-        known = modules, discover(model)
-        _known[model] = known
-    return known[1]
-
-
-def _modules_now(model: PreTrainedModel) -> tuple[object, ...]:
-    """What an anatomy was found in: the modules, and the hooks that may be part of what they
-    compute.
-    """
-    now: list[object] = [model.config._attn_implementation]
-    for module in modules_of(model):
-        now.append(id(module))
-        if module._forward_hooks or module._forward_pre_hooks:
-            now += (*module._forward_hooks, *module._forward_pre_hooks)
-    return tuple(now)

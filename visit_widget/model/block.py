@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from .anatomy import Beside, BlockAnatomy, Chain
-from .attention import AttentionCall
+from .attention_call import AttentionCall
 from .errors import UnsupportedModelError
 from .find import (
     alone_the_same,

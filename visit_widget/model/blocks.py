@@ -14,7 +14,7 @@ from torch import nn
 from transformers import PreTrainedModel
 
 from .anatomy import BlockAnatomy
-from .attention import AttentionCall
+from .attention_call import AttentionCall
 from .block import BlockReader
 from .errors import UnsupportedModelError
 from .find import called

@@ -2,19 +2,54 @@
 
 from __future__ import annotations
 
+import weakref
+
 import torch
 from torch import nn
 from transformers import PreTrainedModel
 
 from .anatomy import Anatomy
-from .attention import AttentionCall, hear_by_operations
+from .attention import hear_by_operations
+from .attention_call import AttentionCall
 from .blocks import understand
 from .eager import check_like_eager
 from .errors import UnsupportedModelError
 from .find import called, refuse, same
-from .loaded import check_weights
+from .loaded import check_weights, modules_of, unwrapped
 from .tail import TailReader
 from .watch import Watched, input_device, vocabulary_of, watch
+
+_known: weakref.WeakKeyDictionary[PreTrainedModel, tuple[tuple[object, ...], Anatomy]] = (
+    weakref.WeakKeyDictionary()
+)
+
+
+def anatomy_of(model: PreTrainedModel) -> Anatomy:
+    """The anatomy of a model, found once and found anew when its modules have changed (an
+    adapter or a hook was added, say).
+
+    Raises:
+        UnsupportedModelError: a part was not found or the parts do not add up.
+    """
+    model = unwrapped(model)
+    modules = _modules_now(model)
+    known = _known.get(model)
+    if known is None or known[0] != modules:
+        known = modules, discover(model)
+        _known[model] = known
+    return known[1]
+
+
+def _modules_now(model: PreTrainedModel) -> tuple[object, ...]:
+    """What an anatomy was found in: the modules, and the hooks that may be part of what they
+    compute.
+    """
+    now: list[object] = [model.config._attn_implementation]
+    for module in modules_of(model):
+        now.append(id(module))
+        if module._forward_hooks or module._forward_pre_hooks:
+            now += (*module._forward_hooks, *module._forward_pre_hooks)
+    return tuple(now)
 
 
 def discover(model: PreTrainedModel) -> Anatomy:

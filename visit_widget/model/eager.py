@@ -12,7 +12,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from .attention import AttentionCall, is_transformers_own
+from .attention import is_transformers_own
+from .attention_call import AttentionCall
 from .errors import UnsupportedModelError
 
 

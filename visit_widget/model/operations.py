@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.weak import WeakIdKeyDictionary
 
-from .attention import AttentionCall, Before, Listener
+from .attention_call import AttentionCall, Before, Listener
 from .errors import UnsupportedModelError
 from .factors import Factors, by_head, factors_of
 from .loaded import weights_of

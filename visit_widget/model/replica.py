@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 from transformers import Cache, PretrainedConfig, PreTrainedModel
 
-from .attention import MODEL_LOCK, listening
+from .attention import listening
+from .attention_call import MODEL_LOCK
 from .loaded import eval_mode, weights_of
 from .precision import noise
 from .watch import Call, Watched, noting

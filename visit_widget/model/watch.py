@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from .attention import AttentionCall, listening
+from .attention import listening
+from .attention_call import AttentionCall
 from .errors import UnsupportedModelError
 from .forward import logits_in, logits_of
 from .loaded import weights_of

@@ -8,7 +8,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from .attention import MODEL_LOCK
+from .attention_call import MODEL_LOCK
 from .errors import UnsupportedModelError
 from .gates import find_gate
 from .weight_calls import Run

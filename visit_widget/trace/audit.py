@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from ..model import BlockAnatomy
-from ..model.attention import MODEL_LOCK, AttentionCall, listening
+from ..model.attention import listening
+from ..model.attention_call import MODEL_LOCK, AttentionCall
 from ..model.forward import logits_of
 from ..model.joins import Join
 from ..model.loaded import eval_mode

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from ..model import VisitError
-from ..model.attention import AttentionCall, listening
+from ..model.attention import listening
+from ..model.attention_call import AttentionCall
 from ..model.norms import Norm
 from .record import HIDDEN, MaskOf
 

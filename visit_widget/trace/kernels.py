@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from ..model import UnsupportedModelError
-from ..model.attention import AttentionCall, is_transformers_own
+from ..model.attention import is_transformers_own
+from ..model.attention_call import AttentionCall
 from .masks import RowMask
 
 # What these do with a mask, and without one, is known: the first is what rows are derived with, the

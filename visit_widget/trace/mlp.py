@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..model import VisitError
-from ..model.attention import MODEL_LOCK
+from ..model.attention_call import MODEL_LOCK
 from ..model.linear import input_dtype, linear_map
 from ..model.loaded import eval_mode
 from ..model.watch import first_tensor

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from transformers import Cache, PreTrainedModel
 
 from ..model import Anatomy, BlockAnatomy, UnsupportedModelError
-from ..model.attention import AttentionCall, listening, scaling_of
+from ..model.attention import listening, scaling_of
+from ..model.attention_call import AttentionCall
 from ..model.forward import logits_of
 from ..model.watch import first_tensor, input_device
 from .kernels import is_causal, is_open, mask_of

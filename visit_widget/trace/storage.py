@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..model import Anatomy, BlockAnatomy, VisitError, anatomy_of
-from ..model.attention import MODEL_LOCK, own_attention
+from ..model.attention_call import MODEL_LOCK, own_attention
 from ..model.joins import Join
 from ..model.loaded import check_traceable, unwrapped
 from ..model.operations import plain_attention

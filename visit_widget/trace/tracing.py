@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ..model import Anatomy, anatomy_of
-from ..model.attention import MODEL_LOCK
+from ..model.attention_call import MODEL_LOCK
 from ..model.given import check_language_model, check_text_only, tokenizer_of
 from ..model.loaded import check_traceable, unwrapped
 from .inputs import Prepared, Prompt, longest_of, prepare, too_long

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
@@ -15,7 +15,7 @@ from ..flow.predictions import predictions
 from ..flow.target import name_of
 from ..lens import LogitLens
 from ..model import Anatomy, VisitError
-from ..model.attention import MODEL_LOCK
+from ..model.attention_call import MODEL_LOCK
 from ..model.given import tokenizer_of
 from ..model.loaded import check_traceable, unwrapped
 from ..trace.audit import last_logits_error, tolerance_of
@@ -23,11 +23,22 @@ from ..trace.inputs import Prepared, Prompt, checked, edited
 from ..trace.target import Followed, TargetLike, first_token, followed
 from ..trace.trace import Trace
 from ..trace.tracing import trace, trace_prepared
+from .sentences import joined
 
 SIGNIFICANT = 6
 VOCABULARY_LIMIT = 50
 ROUTES_LIMIT = 4000
 FOLLOWED_LIMIT = 256
+
+
+class First(NamedTuple):
+    """What a widget starts with: its first graph, and what that was drawn for."""
+
+    graph: dict[str, Any]
+    focus: int
+    measure: str
+    keep: Keep
+    notes: str
 
 
 class Session:
@@ -124,6 +135,21 @@ class Session:
             self._remember(painter.target)
             self._remember(painter.foil)
             return {**compact(graph), "revision": self.revision}
+
+    def first(
+        self,
+        focus: int,
+        target: TargetLike | None,
+        foil: TargetLike | None,
+        keep: Keep | dict[str, Any] | None,
+        measure: str,
+    ) -> First:
+        """The first frame of a widget; arguments as `visit`."""
+        position, keep = self.trace.position(focus), Keep.of(keep)
+        asked = [(None, "") if t is None else self.follow(t) for t in (target, foil)]
+        graph = self.frame(position, asked[0][0], asked[1][0], keep, measure, [])
+        notes = joined((*(note for _, note in asked), *self.trace.notes))
+        return First(graph, position, measure, keep, notes)
 
     def exactness(self) -> dict[str, Any]:
         """How far off the identities are that can be checked without another pass."""

@@ -15,7 +15,7 @@ import torch
 import traitlets
 
 from ..flow import FlowGraph, Keep
-from ..flow.graph import MEASURES
+from ..flow.elements import MEASURES
 from ..model import Anatomy, VisitError
 from ..trace.inputs import Prompt
 from ..trace.target import TargetLike
@@ -25,7 +25,7 @@ from .page import STATIC, iframe, page, write_whole
 from .requests import Desk, logger
 from .saved import Progress, saved
 from .sentences import check_view, joined, sentence
-from .session import Session
+from .session import First, Session
 from .subject import session_of
 
 _REDRAWS = ("focus", "target", "foil", "keep", "measure")
@@ -81,11 +81,12 @@ def visit(
         >>> widget.selection
         ['L23.H4']
     """
-    return VisitWidget(
-        model, tokenizer, prompt, focus=focus, target=target, foil=foil, layers=layers,
-        keep=keep, measure=measure, view=view, anatomy=anatomy, keep_on=keep_on,
-        attention_mask=attention_mask, add_special_tokens=add_special_tokens,
-    )  # fmt: skip
+    check_view(view)
+    session = session_of(
+        model, tokenizer, prompt, anatomy, keep_on, attention_mask, add_special_tokens
+    )
+    first = session.first(focus, target, foil, keep, measure)
+    return VisitWidget(session, first, layers, view)
 
 
 class VisitWidget(anywidget.AnyWidget):
@@ -126,47 +127,21 @@ class VisitWidget(anywidget.AnyWidget):
     keep = traitlets.Any().tag(sync=True)
     status = traitlets.Dict().tag(sync=True)
 
-    def __init__(
-        self,
-        model: Any,
-        tokenizer: Any = None,
-        prompt: Prompt | None = None,
-        *,
-        focus: int = -1,
-        target: TargetLike | None = None,
-        foil: TargetLike | None = None,
-        layers: Sequence[int] = (),
-        keep: Keep | dict[str, Any] | None = None,
-        measure: str = "logit",
-        view: str = "block",
-        anatomy: Anatomy | None = None,
-        keep_on: torch.device | str | None = None,
-        attention_mask: Any = None,
-        add_special_tokens: bool | None = None,
-    ) -> None:
-        check_view(view)
-        session = session_of(
-            model, tokenizer, prompt, anatomy, keep_on, attention_mask, add_special_tokens
-        )
-        position = session.trace.position(focus)
-        keep = Keep.of(keep)
-        asked = [(None, "") if t is None else session.follow(t) for t in (target, foil)]
-        notes = joined((*(note for _, note in asked), *session.trace.notes))
-        graph = session.frame(position, asked[0][0], asked[1][0], keep, measure, [])
+    def __init__(self, session: Session, first: First, layers: Sequence[int], view: str) -> None:
         self._session = session
         self._settled = False
         self._notes: dict[str, str] = {}
         super().__init__(
             prompt=session.trace.prompt,
-            focus=position,
-            target=_named(graph["target"]),
-            foil=_named(graph["foil"]),
-            graph=graph,
+            focus=first.focus,
+            target=_named(first.graph["target"]),
+            foil=_named(first.graph["foil"]),
+            graph=first.graph,
             expanded=sorted({session.trace.layer(layer) for layer in layers}),
-            measure=measure,
+            measure=first.measure,
             view=view,
-            keep=keep.to_dict(),
-            status={"state": "ready", "message": notes, **session.exactness()},
+            keep=first.keep.to_dict(),
+            status={"state": "ready", "message": first.notes, **session.exactness()},
         )
         lifetime.loosen(self)
         self._own_layout = self.layout
