@@ -257,6 +257,7 @@
  * @property {string | null} hovered
  * @property {Measure} measure
  * @property {number} width
+ * @property {number} height That the picture should keep to, if it can.
  * @property {boolean} dark
  * @property {boolean} reducedMotion
  *
@@ -271,6 +272,7 @@
  *
  * @typedef {object} Stage
  * @property {(view: StageView) => void} update
+ * @property {(id: string) => import("./views/index.js").Spot | null} spot
  * @property {() => void} destroy
  */
 

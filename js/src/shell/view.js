@@ -18,6 +18,12 @@ import { createToolbar } from "./toolbar/toolbar.js";
 
 /** Below this width the panel goes under the stage. */
 const NARROW = 760;
+/** From this width on the panel stands beside the view. */
+const WIDE = 1240;
+/** What a widget in a page keeps to, so that it can be read without scrolling. */
+const HEIGHT = 720;
+/** What a notebook's own bars take of a window. */
+const BARS = 160;
 
 /**
  * @param {HTMLElement} el
@@ -92,25 +98,48 @@ export function mountView(el, controller) {
   /** @param {State} state */
   function update(state) {
     const before = focused();
+    const shown = views.find(({ name }) => name === state.view);
     promptBar.update(state);
     toolbar.update(state);
     problems.update(state);
     panel.update(state);
-    root.classList.toggle("with-panel", !panel.el.hidden);
+    root.classList.toggle("with-panel", !panel.el.hidden && !isOver(shown));
     showProgress(state);
     showPlaceholder(state);
     if (state.announcement.count !== announced) live.textContent = state.announcement.text;
     announced = state.announcement.count;
     updateViews(state);
+    placePanel(state);
     if (state.view !== view) keepFocus(before, state);
     view = state.view;
   }
 
   /** @param {State} state */
   function updateViews(state) {
-    const room = { width, dark, reducedMotion: motion?.matches ?? false };
+    const height = heightForViews(root, main);
+    const room = { width, height, dark, reducedMotion: motion?.matches ?? false };
     for (const each of views) each.update(state, room);
   }
+
+  /**
+   * Beside the view where there is room; over what is not being read where there is little, and
+   * under it on a narrow screen.
+   * @param {State} state
+   */
+  function placePanel({ selection, view: name }) {
+    const shown = views.find((each) => each.name === name);
+    const id = selection.at(-1);
+    const over = isOver(shown) && !panel.el.hidden && id !== undefined;
+    const spot = over ? (shown?.spot?.(id) ?? null) : null;
+    root.classList.toggle("over", spot !== null);
+    for (const side of /** @type {const} */ (["left", "top", "width", "height"])) {
+      panel.el.style[side] = spot ? `${Math.round(spot[side])}px` : "";
+    }
+  }
+
+  /** @param {(typeof views)[number] | undefined} shown */
+  const isOver = (shown) =>
+    shown?.spot !== undefined && root.clientWidth >= NARROW && root.clientWidth < WIDE;
 
   /** @param {string} message */
   function reportProblem(message) {
@@ -154,7 +183,11 @@ export function mountView(el, controller) {
     // What the pointer was over has moved from under it.
     for (const each of views) each.hide();
     updateViews(controller.getState());
+    placePanel(controller.getState());
   });
+  const window = root.ownerDocument.defaultView;
+  const onResize = () => updateViews(controller.getState());
+  window?.addEventListener("resize", onResize);
   sizing.observe(root);
   sizing.observe(main);
 
@@ -167,10 +200,30 @@ export function mountView(el, controller) {
     stopKeys();
     theme.stop();
     sizing.disconnect();
+    window?.removeEventListener("resize", onResize);
     promptBar.destroy();
     panel.destroy();
     popovers.destroy();
     for (const each of views) each.destroy();
     root.remove();
   };
+}
+
+/**
+ * How tall a view may be: the widget fills the screen where it has it for itself, and elsewhere
+ * fits under a notebook's bars. The height of a frame says nothing: it may grow with what is in it.
+ * @param {HTMLElement} root
+ * @param {HTMLElement} main Where views stand.
+ */
+function heightForViews(root, main) {
+  const { defaultView: window, fullscreenElement } = root.ownerDocument;
+  // On a narrow screen one scrolls anyway: the prompt above takes nothing from the picture.
+  const narrow = root.clientWidth < NARROW;
+  const above = narrow ? 0 : main.getBoundingClientRect().top - root.getBoundingClientRect().top;
+  if (!window) return HEIGHT - above;
+  const { innerHeight } = window;
+  if (fullscreenElement?.contains(root)) return innerHeight - above;
+  const alone = root.closest("#visit") !== null;
+  const whole = window.parent !== window ? 0 : alone ? innerHeight : innerHeight - BARS;
+  return Math.max(HEIGHT, whole) - above;
 }

@@ -11,6 +11,7 @@ import { createRoutesView } from "./routes/view.js";
 /**
  * @typedef {object} Room What a view has to draw in.
  * @property {number} width In pixels; 0 until the page is laid out.
+ * @property {number} height That a picture should keep to, if it can.
  * @property {boolean} dark
  * @property {boolean} reducedMotion
  *
@@ -18,10 +19,18 @@ import { createRoutesView } from "./routes/view.js";
  * @property {Tip} tip
  * @property {(message: string) => void} onProblem
  *
+ * @typedef {object} Spot In pixels from the view's corner.
+ * @property {number} left
+ * @property {number} top
+ * @property {number} width
+ * @property {number} height
+ *
  * @typedef {object} View
  * @property {HTMLElement} el
  * @property {(state: State, room: Room) => void} update Also of a state in which another view is
  *   shown: `state.view` says which.
+ * @property {(id: string) => Spot | null} [spot] Where something may lie over the picture while this
+ *   node of it is read. A view without it is drawn again in what is left beside.
  * @property {() => void} hide What follows the pointer goes.
  * @property {() => void} destroy
  *

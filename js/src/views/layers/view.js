@@ -22,7 +22,7 @@ export function createLayersView(controller, { tip, onProblem }) {
   /** @type {string | null} */
   let hovered = null;
   /** @type {Room} */
-  let room = { width: 0, dark: false, reducedMotion: false };
+  let room = { width: 0, height: 0, dark: false, reducedMotion: false };
   const hide = () => hover({ node: null, x: 0, y: 0 });
   el.addEventListener("pointerleave", hide);
 
@@ -62,8 +62,7 @@ export function createLayersView(controller, { tip, onProblem }) {
     if (!graph || room.width === 0 || state.view !== "block") return;
     const { expanded, selection, measure } = state;
     const pending = pendingLayers(state);
-    const { width, dark, reducedMotion } = room;
-    const of = [graph, expanded, pending, selection, hovered, measure, width, dark, reducedMotion];
+    const of = [graph, expanded, pending, selection, hovered, measure, ...Object.values(room)];
     if (!changed(...of)) return;
     const view = { graph, expanded, pending, selection, hovered, measure, ...room };
     try {
@@ -76,5 +75,5 @@ export function createLayersView(controller, { tip, onProblem }) {
     }
   }
 
-  return { el, update, hide: tooltip.hide, destroy: stage.destroy };
+  return { el, update, spot: stage.spot, hide: tooltip.hide, destroy: stage.destroy };
 }

@@ -31,6 +31,7 @@ export function drawLegend(group, legend, hatch, motion) {
       .append("text")
       .attr("x", item.markWidth + 7)
       .attr("y", 9)
+      .attr("font-size", legend.size ?? null)
       .text(item.text);
   });
 }

@@ -16,13 +16,12 @@ import { textWidth } from "./text.js";
  * @property {number} markWidth
  * @property {number} markHeight
  *
- * @typedef {{items: LegendItem[], y: number, height: number}} Legend
+ * @typedef {{items: LegendItem[], y: number, height: number, size?: number}} Legend
  */
 
-const SIZE = 11;
-const LINE = 20;
-const GAP = 22;
-const SWATCH = 20;
+/** With room and without. */
+const AIRY = { size: 11, line: 20, gap: 22, foot: 14, swatch: 20, cast: 0.97 };
+const CLOSE = { size: 10, line: 17, gap: 11, foot: 4, swatch: 16, cast: 0.92 };
 export const SHADE_SWATCH = 15;
 
 /**
@@ -37,6 +36,7 @@ export const SHADE_SWATCH = 15;
  * @param {number} spec.left
  * @param {number} spec.right
  * @param {number} spec.y
+ * @param {boolean} [spec.close] Whether there is little room below it.
  * @returns {Legend}
  */
 export function placeLegend({
@@ -50,6 +50,7 @@ export function placeLegend({
   left,
   right,
   y,
+  close = false,
 }) {
   const against = foil ? `${target} − ${foil}` : target;
   /** @type {Pick<LegendItem, "key" | "mark" | "text">[]} */
@@ -75,11 +76,12 @@ export function placeLegend({
   }
   wanted.push({ key: "shades", mark: "shades", text: `rank of ${target}: 10,000+ to 1` });
 
+  const { size, line: lineHeight, gap, foot, swatch, cast } = close ? CLOSE : AIRY;
   let x = left;
   let line = 0;
   const items = wanted.map((item) => {
-    const markWidth = item.mark === "shades" ? SHADE_SWATCH * SHADE_RANKS.length : SWATCH;
-    const width = markWidth + 7 + textWidth(item.text, SIZE, "sans") * 0.97;
+    const markWidth = item.mark === "shades" ? SHADE_SWATCH * SHADE_RANKS.length : swatch;
+    const width = markWidth + 7 + textWidth(item.text, size, "sans") * cast;
     const tail = item.mark === "shades" ? 20 : 0;
     if (x > left && x + width + tail > right) {
       x = left;
@@ -88,14 +90,14 @@ export function placeLegend({
     const placed = {
       ...item,
       x,
-      y: line * LINE,
+      y: line * lineHeight,
       markWidth,
       markHeight: item.mark === "scale" ? Math.max(1, unit * scale) : 8,
     };
-    x += width + GAP;
+    x += width + gap;
     return placed;
   });
-  return { items, y, height: (line + 1) * LINE + 14 };
+  return { items, y, size, height: (line + 1) * lineHeight + foot };
 }
 
 /**

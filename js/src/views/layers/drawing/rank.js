@@ -4,8 +4,6 @@ import { settle } from "../../shared/motion.js";
 
 /** @typedef {import("d3-selection").Selection<SVGGElement, unknown, any, any>} Group */
 
-const PLOT_TOP = 16;
-
 /**
  * @param {Group} group
  * @param {import("../layout/rank.js").RankChart} chart
@@ -55,7 +53,7 @@ export function drawRank(group, chart, motion) {
     .data(chart.axis)
     .join("text")
     .attr("class", (d) => `vw-rank-axis${d.strong ? " strong" : ""}`)
-    .attr("y", PLOT_TOP + chart.height + 16)
+    .attr("y", chart.axisY)
     .attr("text-anchor", "middle")
     .text((d) => d.text);
   settle(axis, motion, { x: (d) => d.x });
@@ -66,8 +64,8 @@ export function drawRank(group, chart, motion) {
     {
       name: "axis",
       x: chart.left - 8,
-      y: PLOT_TOP + chart.height + 16,
-      text: "layer",
+      y: chart.axisY,
+      text: chart.left < 40 ? "" : "layer",
       anchor: "end",
     },
   ];

@@ -2,7 +2,9 @@
 
 import { drawLegend } from "../../shared/legend.js";
 import { createDragWatch, halt, settle } from "../../shared/motion.js";
+import { headOf } from "../layout/detail.js";
 import { layoutScene } from "../layout/scene.js";
+import { spotBeside } from "../layout/spot.js";
 import { createFrame } from "./frame.js";
 import { drawWriterLabels } from "./labels.js";
 import { drawNodes, drawSources, markNodes, markSources } from "./nodes.js";
@@ -17,6 +19,11 @@ import { layerToReveal, reveal } from "./scroll.js";
 /** @typedef {import("../../../types.js").StageView} StageView */
 /** @typedef {import("../../../types.js").StageAction} StageAction */
 /** @typedef {import("../layout/scene.js").Scene} Scene */
+
+/** How long the pointer rests on a folded head before it unfolds, in milliseconds. */
+const PATIENCE = 120;
+/** How many heads are remembered as turned to. */
+const REMEMBERED = 32;
 
 /** What an opened layer is announced by. */
 const COUNTED = [
@@ -40,11 +47,16 @@ export function createStage(el, { dispatch }) {
   let scene = null;
   /** @type {string | null} */
   let pointedAt = null;
+  /** @type {string[]} Heads that the reader turned to, the latest first. */
+  let interest = [];
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let waiting;
   const input = listen(/** @type {SVGSVGElement} */ (frame.svg.node()), {
     scene: () => scene,
     dispatch,
     pointAt(id) {
       pointedAt = id;
+      turnTo(headOf(id));
       mark();
     },
   });
@@ -96,6 +108,25 @@ export function createStage(el, { dispatch }) {
     frame.svg.classed("has-chosen", chosen.ribbons.size > 0);
   }
 
+  /**
+   * Unfolds a head once the reader stays with it; at once where it was chosen.
+   * @param {string | null} head
+   * @param {number} after In milliseconds.
+   */
+  function turnTo(head, after = PATIENCE) {
+    clearTimeout(waiting);
+    if (head === null || head === interest[0]) return;
+    const turn = () => {
+      interest = [head, ...interest.filter((id) => id !== head)].slice(0, REMEMBERED);
+      if (!view || !scene?.folded.has(head)) return;
+      scene = layoutScene({ ...view, interest });
+      draw(scene, { animated: !view.reducedMotion });
+      mark();
+    };
+    if (after === 0) turn();
+    else waiting = setTimeout(turn, after);
+  }
+
   const isDragged = createDragWatch();
 
   return {
@@ -103,9 +134,12 @@ export function createStage(el, { dispatch }) {
       const before = view;
       const drawn = scene;
       view = next;
+      const chosen = headOf(next.selection.at(-1));
+      if (chosen !== null && next.selection !== before?.selection) turnTo(chosen, 0);
+      else if (next.hovered !== before?.hovered) turnTo(headOf(next.hovered));
       const dragged = isDragged(next.width);
       if (!before || !drawn || needsLayout(before, next)) {
-        scene = layoutScene(next);
+        scene = layoutScene({ ...next, interest });
         const animated = drawn !== null && !next.reducedMotion && !dragged;
         draw(scene, { animated });
         const scroller = /** @type {HTMLElement} */ (frame.root.node());
@@ -118,7 +152,12 @@ export function createStage(el, { dispatch }) {
       }
       mark();
     },
+    spot(id) {
+      const scroller = /** @type {HTMLElement} */ (frame.root.node());
+      return scene && spotBeside(scene, id, scroller.scrollLeft, view?.width ?? 0);
+    },
     destroy() {
+      clearTimeout(waiting);
       input.stop();
       halt(frame.root.selectAll("*"));
       frame.root.remove();
@@ -148,6 +187,7 @@ function needsLayout(before, after) {
     before.graph !== after.graph ||
     before.measure !== after.measure ||
     before.width !== after.width ||
+    before.height !== after.height ||
     !same(before.expanded, after.expanded) ||
     !same(before.pending, after.pending)
   );

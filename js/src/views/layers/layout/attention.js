@@ -3,7 +3,8 @@
 import { nodeValue } from "../../shared/graph.js";
 import { ribbonWidth, signOf } from "../../shared/scales.js";
 import { fitText } from "../../shared/text.js";
-import { bandHeight, placeBand, WIDEST_WEIGHT } from "./band.js";
+import { placeBand, WIDEST_WEIGHT } from "./band.js";
+import { bandsHeight } from "./detail.js";
 import { BAR } from "./grid.js";
 import { BANK, ribbon } from "./parts.js";
 import { levelLine, ribbonPath, stack, trunkPath } from "./ribbons.js";
@@ -14,16 +15,14 @@ import { rowNode } from "./rows.js";
 /** @typedef {import("./block.js").BlockFrame} BlockFrame */
 /** @typedef {import("./block.js").Outflow} Outflow */
 
-const BAND_GAP = 9;
-const OTHER_ROW = 18;
-/** Room between the lowest row and the river, where the whole stands. */
-export const WHOLE_ROOM = 74;
-
-/** @param {BlockContent} content */
-export function attentionHeight({ parts, bands, attentionOthers }) {
+/**
+ * @param {BlockContent} content
+ * @param {import("./detail.js").Detail} detail
+ */
+export function attentionHeight({ parts, bands, attentionOthers }, detail) {
   if (!parts.attention && !parts.mix && bands.length === 0) return 0;
-  const slots = bands.reduce((sum, band) => sum + bandHeight(band) + BAND_GAP, 0);
-  return slots + attentionOthers.length * OTHER_ROW + WHOLE_ROOM;
+  const { other, upperRoom } = detail.density;
+  return bandsHeight(bands, detail) + attentionOthers.length * other + upperRoom;
 }
 
 /**
@@ -43,7 +42,8 @@ export function attentionHeight({ parts, bands, attentionOthers }) {
  * @returns {{outflows: Outflow[], sources: SourceChip[], top: number}}
  */
 export function placeAttention(content, frame) {
-  const top = -BANK - attentionHeight(content);
+  const { density } = frame.detail;
+  const top = -BANK - attentionHeight(content, frame.detail);
   /** @type {Arrival[]} */
   const arrivals = [];
   /** @type {Outflow[]} */
@@ -53,12 +53,12 @@ export function placeAttention(content, frame) {
     const placed = placeBand(band, y, frame);
     arrivals.push(...placed.arrivals);
     outflows.push(...placed.outflows);
-    y += bandHeight(band) + BAND_GAP;
+    y += placed.height + density.gap;
   }
-  const bandsBottom = y - BAND_GAP;
+  const bandsBottom = y - density.gap;
   for (const node of content.attentionOthers) {
-    outflows.push(placeOther(frame, node, y + OTHER_ROW / 2));
-    y += OTHER_ROW;
+    outflows.push(placeOther(frame, node, y + density.other / 2));
+    y += density.other;
   }
   placeReads(content, frame);
   return { outflows, sources: placeSources(arrivals, frame, top, bandsBottom), top };
@@ -85,7 +85,7 @@ function placeOther(frame, node, y) {
       y,
       barWidth: BAR.head,
       barHeight: Math.max(8, width),
-      rowHeight: OTHER_ROW,
+      rowHeight: frame.detail.density.other,
       labelRoom: grid.headLabel,
       face: "token",
     }),

@@ -4,6 +4,7 @@ import { probability } from "../../../words/figures.js";
 import { edgeBetween, nodeValue } from "../../shared/graph.js";
 import { ribbonWidth, signOf } from "../../shared/scales.js";
 import { memoryWeight } from "./blockContent.js";
+import { bandHeight, folded, OWN_LANE } from "./detail.js";
 import { BAR, WEIGHT_ROOM } from "./grid.js";
 import { ribbon } from "./parts.js";
 import { levelLine, ribbonPath, stack } from "./ribbons.js";
@@ -31,30 +32,29 @@ import { rowNode } from "./rows.js";
  * @typedef {object} BandPlace
  * @property {HeadBand} band
  * @property {BlockFrame} frame
+ * @property {number} slot The height of a row.
+ * @property {number} height
  * @property {(slot: number) => number} slotY
  */
 
-const ROW = 14;
-/** Slots that a head's own ribbon takes where rows of W_O stand under it. */
-const OWN_LANE = 2;
 export const WIDEST_WEIGHT = 11;
 
-/** @param {HeadBand} band */
-export function bandHeight({ query, memories, rest, rows }) {
-  const answers = memories.length + (query || rest ? 1 : 0);
-  return ROW * Math.max(2, answers, rows.length ? rows.length + OWN_LANE : 0);
-}
-
 /**
- * @param {HeadBand} band
+ * @param {HeadBand} whole
  * @param {number} top
  * @param {BlockFrame} frame
- * @returns {{arrivals: Arrival[], outflows: Outflow[]}}
+ * @returns {{arrivals: Arrival[], outflows: Outflow[], height: number}}
  */
-export function placeBand(band, top, frame) {
+export function placeBand(whole, top, frame) {
+  const { detail, index, measure } = frame;
+  const unfolded = frame.unfolded.has(whole.head.id);
+  const band = unfolded ? whole : folded(whole, index, measure);
+  const height = bandHeight(whole, detail, unfolded);
+  const slot = unfolded ? detail.density.slot : height;
   /** @type {BandPlace} */
-  const place = { band, frame, slotY: (slot) => top + (slot + 0.5) * ROW };
-  const headY = top + bandHeight(band) / 2;
+  const place = { band, frame, slot, height, slotY: (at) => top + (at + 0.5) * slot };
+  if (detail.stacked) return placeStacked(place, top, unfolded);
+  const headY = top + height / 2;
   // Keys stand one slot lower than values: over them stands the query, under those the rest.
   const keySlot = band.query || band.rest ? 1 : 0;
 
@@ -63,14 +63,36 @@ export function placeBand(band, top, frame) {
   const inflows = band.memories.flatMap((memory, at) => placeValue(place, memory, at));
   if (band.rest) inflows.push(placeRest(place, band.rest));
   placeHead(place, inflows, headY);
-  return { arrivals, outflows: placeHeadOutflow(place, top, headY) };
+  return { arrivals, outflows: placeHeadOutflow(place, top, headY), height };
+}
+
+/**
+ * On a narrow screen: the head, and under it what it reads, where it is unfolded.
+ * @param {BandPlace} place
+ * @param {number} top
+ * @param {boolean} unfolded
+ */
+function placeStacked(place, top, unfolded) {
+  const { band, slot } = place;
+  const headY = top + slot / 2;
+  const lines = unfolded ? [...(band.query ? [null] : []), ...band.memories] : [];
+  const under = { ...place, slotY: (/** @type {number} */ at) => top + (at + 1.5) * slot };
+  if (unfolded && band.query) placeQuery(under, band.query);
+  lines.forEach((memory, at) => {
+    if (!memory) return;
+    placeKey(under, memory, at, at);
+    placeValue(under, memory, at);
+  });
+  if (unfolded && band.rest) placeInflow(under, band.rest, lines.length, 0);
+  placeHead({ ...place, height: slot }, [], headY);
+  return { arrivals: [], outflows: placeHeadOutflow(place, top, headY), height: place.height };
 }
 
 /**
  * @param {BandPlace} place
  * @param {Node} query
  */
-function placeQuery({ frame: { x, grid, index, measure, nodes }, slotY }, query) {
+function placeQuery({ frame: { x, grid, index, measure, nodes }, slot, slotY }, query) {
   nodes.push(
     rowNode({
       index,
@@ -82,10 +104,10 @@ function placeQuery({ frame: { x, grid, index, measure, nodes }, slotY }, query)
       y: slotY(0),
       barWidth: BAR.memory,
       barHeight: 7,
-      rowHeight: ROW,
-      labelRoom: grid.keyLabel + WEIGHT_ROOM - 24,
+      rowHeight: slot,
+      labelRoom: grid.keyLabel + (grid.keyNumbers ? WEIGHT_ROOM - 34 : 0),
       face: "small",
-      number: "asks",
+      number: grid.keyNumbers ? "asks" : "",
       tone: "query",
     }),
   );
@@ -101,7 +123,7 @@ const weightWidth = (memory) => ribbonWidth(memoryWeight(memory), WIDEST_WEIGHT,
  * @param {number} valueSlot
  * @returns {Arrival}
  */
-function placeKey({ band, frame, slotY }, memory, slot, valueSlot) {
+function placeKey({ band, frame, slot: height, slotY }, memory, slot, valueSlot) {
   const { x, grid, index, measure, nodes, ribbons } = frame;
   const { key, value, source } = memory;
   const weight = memoryWeight(memory);
@@ -118,10 +140,10 @@ function placeKey({ band, frame, slotY }, memory, slot, valueSlot) {
       y,
       barWidth: BAR.memory,
       barHeight: Math.max(6, weightWidth(memory)),
-      rowHeight: ROW,
+      rowHeight: height,
       labelRoom: grid.keyLabel,
       face: "small",
-      number: probability(weight),
+      number: grid.keyNumbers ? probability(weight) : "",
       tone: "memory",
     }),
   );
@@ -171,10 +193,10 @@ const placeRest = (place, rest) => placeInflow(place, rest, place.band.memories.
  * @param {number} arriving Width of what arrives from its key.
  * @returns {Inflow}
  */
-function placeInflow({ band, frame, slotY }, node, slot, arriving) {
+function placeInflow({ band, frame, slot: height, slotY }, node, slot, arriving) {
   const { x, grid, index, measure, memoryScale, nodes } = frame;
   const part = edgeBetween(index, node.id, band.head.id)?.[measure] ?? null;
-  const width = ribbonWidth(part, memoryScale, ROW - 3);
+  const width = ribbonWidth(part, memoryScale, height - 3);
   const y = slotY(slot);
   const isRest = node.kind === "rest";
   nodes.push(
@@ -188,7 +210,7 @@ function placeInflow({ band, frame, slotY }, node, slot, arriving) {
       y,
       barWidth: BAR.memory,
       barHeight: isRest ? 6 : Math.max(6, width, arriving),
-      rowHeight: ROW,
+      rowHeight: height,
       labelRoom: grid.valueLabel,
       face: "small",
       number: grid.valueNumbers ? undefined : "",
@@ -203,7 +225,7 @@ function placeInflow({ band, frame, slotY }, node, slot, arriving) {
  * @param {Inflow[]} inflows
  * @param {number} y
  */
-function placeHead({ band, frame }, inflows, y) {
+function placeHead({ band, frame, height }, inflows, y) {
   const { x, grid, index, measure, scale, nodes, ribbons } = frame;
   const { head } = band;
   const widths = inflows.map(({ width }) => width);
@@ -226,8 +248,8 @@ function placeHead({ band, frame }, inflows, y) {
       right: x + grid.headRight,
       y,
       barWidth: BAR.head,
-      barHeight: Math.max(11, inWidth, ribbonWidth(value, scale)),
-      rowHeight: Math.max(22, Math.min(inWidth + 4, bandHeight(band))),
+      barHeight: Math.min(height - 2, Math.max(11, inWidth, ribbonWidth(value, scale))),
+      rowHeight: Math.min(height, Math.max(22, inWidth + 4)),
       labelRoom: grid.headLabel,
       face: "strong",
       tag: `H${head.head}`,
@@ -242,16 +264,19 @@ function placeHead({ band, frame }, inflows, y) {
  * @param {number} headY
  * @returns {Outflow[]}
  */
-function placeHeadOutflow({ band, frame }, top, headY) {
+function placeHeadOutflow({ band, frame, slot }, top, headY) {
   const { x, grid, index, measure, scale, nodes, ribbons } = frame;
   const whole = `L${frame.layer}.attn`;
-  const left = edgeBetween(index, band.head.id, whole)?.[measure] ?? null;
-  const laneY = band.rows.length ? top + (OWN_LANE * ROW) / 2 : headY;
+  // Rows that are not shown apart flow with the rest of the head.
+  const left = band.rows.length
+    ? (edgeBetween(index, band.head.id, whole)?.[measure] ?? null)
+    : nodeValue(index, band.head, measure);
+  const laneY = band.rows.length ? top + (OWN_LANE * slot) / 2 : headY;
   const leftWidth = ribbonWidth(left, scale);
   const splits = band.rows.map(
     (row) => edgeBetween(index, band.head.id, row.id)?.[measure] ?? null,
   );
-  const widths = [leftWidth, ...splits.map((value) => ribbonWidth(value, scale, ROW - 3))];
+  const widths = [leftWidth, ...splits.map((value) => ribbonWidth(value, scale, slot - 3))];
   const starts = stack(widths, headY);
   const rowX = grid.rowX;
   /** @type {Outflow} */
@@ -268,7 +293,7 @@ function placeHeadOutflow({ band, frame }, top, headY) {
   };
   if (rowX === null) return [own];
   const apart = band.rows.map((row, at) => {
-    const y = top + (at + OWN_LANE + 0.5) * ROW;
+    const y = top + (at + OWN_LANE + 0.5) * slot;
     const value = splits[at];
     const width = widths[at + 1];
     ribbons.push(
@@ -291,7 +316,7 @@ function placeHeadOutflow({ band, frame }, top, headY) {
         y,
         barWidth: BAR.memory,
         barHeight: Math.max(6, width),
-        rowHeight: ROW,
+        rowHeight: slot,
         labelRoom: grid.rowLabel,
         face: "small",
       }),

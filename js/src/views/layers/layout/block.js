@@ -5,9 +5,10 @@ import { nodeName, OPAQUE } from "../../../words/names.js";
 import { nodeValue } from "../../shared/graph.js";
 import { scaleUnit, unitText } from "../../shared/legendLayout.js";
 import { commonScale, ribbonWidth, signOf } from "../../shared/scales.js";
-import { fitText } from "../../shared/text.js";
+import { fitText, textWidth } from "../../shared/text.js";
 import { attentionHeight, placeAttention } from "./attention.js";
 import { shapeOf } from "./blockContent.js";
+import { unfoldedHeads } from "./detail.js";
 import { BAR, gridForWidth } from "./grid.js";
 import { mlpHeight, placeMlp } from "./mlp.js";
 import { BANK, LEAD, MOUTH_DEPTH, normRing, ribbon, writerShape } from "./parts.js";
@@ -35,6 +36,8 @@ import { riverThrough } from "./through.js";
  * @property {number} scale
  * @property {number} memoryScale
  * @property {number} ln2X
+ * @property {import("./detail.js").Detail} detail
+ * @property {Set<string>} unfolded Ids of heads.
  * @property {SceneNode[]} nodes
  * @property {SceneRibbon[]} ribbons
  *
@@ -71,18 +74,21 @@ import { riverThrough } from "./through.js";
  * @property {import("./parts.js").RankPoint[]} ranks
  * @property {number} midX
  * @property {number} postX
+ * @property {string[]} folded Ids of the heads that are shown as one line.
  */
 
 const WIDEST_MEMORY = 11;
-const PILL_DISTANCE = BANK + 38;
-const PANEL_HEAD = 54;
-const PANEL_FOOT = 14;
+const CAPTION = 10.5;
 
-/** @param {BlockContent} content */
-export function blockReach(content) {
+/**
+ * @param {BlockContent} content
+ * @param {import("./detail.js").Detail} detail
+ */
+export function blockReach(content, detail) {
+  const { head, foot } = detail.density;
   return {
-    above: BANK + attentionHeight(content) + PANEL_HEAD,
-    below: BANK + mlpHeight(content) + PANEL_FOOT,
+    above: BANK + attentionHeight(content, detail) + head,
+    below: BANK + mlpHeight(content, detail) + foot,
   };
 }
 
@@ -117,10 +123,13 @@ function blockScale(index, content, measure, stackRoom) {
  * @param {BlockContent} content
  * @param {Column} column
  * @param {Measure} measure
- * @param {number} tail Extra length of the river after the last layer.
+ * @param {object} how
+ * @param {number} how.tail Extra length of the river after the last layer.
+ * @param {import("./detail.js").Detail} how.detail
+ * @param {string[]} how.interest Ids of the heads that the reader turned to, the latest first.
  * @returns {PlacedBlock}
  */
-export function placeBlock(index, content, column, measure, tail) {
+export function placeBlock(index, content, column, measure, { tail, detail, interest }) {
   const grid = gridForWidth(shapeOf(content.parts, content), column.width);
   const scale = blockScale(index, content, measure, grid.stackRoom);
   /** @type {BlockFrame} */
@@ -133,6 +142,8 @@ export function placeBlock(index, content, column, measure, tail) {
     scale,
     memoryScale: isRelative(measure) ? WIDEST_MEMORY : scale,
     ln2X: column.x + grid.midX + LEAD + 12,
+    detail,
+    unfolded: unfoldedHeads(content.bands, detail.unfolded, interest),
     nodes: [],
     ribbons: [],
   };
@@ -143,7 +154,7 @@ export function placeBlock(index, content, column, measure, tail) {
   placeWholes(frame, content.parts, upper.outflows, lower.outflows, { midX, postX });
   placeNorms(content, frame);
 
-  const { above, below } = blockReach(content);
+  const { above, below } = blockReach(content, detail);
   return {
     panel: {
       layer: content.layer,
@@ -161,6 +172,7 @@ export function placeBlock(index, content, column, measure, tail) {
     sources: upper.sources,
     midX,
     postX,
+    folded: content.bands.flatMap(({ head }) => (frame.unfolded.has(head.id) ? [] : head.id)),
     ...riverThrough(index, content, column, { midX, postX, tail }),
   };
 }
@@ -170,15 +182,15 @@ export function placeBlock(index, content, column, measure, tail) {
  * @param {BlockFrame} frame
  * @param {number} below
  */
-function scaleMark({ x, scale, measure }, below) {
+function scaleMark({ x, scale, measure, grid }, below) {
   const unit = scaleUnit(scale);
-  if (!unit) return null;
+  if (!unit || !grid.tokens) return null;
   return { x: x + 14, y: below - 18, height: unit * scale, text: unitText(unit, measure) };
 }
 
 /**
  * @typedef {Pick<BlockFrame, "index" | "measure" | "scale" | "layer" | "x" | "grid" |
- *   "nodes" | "ribbons">} WholeFrame
+ *   "detail" | "nodes" | "ribbons">} WholeFrame
  */
 
 /**
@@ -211,7 +223,7 @@ function placeWhole(frame, node, outflows, x, bank, side = "left") {
   if (!node) return;
   const { index, measure, scale, layer } = frame;
   const outward = bank === "above" ? -1 : 1;
-  const y = outward * PILL_DISTANCE;
+  const y = outward * (BANK + frame.detail.density.pill);
   const write = index.from.get(node.id)?.find(({ kind }) => kind === "write");
   const value = write?.[measure] ?? null;
   const outWidth = ribbonWidth(value, scale, frame.grid.stackRoom);
@@ -331,18 +343,29 @@ function headings({ parts, bands, neurons }, { x, grid }, top, lowerTop) {
     texts.push(heading(text, 14, top - 9));
   }
   if (!mlp) texts.push(heading(lone("no MLP in this layer"), 14, BANK + 24));
-  if (bands.some(({ memories }) => memories.length > 0)) {
+  /** The longest of some wordings that fits. */
+  const fitting = (/** @type {string[]} */ words, /** @type {number} */ room) =>
+    words.find((text) => textWidth(text, CAPTION, "sans") * 0.97 <= room) ?? "";
+  if (grid.tokens && bands.some(({ memories }) => memories.length > 0)) {
+    const key = fitting(["query, memory key", "query, key", "key"], grid.valueX - grid.keyX - 6);
+    const value = fitting(["memory value", "value"], grid.headX - grid.valueX - 6);
+    const from = fitting(["from token", "from"], grid.tokenRight + BAR.token - 4);
     texts.push(
-      { ...heading("from token", grid.tokenRight + BAR.token, top - 9), anchor: "end" },
-      heading("query, memory key", grid.keyX, top - 9),
-      heading("memory value", grid.valueX, top - 9),
+      { ...heading(from, grid.tokenRight + BAR.token, top - 9), anchor: "end" },
+      heading(key, grid.keyX, top - 9),
+      heading(value, grid.valueX, top - 9),
     );
   }
   if (bands.length) texts.push(heading("head writes", grid.headX, top - 9));
   if (grid.rowX !== null) texts.push(heading("output rows", grid.rowX, top - 9));
-  if (neurons.some(({ key }) => key)) {
-    texts.push(heading("neuron looks for", grid.neuronKeyX, lowerTop - 9));
+  const looks = grid.neuronKeys && neurons.some(({ key }) => key);
+  if (looks) {
+    const words = ["neuron looks for", "looks for"];
+    const text = fitting(words, grid.headX - grid.neuronKeyX - 6);
+    texts.push(heading(text, grid.neuronKeyX, lowerTop - 9));
   }
-  if (neurons.length) texts.push(heading("and writes", grid.headX, lowerTop - 9));
+  if (neurons.length && grid.tokens) {
+    texts.push(heading(looks ? "and writes" : "neuron writes", grid.headX, lowerTop - 9));
+  }
   return texts;
 }

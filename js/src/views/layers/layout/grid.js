@@ -2,10 +2,12 @@
 
 /**
  * @typedef {object} Grid Offsets from the block's left edge.
+ * @property {boolean} tokens Whether the tokens that are read from stand at the left.
  * @property {number} tokenRight Where the source tokens' labels end and their bars begin.
  * @property {number} keyX
  * @property {number} keyRight
  * @property {number} keyLabel
+ * @property {boolean} keyNumbers
  * @property {number} valueX
  * @property {number} valueRight
  * @property {number} valueLabel
@@ -16,6 +18,7 @@
  * @property {number | null} rowX
  * @property {number} rowRight
  * @property {number} rowLabel
+ * @property {boolean} neuronKeys Whether what neurons look for is shown.
  * @property {number} neuronKeyX
  * @property {number} neuronKeyLabel
  * @property {number} stackRoom How wide the ribbons into a whole may be together.
@@ -33,38 +36,46 @@ const PAD = 12;
 
 /**
  * @param {boolean} hasRows Whether rows of W_O are shown.
- * @param {number} stretch 0 is as narrow as can be read, 1 as wide as is pleasant.
+ * @param {number} stretch −1 is as narrow as can be understood, 0 as narrow as can be read well, 1
+ *   as wide as is pleasant.
  * @returns {Grid}
  */
 export function blockGrid(hasRows, stretch) {
-  const between = (/** @type {number} */ least, /** @type {number} */ ideal) =>
-    least + stretch * (ideal - least);
+  const between = (
+    /** @type {number} */ slim,
+    /** @type {number} */ least,
+    /** @type {number} */ ideal,
+  ) => (stretch < 0 ? least + stretch * (least - slim) : least + stretch * (ideal - least));
 
-  const tokenRight = PAD + between(48, 76);
-  const keyX = tokenRight + BAR.token + between(30, 84);
-  const keyLabel = between(54, 84);
-  const keyRight = keyX + BAR.memory + LABEL_GAP + keyLabel + WEIGHT_ROOM;
-  const valueX = keyRight + between(13, 40);
-  const valueLabel = between(54, 84);
+  const pad = between(8, PAD, PAD);
+  const tokenRight = pad + between(34, 48, 76);
+  const keyX = tokenRight + BAR.token + between(16, 30, 84);
+  const keyLabel = between(34, 54, 84);
+  const keyNumbers = stretch > -0.45;
+  const keyRight = keyX + BAR.memory + LABEL_GAP + keyLabel + (keyNumbers ? WEIGHT_ROOM : 0);
+  const valueX = keyRight + between(8, 13, 40);
+  const valueLabel = between(38, 54, 84);
   const valueNumbers = stretch > 0.3;
   const valueRight =
     valueX + BAR.memory + LABEL_GAP + valueLabel + (valueNumbers ? NUMBER_ROOM - 2 : 4);
-  const headX = valueRight + between(24, 64);
-  const headLabel = between(83, 106);
+  const headX = valueRight + between(12, 24, 64);
+  const headLabel = between(52, 83, 106);
   const headRight = headX + BAR.head + LABEL_GAP + headLabel + TAG_ROOM + NUMBER_ROOM;
-  const rowX = hasRows ? headRight + between(26, 48) : null;
-  const rowLabel = between(60, 84);
+  const rowX = hasRows ? headRight + between(14, 26, 48) : null;
+  const rowLabel = between(44, 60, 84);
   const rowRight =
     rowX === null ? headRight : rowX + BAR.memory + LABEL_GAP + rowLabel + NUMBER_ROOM;
-  const stackRoom = between(36, 80);
-  const midX = rowRight + between(18, 52) + stackRoom / 2;
-  const postX = midX + between(66, 128);
-  const neuronKeyLabel = between(88, 128);
+  const stackRoom = between(24, 36, 80);
+  const midX = rowRight + between(8, 18, 52) + stackRoom / 2;
+  const postX = midX + between(44, 66, 128);
+  const neuronKeyLabel = between(62, 88, 128);
   return {
+    tokens: true,
     tokenRight,
     keyX,
     keyRight,
     keyLabel,
+    keyNumbers,
     valueX,
     valueRight,
     valueLabel,
@@ -75,12 +86,54 @@ export function blockGrid(hasRows, stretch) {
     rowX,
     rowRight,
     rowLabel,
+    neuronKeys: true,
     neuronKeyX: valueRight - neuronKeyLabel - BAR.neuron - LABEL_GAP - 4,
     neuronKeyLabel,
     stackRoom,
     midX,
     postX,
-    width: postX + between(56, 124),
+    width: postX + between(34, 56, 124),
+  };
+}
+
+/**
+ * For a narrow screen: heads and neurons alone, and what an unfolded head reads from under it.
+ * @param {number} width
+ * @returns {Grid}
+ */
+function stackedGrid(width) {
+  const headX = 8;
+  const stackRoom = 22;
+  const postX = width - 20;
+  const midX = postX - 26;
+  const headRight = midX - stackRoom / 2 - 8;
+  const half = (headRight - headX - 12) / 2;
+  const keyX = headX + 12;
+  const keyRight = keyX + half - 6;
+  return {
+    tokens: false,
+    tokenRight: headX,
+    keyX,
+    keyRight,
+    keyLabel: half - 6 - BAR.memory - LABEL_GAP,
+    keyNumbers: false,
+    valueX: keyRight + 6,
+    valueRight: headRight,
+    valueLabel: half - BAR.memory - LABEL_GAP,
+    valueNumbers: false,
+    headX,
+    headRight,
+    headLabel: headRight - headX - BAR.head - LABEL_GAP - TAG_ROOM - NUMBER_ROOM,
+    rowX: null,
+    rowRight: headRight,
+    rowLabel: 0,
+    neuronKeys: false,
+    neuronKeyX: headX,
+    neuronKeyLabel: 0,
+    stackRoom,
+    midX,
+    postX,
+    width,
   };
 }
 
@@ -115,9 +168,17 @@ function shapedGrid({ heads, rows, neurons }, stretch) {
   };
 }
 
+/** The least width of a block whose heads stand over what they read. */
+const STACKED = 186;
+
 /** @param {Shape} shape */
 export function blockElastic(shape) {
-  return { least: shapedGrid(shape, 0).width, ideal: shapedGrid(shape, 1).width };
+  return {
+    stacked: STACKED,
+    slim: shapedGrid(shape, -1).width,
+    least: shapedGrid(shape, 0).width,
+    ideal: shapedGrid(shape, 1).width,
+  };
 }
 
 /**
@@ -125,6 +186,8 @@ export function blockElastic(shape) {
  * @param {number} width
  */
 export function gridForWidth(shape, width) {
-  const { least, ideal } = blockElastic(shape);
-  return shapedGrid(shape, Math.min(1, Math.max(0, (width - least) / (ideal - least))));
+  const { slim, least, ideal } = blockElastic(shape);
+  if (width < slim - 0.5) return stackedGrid(width);
+  if (width < least) return shapedGrid(shape, (width - least) / (least - slim));
+  return shapedGrid(shape, Math.min(1, (width - least) / (ideal - least)));
 }

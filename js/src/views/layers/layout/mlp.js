@@ -11,17 +11,17 @@ import { rowNode } from "./rows.js";
 /** @typedef {import("./block.js").BlockFrame} BlockFrame */
 /** @typedef {import("./block.js").Outflow} Outflow */
 
-const ROW = 19;
 const WIDEST_ACTIVATION = 9;
-/** Room between the river and the first row, for the whole and the column headings. */
-export const MLP_ROOM = 92;
 /** What a half without anything in it is high. */
 export const NO_MLP = 44;
 
-/** @param {BlockContent} content */
-export function mlpHeight({ parts, neurons, mlpOthers }) {
+/**
+ * @param {BlockContent} content
+ * @param {import("./detail.js").Detail} detail
+ */
+export function mlpHeight({ parts, neurons, mlpOthers }, { density }) {
   if (!parts.mlp && neurons.length === 0) return NO_MLP;
-  return MLP_ROOM + (neurons.length + mlpOthers.length) * ROW;
+  return density.lowerRoom + (neurons.length + mlpOthers.length) * density.neuron;
 }
 
 /**
@@ -31,12 +31,13 @@ export function mlpHeight({ parts, neurons, mlpOthers }) {
  */
 export function placeMlp(content, frame) {
   const { x, grid, index, measure, scale, nodes, ribbons } = frame;
+  const { neuron: row, lowerRoom } = frame.detail.density;
   const strongest = Math.max(
     ...content.neurons.map(({ neuron }) => Math.abs(neuron.activation ?? 0)),
     1e-9,
   );
-  const top = BANK + MLP_ROOM;
-  let y = top + ROW / 2;
+  const top = BANK + lowerRoom;
+  let y = top + row / 2;
   /** @type {Outflow[]} */
   const outflows = [];
   const place = (
@@ -55,9 +56,10 @@ export function placeMlp(content, frame) {
         right: x + grid.headRight,
         y,
         barWidth: BAR.neuron,
-        barHeight: Math.min(ROW - 3, Math.max(8, width, inWidth)),
-        rowHeight: ROW,
-        labelRoom: grid.headLabel,
+        barHeight: Math.min(row - 3, Math.max(8, width, inWidth)),
+        rowHeight: row,
+        // Long numbers of neurons take some of their label's room.
+        labelRoom: grid.headLabel - Math.max(0, `${node.neuron ?? ""}`.length - 3) * 6,
         face: "token",
         tag: node.kind === "neuron" ? `${node.neuron}` : undefined,
       }),
@@ -68,8 +70,9 @@ export function placeMlp(content, frame) {
 
   for (const { neuron, key } of content.neurons) {
     const activation = Math.abs(neuron.activation ?? key?.activation ?? 0);
-    const inWidth = key ? ribbonWidth(activation, WIDEST_ACTIVATION / strongest) : 0;
-    if (key) {
+    const inWidth =
+      key && grid.neuronKeys ? ribbonWidth(activation, WIDEST_ACTIVATION / strongest) : 0;
+    if (key && grid.neuronKeys) {
       nodes.push(
         rowNode({
           index,
@@ -81,7 +84,7 @@ export function placeMlp(content, frame) {
           y,
           barWidth: BAR.neuron,
           barHeight: Math.max(6, inWidth),
-          rowHeight: ROW,
+          rowHeight: row,
           labelRoom: grid.neuronKeyLabel,
           face: "small",
           tone: "neutral",
@@ -101,13 +104,13 @@ export function placeMlp(content, frame) {
       placeRead(content, frame, key.id, y);
     }
     place(neuron, inWidth);
-    y += ROW;
+    y += row;
   }
   for (const node of content.mlpOthers) {
     place(node, 0);
-    y += ROW;
+    y += row;
   }
-  return { outflows, top, bottom: y - ROW / 2 };
+  return { outflows, top, bottom: y - row / 2 };
 }
 
 /**
@@ -116,16 +119,17 @@ export function placeMlp(content, frame) {
  * @param {string} target
  * @param {number} y
  */
-function placeRead({ ln2 }, { x, grid, ribbons, ln2X }, target, y) {
+function placeRead({ ln2 }, { x, grid, ribbons, ln2X, detail }, target, y) {
   if (!ln2) return;
   const trunkX = x + grid.neuronKeyX - 9;
+  const laneY = BANK + Math.max(5, detail.density.pill - 17);
   ribbons.push(
     ribbon({
       source: ln2.id,
       target,
       kind: "read",
       tone: "neutral",
-      path: trunkPath([ln2X, BANK], [x + grid.neuronKeyX - 1, y], trunkX, BANK + 20),
+      path: trunkPath([ln2X, BANK], [x + grid.neuronKeyX - 1, y], trunkX, laneY),
       line: true,
     }),
   );

@@ -132,7 +132,7 @@ function placeWriter(index, { x, width: room }, write, side, scale, measure, nod
   const outward = side === "above" ? -1 : 1;
   const y = outward * WRITER_DISTANCE;
   const width = ribbonWidth(value, scale);
-  const pill = Math.max(Math.min(4.5, Math.max(2.5, room - 3)), width);
+  const pill = Math.max(Math.min(4.5, Math.max(2.5, room - 3), Math.max(1, room - 0.4)), width);
   const tone = signOf(value, measure);
   const shape = writerShape(node.kind, pill);
   nodes.push({

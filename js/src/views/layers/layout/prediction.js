@@ -36,6 +36,7 @@ const BAR = 21;
 const SHOWN = 7;
 const SIZE = 12;
 const NUMBER_ROOM = 38;
+const LEAST_WORD = 40;
 
 /**
  * @param {GraphIndex} index
@@ -66,7 +67,9 @@ export function placePrediction(index, columns) {
   ) => {
     const chances = token.probability ?? 0;
     const number = apart && "rank" in token ? `#${count(token.rank ?? 0)}` : probability(chances);
-    const room = width - 20 - textWidth(number, 11, "sans") - 4;
+    const besides = width - 20 - textWidth(number, 11, "sans") - 4;
+    // Where there is room for one, a word says more than a number.
+    const room = besides < LEAST_WORD ? width - 14 : besides;
     const role = /** @type {PredictionRow["role"]} */ (roleOf(token.id));
     const chance = `${token.text}, probability ${probability(chances)}`;
     rows.push({
@@ -77,7 +80,7 @@ export function placePrediction(index, columns) {
       height: BAR,
       bar: Math.max(2, chances * (width - NUMBER_ROOM)),
       text: fitText(token.text, room, SIZE * (role === "target" ? 1.02 : 1)),
-      number,
+      number: besides < LEAST_WORD ? "" : number,
       title: token.text,
       role,
       apart,

@@ -13,7 +13,7 @@ import { fitText } from "../../shared/text.js";
  * @property {number} y Top of the chart's group.
  * @property {number} left
  * @property {number} right
- * @property {number} height
+ * @property {number} axisY Where the layers' numbers stand.
  * @property {string} title
  * @property {string} line
  * @property {string} area
@@ -23,24 +23,37 @@ import { fitText } from "../../shared/text.js";
  * @property {string} summary
  */
 
-const HEIGHT = 72;
-export const RANK_ROOM = HEIGHT + 62;
-const PLOT_TOP = 16;
+/**
+ * @typedef {object} RankSize
+ * @property {number} height Of the plot; 0 leaves only the layers' numbers.
+ * @property {number} top Where the plot begins, under its title.
+ * @property {number} room All that the chart takes.
+ * @property {number} gap Above it.
+ * @property {boolean} close
+ */
+
+/** @type {RankSize[]} From the one that says most to the one that takes least. */
+export const RANK_SIZES = [
+  { height: 72, top: 16, room: 134, gap: 20, close: false },
+  { height: 30, top: 10, room: 66, gap: 12, close: true },
+  { height: 0, top: -10, room: 16, gap: 4, close: true },
+];
 
 /**
  * @param {import("../../shared/graph.js").GraphIndex} index
  * @param {Columns} columns
  * @param {RankPoint[]} points
  * @param {number} y
+ * @param {RankSize} size
  * @returns {RankChart}
  */
-export function placeRank(index, columns, points, y) {
+export function placeRank(index, columns, points, y, { height: tall, top }) {
   const { target, model } = index.graph;
   const left = columns.start.x;
   const right = columns.tail.x + columns.tail.width;
   const worst = Math.max(10, ...points.map(({ rank }) => rank));
   const last = Math.min(Math.max(10, model.n_vocab), 10 ** Math.ceil(Math.log10(worst)));
-  const height = (/** @type {number} */ rank) => PLOT_TOP + rankPlace(rank, last) * HEIGHT;
+  const height = (/** @type {number} */ rank) => top + rankPlace(rank, last) * tall;
   const ordered = [...points].sort((a, b) => a.x - b.x);
   const shape = line(
     (/** @type {RankPoint} */ d) => d.x,
@@ -48,7 +61,7 @@ export function placeRank(index, columns, points, y) {
   ).curve(curveMonotoneX);
   const fill = area(
     (/** @type {RankPoint} */ d) => d.x,
-    PLOT_TOP + HEIGHT,
+    top + tall,
     (/** @type {RankPoint} */ d) => height(d.rank),
   ).curve(curveMonotoneX);
   const final = ordered[ordered.length - 1];
@@ -59,12 +72,15 @@ export function placeRank(index, columns, points, y) {
     y,
     left,
     right,
-    height: HEIGHT,
-    title: fitText(title, right - left, 11, "sans"),
-    line: shape(ordered) ?? "",
-    area: fill(ordered) ?? "",
-    end: final ? { x: final.x, y: height(final.rank), text: count(final.rank) } : null,
-    ticks: rankTicks(last).map((rank) => ({ y: height(rank), text: count(rank) })),
+    axisY: top + tall + 16,
+    title: tall ? fitText(title, right - left, 11, "sans") : "",
+    line: (tall && shape(ordered)) || "",
+    area: (tall && fill(ordered)) || "",
+    end: final && tall ? { x: final.x, y: height(final.rank), text: count(final.rank) } : null,
+    ticks: (tall ? rankTicks(last, tall) : []).map((rank) => ({
+      y: height(rank),
+      text: count(rank),
+    })),
     axis: axisTicks(columns),
     summary: final
       ? `Rank of ${target.text} by depth: ${count(ordered[0].rank)} at the start, ${count(final.rank)} after the last`
@@ -72,10 +88,13 @@ export function placeRank(index, columns, points, y) {
   };
 }
 
-/** @param {number} last */
-function rankTicks(last) {
+/**
+ * @param {number} last
+ * @param {number} tall
+ */
+function rankTicks(last, tall) {
   const decades = Math.floor(Math.log10(last) + 1e-9);
-  const step = decades > 3 ? 2 : 1;
+  const step = tall < 50 ? Math.max(1, decades) : decades > 3 ? 2 : 1;
   const ticks = [];
   for (let power = 0; power <= decades; power += step) ticks.push(10 ** power);
   return ticks;

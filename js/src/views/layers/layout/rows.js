@@ -107,9 +107,10 @@ function numberTone(tone, value, measure) {
 function rowWord({ node, labelRoom, face: wanted, terse }, face) {
   if (node.kind === "rest" && node.rest) {
     const more = `+ ${count(node.rest.count)} more`;
-    const whole = `${more} ${restUnit(node.rest)}`;
-    const fits = textWidth(whole, FACE_SIZE.rest, "sans") * 0.91 <= labelRoom + TAG_ROOM;
-    return terse || !fits ? more : whole;
+    const wordings = [...(terse ? [] : [`${more} ${restUnit(node.rest)}`]), more];
+    const fits = (/** @type {string} */ text) =>
+      textWidth(text, FACE_SIZE.rest, "sans") * 0.91 <= labelRoom + (terse ? 4 : TAG_ROOM - 4);
+    return wordings.find(fits) ?? `+ ${count(node.rest.count)}`;
   }
   if (node.kind === "rest") return "the rest";
   if (node.kind === "rounding") return "rounding";

@@ -6,17 +6,19 @@ import { textWidth } from "../../shared/text.js";
 import { blockReach, placeBlock } from "./block.js";
 import { readBlock, shapeOf } from "./blockContent.js";
 import { placeColumns } from "./columns.js";
+import { chooseDetail } from "./detail.js";
 import { blockElastic } from "./grid.js";
 import { labelWriters, layerAreas, overviewReach, placeOverview } from "./overview.js";
 import { WRITER_DISTANCE } from "./parts.js";
-import { pendingReach, placePending } from "./pending.js";
+import { pendingHeads, pendingReach, placePending } from "./pending.js";
 import { placePrediction, predictionReach } from "./prediction.js";
-import { placeRank, RANK_ROOM } from "./rank.js";
+import { placeRank, RANK_SIZES } from "./rank.js";
 import { placeRiver } from "./river.js";
 
 /** @typedef {import("../../../types.js").FlowGraph} FlowGraph */
 /** @typedef {import("../../../types.js").Measure} Measure */
 /** @typedef {import("../../shared/graph.js").GraphIndex} GraphIndex */
+/** @typedef {import("./detail.js").Detail} Detail */
 
 /**
  * @typedef {object} Scene
@@ -37,11 +39,12 @@ import { placeRiver } from "./river.js";
  * @property {import("./rank.js").RankChart} rank
  * @property {import("./prediction.js").Prediction} prediction
  * @property {import("../../shared/legendLayout.js").Legend} legend
+ * @property {Set<string>} folded Ids of the heads that are not unfolded.
  * @property {string} summary
  */
 
 const TOP_PAD = 14;
-const GAP_TO_RANK = 20;
+const CLOSE_TOP_PAD = 6;
 
 /**
  * @param {object} view
@@ -50,28 +53,28 @@ const GAP_TO_RANK = 20;
  * @param {number[]} view.pending
  * @param {Measure} view.measure
  * @param {number} view.width
+ * @param {number} [view.height] How tall the picture should be at most, if that is possible.
+ * @param {string[]} [view.interest] Ids of the heads that the reader turned to, the latest first.
  * @returns {Scene}
  */
-export function layoutScene({ graph, expanded, pending, measure, width }) {
+export function layoutScene({
+  graph,
+  expanded,
+  pending,
+  measure,
+  width,
+  height = Number.POSITIVE_INFINITY,
+  interest = [],
+}) {
   const index = indexGraph(graph);
   const open = openLayers(index, expanded, pending, measure);
   const columns = placeColumns({
     layers: graph.model.n_layers,
     open: new Map([...open].map(([layer, { elastic }]) => [layer, elastic])),
     width,
-    ...riverEnds(graph, open.size > 0 && width < 1180),
+    ...riverEnds(graph, open.size > 0 && width < 1300),
   });
 
-  const blocks = columns.columns
-    .filter((column) => column.open)
-    .map((column) => {
-      const isLast = column.layer === graph.model.n_layers - 1;
-      const tail = isLast ? columns.tail.width : 0;
-      const content = open.get(column.layer)?.content;
-      return content
-        ? placeBlock(index, content, column, measure, tail)
-        : placePending(index, column, measure, tail);
-    });
   const overview = placeOverview(index, columns, measure);
   const river = placeRiver(index, columns);
   const upper = labelWriters(index, columns, "above", measure);
@@ -80,27 +83,63 @@ export function layoutScene({ graph, expanded, pending, measure, width }) {
 
   const reach = overviewReach(Math.max(upper.lanes, lower.lanes));
   const areaReach = { above: reach, below: reach };
-  const reaches = [
-    areaReach,
-    predictionReach(prediction),
-    ...[...open.values()].map(({ reach }) => reach),
-  ];
-  const axisY = TOP_PAD + Math.max(...reaches.map(({ above }) => above));
-  const rankY = axisY + Math.max(...reaches.map(({ below }) => below)) + GAP_TO_RANK;
-  const rank = placeRank(index, columns, rankPoints(index, columns, blocks), rankY);
   const contents = [...open.values()].flatMap(({ content }) => content ?? []);
-  const legend = placeLegend({
-    measure,
-    target: graph.target.text,
-    foil: graph.foil?.text ?? null,
-    scale: overview.scale,
-    attends: contents.some(({ bands }) => bands.length > 0),
-    reads: contents.some(({ bands, neurons }) => bands.length + neurons.length > 0),
-    opaque: index.layers.some(({ mix }) => mix !== undefined),
-    left: columns.start.x,
-    right: Math.min(width, columns.width) - 14,
-    y: rankY + RANK_ROOM,
-  });
+  const least = [areaReach, predictionReach(prediction)];
+  const reachOf = (/** @type {Detail} */ detail) => {
+    const reaches = [...open.values()].map(({ content, parts }) =>
+      content ? blockReach(content, detail) : pendingReach(index, parts, detail),
+    );
+    return {
+      above: Math.max(...[...least, ...reaches].map(({ above }) => above)),
+      below: Math.max(...[...least, ...reaches].map(({ below }) => below)),
+    };
+  };
+  const legendOf = (/** @type {number} */ y) =>
+    placeLegend({
+      measure,
+      target: graph.target.text,
+      foil: graph.foil?.text ?? null,
+      scale: overview.scale,
+      attends: contents.some(({ bands }) => bands.length > 0),
+      reads: contents.some(({ bands, neurons }) => bands.length + neurons.length > 0),
+      opaque: index.layers.some(({ mix }) => mix !== undefined),
+      left: columns.start.x,
+      right: Math.min(width, columns.width) - 14,
+      y,
+      close: open.size > 0 && Number.isFinite(height),
+    });
+  const stacked = columns.columns.some(
+    ({ layer, width: own }) => own < (open.get(layer)?.elastic.slim ?? 0) - 0.5,
+  );
+  const most = Math.max(
+    0,
+    ...contents.map(({ bands }) => bands.length),
+    open.size > contents.length ? pendingHeads(index) : 0,
+  );
+  const { detail, rankSize } = chooseSizes(
+    open.size,
+    stacked,
+    most,
+    height - legendOf(0).height,
+    reachOf,
+  );
+  const topPad = rankSize.close ? CLOSE_TOP_PAD : TOP_PAD;
+
+  const blocks = columns.columns
+    .filter((column) => column.open)
+    .map((column) => {
+      const isLast = column.layer === graph.model.n_layers - 1;
+      const tail = isLast ? columns.tail.width : 0;
+      const content = open.get(column.layer)?.content;
+      return content
+        ? placeBlock(index, content, column, measure, { tail, detail, interest })
+        : placePending(index, column, measure, { tail, detail });
+    });
+  const { above, below } = reachOf(detail);
+  const axisY = topPad + above;
+  const rankY = axisY + below + rankSize.gap;
+  const rank = placeRank(index, columns, rankPoints(index, columns, blocks), rankY, rankSize);
+  const legend = legendOf(rankY + rankSize.room);
   return {
     width: columns.width,
     height: legend.y + legend.height,
@@ -119,8 +158,35 @@ export function layoutScene({ graph, expanded, pending, measure, width }) {
     rank,
     prediction,
     legend,
+    folded: new Set(blocks.flatMap(({ folded }) => folded)),
     summary: `One forward pass of ${graph.model.name} over ${graph.tokens.length} tokens, ${graph.model.n_layers} layers. ${rank.summary}.`,
   };
+}
+
+/**
+ * What is given up where there is little room: first the height of the rank's chart, then the chart
+ * itself, until the strongest heads come unfolded.
+ * @param {number} nOpen
+ * @param {boolean} stacked
+ * @param {number} most How many heads an open layer has at most.
+ * @param {number} height For all but the legend.
+ * @param {(detail: Detail) => {above: number, below: number}} reachOf
+ */
+function chooseSizes(nOpen, stacked, most, height, reachOf) {
+  const sizes = nOpen > 0 ? RANK_SIZES : RANK_SIZES.slice(0, 1);
+  const choices = sizes.map((rankSize) => {
+    const fixed = (rankSize.close ? CLOSE_TOP_PAD : TOP_PAD) + rankSize.gap + rankSize.room;
+    const detail = chooseDetail(stacked, most, (wider) => {
+      const { above, below } = reachOf(wider);
+      return above + below + fixed <= height;
+    });
+    return { detail, rankSize };
+  });
+  const enough = Math.min(most, 2);
+  return (
+    choices.find(({ detail }) => detail.unfolded >= enough && !detail.tooTall) ??
+    choices[choices.length - 1]
+  );
 }
 
 /**
@@ -137,14 +203,7 @@ function openLayers(index, expanded, pending, measure) {
     layers.map((layer) => {
       const content = pending.includes(layer) ? null : readBlock(index, layer, measure);
       const parts = index.layers[layer];
-      return [
-        layer,
-        {
-          content,
-          elastic: blockElastic(shapeOf(parts, content)),
-          reach: content ? blockReach(content) : pendingReach(index, parts),
-        },
-      ];
+      return [layer, { content, parts, elastic: blockElastic(shapeOf(parts, content)) }];
     }),
   );
 }
