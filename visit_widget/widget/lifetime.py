@@ -39,8 +39,14 @@ class Closed:
 
 def registry() -> MutableMapping[str, Any]:
     """The widgets that ipywidgets keeps alive, by model id."""
-    known = getattr(ipywidgets.widgets.widget, "_instances", None)
-    found: MutableMapping[str, Any] = ipywidgets.Widget.widgets if known is None else known
+    # Where they are kept differs between versions.
+    places = (
+        (ipywidgets.widgets.widget, "_instances"),
+        (ipywidgets.Widget, "_active_widgets"),
+        (ipywidgets.Widget, "widgets"),
+    )
+    known = next((getattr(owner, name) for owner, name in places if hasattr(owner, name)), {})
+    found: MutableMapping[str, Any] = known
     return found
 
 
