@@ -183,6 +183,7 @@ def asked(monkeypatch):
     ("somebody/some-model", None, "somebody/some-model", None),
 ])  # fmt: skip
 def test_a_gguf_file_of_the_hub_is_asked_for_by_name(asked, name, file, place, found):
+    pytest.importorskip("gguf")
     load_model(Wanted(name, file))
     ((where, options),) = asked
     assert where == place
@@ -190,6 +191,7 @@ def test_a_gguf_file_of_the_hub_is_asked_for_by_name(asked, name, file, place, f
 
 
 def test_a_gguf_file_in_a_folder(asked, tmp_path):
+    pytest.importorskip("gguf")
     (tmp_path / "a.GGUF").write_bytes(b"")
     load_model(Wanted(str(tmp_path / "a.GGUF")))
     assert asked[0][0] == str(tmp_path)

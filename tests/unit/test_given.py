@@ -275,6 +275,8 @@ def test_a_model_of_pictures_or_sounds_is_traced_on_text(
 ) -> None:
     if not hasattr(tf, name):
         pytest.skip(f"this version of transformers has no {name}")
+    if int(tf.__version__.partition(".")[0]) < 5:
+        pytest.skip("the small configs are of later versions: these models would take gigabytes")
     torch.manual_seed(0)
     model = getattr(tf, name)(config_of(kind, **changes)).eval()
     with torch.no_grad():

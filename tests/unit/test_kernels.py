@@ -116,6 +116,9 @@ def test_a_window_that_only_the_module_knows_of():
     assert bool((weights[:, -4:] > 0).all())
 
 
+@pytest.mark.skipif(
+    int(transformers.__version__.partition(".")[0]) < 5, reason="windows are kept elsewhere there"
+)
 def test_a_function_put_in_the_place_of_sdpa_is_no_longer_taken_at_its_word(monkeypatch):
     from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 

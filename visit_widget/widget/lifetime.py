@@ -45,7 +45,7 @@ def registry() -> MutableMapping[str, Any]:
         (ipywidgets.Widget, "_active_widgets"),
         (ipywidgets.Widget, "widgets"),
     )
-    known = next((getattr(owner, name) for owner, name in places if hasattr(owner, name)), {})
+    known: Any = next(getattr(owner, name) for owner, name in places if hasattr(owner, name))
     found: MutableMapping[str, Any] = known
     return found
 
