@@ -70,6 +70,17 @@ FIND_OVERLAPS = """
       }
     }
   }
+  // What the panel lies over is not seen.
+  const over = root.closest(".over")?.querySelector(".vw-side");
+  if (over) {
+    const clip = over.getBoundingClientRect();
+    for (let i = boxes.length - 1; i >= 0; i--) {
+      const { owner, left, right, top, bottom } = boxes[i];
+      const beside = right <= clip.left || left >= clip.right;
+      const apart = bottom <= clip.top || top >= clip.bottom;
+      if (!beside && !apart && !over.contains(owner)) boxes.splice(i, 1);
+    }
+  }
   const found = [];
   for (let i = 0; i < boxes.length; i++) {
     for (let j = i + 1; j < boxes.length; j++) {

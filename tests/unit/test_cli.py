@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import re
 import subprocess
 import sys
 from time import perf_counter
 
 import pytest
 
+from tests.pages import data_in
 from visit_widget.cli import main
 
 PROMPT = "the cat sat on the"
@@ -41,7 +40,7 @@ def test_a_page_is_written(run):
     html = page.read_text(encoding="utf-8")
     assert html.lstrip().lower().startswith("<!doctype html>")
     assert "mountStandalone" in html
-    assert json.dumps(PROMPT) in html
+    assert data_in(html)["traits"]["prompt"] == PROMPT
 
 
 def test_the_page_needs_no_network(run):
@@ -52,8 +51,7 @@ def test_the_page_needs_no_network(run):
 
 def carried(page) -> dict:
     """The data inside a page."""
-    html = page.read_text(encoding="utf-8")
-    return json.loads(re.search(r'id="visit-data">(.*?)</script>', html, re.DOTALL)[1])
+    return data_in(page.read_text(encoding="utf-8"))
 
 
 def test_a_page_carries_every_layer_closed(run):

@@ -18,6 +18,7 @@ import torch
 import traitlets
 
 import visit_widget as vw
+from tests.pages import data_in
 from tests.tiny import blocks_of, look, make_model, make_speaker, matrix_of, tokenizer
 from visit_widget.model.attention_call import MODEL_LOCK
 
@@ -783,7 +784,7 @@ def test_save_html_writes_one_page_that_needs_nothing_else(widget, tmp_path):
     fetched = r"""(?:import|fetch|open|Worker|from|src\s*=|href\s*=)\s*\(?\s*["'`](?:https?:)?//"""
     assert not re.search(fetched, bundle)
     assert "sourceMappingURL" not in bundle
-    data = json.loads(read.texts["visit-data"])
+    data = data_in(text)
     answers = {"expand", "project", "audit", "routes", "attribution", "predictions"}
     assert data.keys() == {"traits", *answers}
     for name in ("routes", "attribution", "predictions"):
@@ -804,7 +805,7 @@ def test_save_html_includes_the_layers_asked_for(widget, tmp_path, expand, layer
     n = widget.trace.n_layers
     steps: list[tuple[int, int]] = []
     path = widget.save_html(tmp_path / "a.html", expand, progress=lambda *at: steps.append(at))
-    data = json.loads(Page(path.read_text("utf-8")).texts["visit-data"])
+    data = data_in(path.read_text("utf-8"))
     wanted = [str(layer) for layer in range(n)] if expand == "all" else list(layers)
     assert list(data["expand"]) == wanted
     assert steps[-1] == (len(wanted), len(wanted))
@@ -813,7 +814,7 @@ def test_save_html_includes_the_layers_asked_for(widget, tmp_path, expand, layer
 
 def saved_audit(widget: vw.VisitWidget, folder: Path, **options: Any) -> Any:
     text = widget.save_html(folder / "a.html", **options).read_text("utf-8")
-    return json.loads(Page(text).texts["visit-data"])["audit"]
+    return data_in(text)["audit"]
 
 
 def test_save_html_includes_the_audit_that_was_read_or_is_asked_for(widget, tmp_path, audited):
@@ -827,7 +828,8 @@ def test_save_html_includes_the_audit_that_was_read_or_is_asked_for(widget, tmp_
     assert asked["position"] == 2
     assert asked == ask(widget, "audit")["result"]
     assert len(audited) == 2
-    assert '"position":2,"dtype":' in html.unescape(widget.to_iframe([], audit=True).data)
+    inside = html.unescape(widget.to_iframe([], audit=True).data)
+    assert data_in(inside)["audit"]["position"] == 2
 
 
 def test_a_prompt_cannot_break_out_of_its_page(tmp_path):
@@ -835,7 +837,7 @@ def test_a_prompt_cannot_break_out_of_its_page(tmp_path):
     widget = vw.visit(make_speaker("llama", max_position_embeddings=128), tokenizer(), prompt)
     text = widget.save_html(tmp_path / "a.html").read_text("utf-8")
     read = Page(text)
-    assert json.loads(read.texts["visit-data"])["traits"]["prompt"] == prompt
+    assert data_in(text)["traits"]["prompt"] == prompt
     assert text.count("<script") == 3
     assert "alert(1)</script>" not in text
     assert read.texts["title"].startswith("</script>"), "escaped, and read back"

@@ -164,7 +164,7 @@ export function placeBlock(index, content, column, measure, { tail, detail, inte
       height: above + below,
       headings: headings(content, frame, upper.top, lower.top),
       pending: false,
-      scale: scaleMark(frame, below),
+      scale: scaleMark(frame, above),
       skeleton: [],
     },
     nodes: frame.nodes,
@@ -180,12 +180,14 @@ export function placeBlock(index, content, column, measure, { tail, detail, inte
 /**
  * How wide a ribbon of a round value is in this block, whose scale is its own.
  * @param {BlockFrame} frame
- * @param {number} below
+ * @param {number} above
  */
-function scaleMark({ x, scale, measure, grid }, below) {
+function scaleMark({ x, scale, measure, grid }, above) {
   const unit = scaleUnit(scale);
   if (!unit || !grid.tokens) return null;
-  return { x: x + 14, y: below - 18, height: unit * scale, text: unitText(unit, measure) };
+  const text = unitText(unit, measure);
+  const width = 27 + textWidth(text, 11, "sans");
+  return { x: x + grid.width - 40 - width, y: 18 - above, height: unit * scale, text };
 }
 
 /**
