@@ -17,7 +17,7 @@ const place = ({ x, y }) => `translate(${x},${y})`;
 
 /**
  * @param {Group} group
- * @param {SceneNode[]} nodes
+ * @param {readonly SceneNode[]} nodes
  * @param {import("../../shared/motion.js").Motion} motion
  */
 export function drawNodes(group, nodes, motion) {
@@ -84,7 +84,7 @@ export function markSources(group, lit) {
 /**
  * The prompt's tokens that an open layer reads from.
  * @param {Group} group
- * @param {import("../layout/attention.js").SourceChip[]} sources
+ * @param {readonly import("../layout/attention.js").SourceChip[]} sources
  * @param {import("../../shared/motion.js").Motion} motion
  */
 export function drawSources(group, sources, motion) {

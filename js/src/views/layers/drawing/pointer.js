@@ -51,7 +51,8 @@ export function listen(svg, { scene, dispatch, pointAt }) {
       svg.querySelector('[data-role="layer"]');
     active = holder?.getAttribute("data-nav") ?? active;
     for (const element of stops) {
-      element.setAttribute("tabindex", element === holder ? "0" : "-1");
+      const index = element === holder ? "0" : "-1";
+      if (element.getAttribute("tabindex") !== index) element.setAttribute("tabindex", index);
     }
   }
 

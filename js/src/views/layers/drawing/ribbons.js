@@ -1,11 +1,10 @@
-/**
- * Ribbons as SVG paths. Whatever draws them offers `draw` and `light`, so that a canvas can take
- * this one's place for graphs of thousands of ribbons.
- */
+/** Ribbons as SVG paths. */
 
 import { appear, leave, settle, staying } from "../../shared/motion.js";
+import { drawParts, partsOf } from "./parts.js";
 
 /** @typedef {import("../layout/parts.js").SceneRibbon} SceneRibbon */
+/** @typedef {import("../layout/scene.js").ScenePart} ScenePart */
 /** @typedef {import("d3-selection").Selection<SVGGElement, unknown, any, any>} Group */
 
 /**
@@ -14,17 +13,36 @@ import { appear, leave, settle, staying } from "../../shared/motion.js";
  * @property {Set<string>} chosen Keys of what belongs to the selection.
  *
  * @typedef {object} RibbonLayer
- * @property {(ribbons: SceneRibbon[], motion: import("../../shared/motion.js").Motion) => void} draw
- * @property {(lit: Lit) => void} light
+ * @property {(parts: ScenePart[], motion: import("../../shared/motion.js").Motion) => void} draw
+ * @property {(keys: string[], lit: Lit) => void} light In some parts.
  */
 
+/** @typedef {"above" | "below" | "inside" | "reads"} Place Where in the picture's depth. */
+
+/** @type {WeakMap<SceneRibbon[], Record<Place, SceneRibbon[]>>} */
+const sorted = new WeakMap();
+
 /**
- * @param {{above: Group, below: Group, inside: Group, reads: Group}} groups
+ * @param {ScenePart} part
+ * @param {Place} place
+ */
+function ribbonsAt({ ribbons }, place) {
+  let places = sorted.get(ribbons);
+  if (!places) {
+    places = { above: [], below: [], inside: [], reads: [] };
+    for (const each of ribbons) places[each.line ? "reads" : (each.bank ?? "inside")].push(each);
+    sorted.set(ribbons, places);
+  }
+  return places[place];
+}
+
+/**
+ * @param {Record<Place, Group>} groups
  * @param {string} hatch
  * @returns {RibbonLayer}
  */
 export function createRibbonLayer(groups, hatch) {
-  const all = [groups.above, groups.below, groups.inside, groups.reads];
+  const places = /** @type {Place[]} */ (["above", "below", "inside", "reads"]);
   const paths = (/** @type {Group} */ group) =>
     /** @type {import("d3-selection").Selection<SVGPathElement, SceneRibbon, any, any>} */ (
       group.selectAll(staying("path.vw-ribbon"))
@@ -32,7 +50,7 @@ export function createRibbonLayer(groups, hatch) {
 
   /**
    * @param {Group} group
-   * @param {SceneRibbon[]} ribbons
+   * @param {readonly SceneRibbon[]} ribbons
    * @param {import("../../shared/motion.js").Motion} motion
    */
   function drawGroup(group, ribbons, motion) {
@@ -54,32 +72,18 @@ export function createRibbonLayer(groups, hatch) {
   }
 
   return {
-    draw(ribbons, motion) {
-      const flows = ribbons.filter(({ line }) => !line);
-      drawGroup(
-        groups.above,
-        flows.filter(({ bank }) => bank === "above"),
-        motion,
-      );
-      drawGroup(
-        groups.below,
-        flows.filter(({ bank }) => bank === "below"),
-        motion,
-      );
-      drawGroup(
-        groups.inside,
-        flows.filter(({ bank }) => bank === null),
-        motion,
-      );
-      drawGroup(
-        groups.reads,
-        ribbons.filter(({ line }) => line),
-        motion,
-      );
+    draw(parts, motion) {
+      for (const place of places) {
+        drawParts(groups[place], parts, motion, {
+          contentOf: (part) => ribbonsAt(part, place),
+          keyOf: (ribbon) => ribbon.key,
+          draw: (group, ribbons) => drawGroup(group, ribbons, motion),
+        });
+      }
     },
-    light({ ribbons, chosen }) {
-      for (const group of all) {
-        paths(group)
+    light(keys, { ribbons, chosen }) {
+      for (const place of places) {
+        paths(partsOf(groups[place], keys))
           .classed("lit", (d) => ribbons.has(d.key))
           .classed("chosen", (d) => chosen.has(d.key));
       }

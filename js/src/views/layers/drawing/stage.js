@@ -3,12 +3,14 @@
 import { drawLegend } from "../../shared/legend.js";
 import { createDragWatch, halt, settle } from "../../shared/motion.js";
 import { headOf } from "../layout/detail.js";
+import { createMemory } from "../layout/memory.js";
 import { layoutScene } from "../layout/scene.js";
 import { spotBeside } from "../layout/spot.js";
 import { createFrame } from "./frame.js";
 import { drawWriterLabels } from "./labels.js";
 import { drawNodes, drawSources, markNodes, markSources } from "./nodes.js";
 import { drawAreas, drawCloseButtons, drawPanels } from "./panels.js";
+import { drawParts, partsOf } from "./parts.js";
 import { listen } from "./pointer.js";
 import { drawPrediction } from "./prediction.js";
 import { drawRank } from "./rank.js";
@@ -19,6 +21,18 @@ import { layerToReveal, reveal } from "./scroll.js";
 /** @typedef {import("../../../types.js").StageView} StageView */
 /** @typedef {import("../../../types.js").StageAction} StageAction */
 /** @typedef {import("../layout/scene.js").Scene} Scene */
+
+/** Groups of the frame that hold parts. */
+const PART_GROUPS = /** @type {const} */ ([
+  "above",
+  "below",
+  "inside",
+  "reads",
+  "sources",
+  "nodes",
+]);
+/** Of so many open layers all are dimmed around what is lit; of more, its own and the closed. */
+const FEW = 3;
 
 /** How long the pointer rests on a folded head before it unfolds, in milliseconds. */
 const PATIENCE = 120;
@@ -47,6 +61,7 @@ export function createStage(el, { dispatch }) {
   let scene = null;
   /** @type {string | null} */
   let pointedAt = null;
+  const memory = createMemory();
   /** @type {string[]} Heads that the reader turned to, the latest first. */
   let interest = [];
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -73,10 +88,18 @@ export function createStage(el, { dispatch }) {
     drawPanels(frame.panels, next.panels, motion);
     drawCells(frame.cells, next.cells, next.breaks, motion);
     drawRiverTexts(frame.riverTexts, next.riverTexts, motion);
-    ribbons.draw(next.ribbons, motion);
+    ribbons.draw(next.parts, motion);
     drawAreas(frame.areas, next);
-    drawSources(frame.sources, next.sources, motion);
-    drawNodes(frame.nodes, next.nodes, motion);
+    drawParts(frame.sources, next.parts, motion, {
+      contentOf: (part) => part.sources,
+      keyOf: (source) => source.id,
+      draw: (group, sources) => drawSources(group, sources, motion),
+    });
+    drawParts(frame.nodes, next.parts, motion, {
+      contentOf: (part) => part.nodes,
+      keyOf: (node) => node.id,
+      draw: (group, nodes) => drawNodes(group, nodes, motion),
+    });
     drawWriterLabels(frame.labels, next.labels, motion);
     drawCloseButtons(frame.closes, next.panels, motion);
     drawPrediction(frame.prediction, next.prediction, motion);
@@ -94,18 +117,34 @@ export function createStage(el, { dispatch }) {
     input.rove();
   }
 
+  /** @type {Set<string>} Keys of the parts in which something is marked. */
+  let marked = new Set();
+
+  /** Lights what belongs to what is pointed at or chosen, and dims what stands around it. */
   function mark() {
     if (!view || !scene) return;
     const hovered = pointedAt ?? view.hovered;
-    const lit = connected(scene.ribbons, hovered === null ? [] : [hovered]);
-    const chosen = connected(scene.ribbons, view.selection);
     const selected = new Set(view.selection);
-    ribbons.light({ ribbons: lit.ribbons, chosen: chosen.ribbons });
-    markNodes(frame.nodes, selected, lit.nodes);
-    markSources(frame.sources, lit.nodes);
+    const { selection } = view;
+    const here = partsWith(scene, [...selection, ...(hovered === null ? [] : [hovered])]);
+    const ribbonsHere = scene.parts.flatMap((part) => (here.has(part.key) ? part.ribbons : []));
+    const lit = connected(ribbonsHere, hovered === null ? [] : [hovered]);
+    const chosen = connected(ribbonsHere, selection);
+    // What was marked before may be so no longer; what is new may be so already.
+    const keys = [...new Set([...here, ...marked])];
+    const dims = lit.ribbons.size > 0;
+    ribbons.light(keys, { ribbons: lit.ribbons, chosen: chosen.ribbons });
+    markNodes(partsOf(frame.nodes, keys), selected, lit.nodes);
+    markSources(partsOf(frame.sources, keys), lit.nodes);
     markCells(frame.cells, selected);
-    frame.svg.classed("has-lit", lit.ribbons.size > 0);
-    frame.svg.classed("has-chosen", chosen.ribbons.size > 0);
+    for (const group of PART_GROUPS.map((name) => frame[name])) {
+      partsOf(group, keys).classed(
+        "has-lit",
+        (part) =>
+          dims && here.has(/** @type {import("../layout/scene.js").ScenePart} */ (part).key),
+      );
+    }
+    marked = here;
   }
 
   /**
@@ -119,7 +158,7 @@ export function createStage(el, { dispatch }) {
     const turn = () => {
       interest = [head, ...interest.filter((id) => id !== head)].slice(0, REMEMBERED);
       if (!view || !scene?.folded.has(head)) return;
-      scene = layoutScene({ ...view, interest });
+      scene = layoutScene({ ...view, interest, memory });
       draw(scene, { animated: !view.reducedMotion });
       mark();
     };
@@ -139,7 +178,7 @@ export function createStage(el, { dispatch }) {
       else if (next.hovered !== before?.hovered) turnTo(headOf(next.hovered));
       const dragged = isDragged(next.width);
       if (!before || !drawn || needsLayout(before, next)) {
-        scene = layoutScene({ ...next, interest });
+        scene = layoutScene({ ...next, interest, memory });
         const animated = drawn !== null && !next.reducedMotion && !dragged;
         draw(scene, { animated });
         const scroller = /** @type {HTMLElement} */ (frame.root.node());
@@ -214,4 +253,16 @@ function announceOpened(before, after, dispatch) {
     // The shell may draw again when told: let this update finish first.
     queueMicrotask(() => dispatch({ type: "announce", text }));
   }
+}
+
+/**
+ * The parts that are lit or dimmed when these nodes are pointed at or chosen.
+ * @param {Scene} scene
+ * @param {string[]} ids
+ */
+function partsWith({ parts }, ids) {
+  if (ids.length === 0) return new Set();
+  if (parts.length <= FEW + 1) return new Set(parts.map(({ key }) => key));
+  const own = ids.map((id) => /^L\d+/.exec(id)?.[0] ?? "closed");
+  return new Set(["closed", ...own]);
 }

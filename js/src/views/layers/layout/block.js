@@ -8,7 +8,6 @@ import { commonScale, ribbonWidth, signOf } from "../../shared/scales.js";
 import { fitText, textWidth } from "../../shared/text.js";
 import { attentionHeight, placeAttention } from "./attention.js";
 import { shapeOf } from "./blockContent.js";
-import { unfoldedHeads } from "./detail.js";
 import { BAR, gridForWidth } from "./grid.js";
 import { mlpHeight, placeMlp } from "./mlp.js";
 import { BANK, LEAD, MOUTH_DEPTH, normRing, ribbon, writerShape } from "./parts.js";
@@ -126,10 +125,10 @@ function blockScale(index, content, measure, stackRoom) {
  * @param {object} how
  * @param {number} how.tail Extra length of the river after the last layer.
  * @param {import("./detail.js").Detail} how.detail
- * @param {string[]} how.interest Ids of the heads that the reader turned to, the latest first.
+ * @param {Set<string>} how.unfolded Ids of heads.
  * @returns {PlacedBlock}
  */
-export function placeBlock(index, content, column, measure, { tail, detail, interest }) {
+export function placeBlock(index, content, column, measure, { tail, detail, unfolded }) {
   const grid = gridForWidth(shapeOf(content.parts, content), column.width);
   const scale = blockScale(index, content, measure, grid.stackRoom);
   /** @type {BlockFrame} */
@@ -143,7 +142,7 @@ export function placeBlock(index, content, column, measure, { tail, detail, inte
     memoryScale: isRelative(measure) ? WIDEST_MEMORY : scale,
     ln2X: column.x + grid.midX + LEAD + 12,
     detail,
-    unfolded: unfoldedHeads(content.bands, detail.unfolded, interest),
+    unfolded,
     nodes: [],
     ribbons: [],
   };

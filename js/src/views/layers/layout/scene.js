@@ -6,8 +6,9 @@ import { textWidth } from "../../shared/text.js";
 import { blockReach, placeBlock } from "./block.js";
 import { readBlock, shapeOf } from "./blockContent.js";
 import { placeColumns } from "./columns.js";
-import { chooseDetail } from "./detail.js";
+import { chooseDetail, unfoldedHeads } from "./detail.js";
 import { blockElastic } from "./grid.js";
+import { createMemory, remembered } from "./memory.js";
 import { labelWriters, layerAreas, overviewReach, placeOverview } from "./overview.js";
 import { WRITER_DISTANCE } from "./parts.js";
 import { pendingHeads, pendingReach, placePending } from "./pending.js";
@@ -21,12 +22,22 @@ import { placeRiver } from "./river.js";
 /** @typedef {import("./detail.js").Detail} Detail */
 
 /**
+ * @typedef {object} ScenePart
+ * @property {string} key
+ * @property {import("./parts.js").SceneNode[]} nodes
+ * @property {import("./parts.js").SceneRibbon[]} ribbons
+ * @property {import("./attention.js").SourceChip[]} sources
+ */
+
+/**
  * @typedef {object} Scene
  * @property {number} width
  * @property {number} height
  * @property {number} axisY Where the river's axis lies; all of the stream is placed around it.
  * @property {import("./overview.js").LayerArea[]} areas
  * @property {{above: number, below: number}} areaReach How far a closed layer can be clicked.
+ * @property {ScenePart[]} parts What is drawn together, and again when it changed: all closed
+ *   layers, and each open one.
  * @property {import("./parts.js").SceneNode[]} nodes
  * @property {import("./parts.js").SceneRibbon[]} ribbons
  * @property {import("./parts.js").SceneCell[]} cells
@@ -55,6 +66,7 @@ const CLOSE_TOP_PAD = 6;
  * @param {number} view.width
  * @param {number} [view.height] How tall the picture should be at most, if that is possible.
  * @param {string[]} [view.interest] Ids of the heads that the reader turned to, the latest first.
+ * @param {import("./memory.js").Memory} [view.memory] What open layers were before.
  * @returns {Scene}
  */
 export function layoutScene({
@@ -65,9 +77,10 @@ export function layoutScene({
   width,
   height = Number.POSITIVE_INFINITY,
   interest = [],
+  memory = createMemory(),
 }) {
-  const index = indexGraph(graph);
-  const open = openLayers(index, expanded, pending, measure);
+  const index = indexed(graph);
+  const open = openLayers(index, expanded, pending, measure, memory);
   const columns = placeColumns({
     layers: graph.model.n_layers,
     open: new Map([...open].map(([layer, { elastic }]) => [layer, elastic])),
@@ -131,9 +144,14 @@ export function layoutScene({
       const isLast = column.layer === graph.model.n_layers - 1;
       const tail = isLast ? columns.tail.width : 0;
       const content = open.get(column.layer)?.content;
-      return content
-        ? placeBlock(index, content, column, measure, { tail, detail, interest })
-        : placePending(index, column, measure, { tail, detail });
+      if (!content) return placePending(index, column, measure, { tail, detail });
+      const unfolded = unfoldedHeads(content.bands, detail.unfolded, interest);
+      const { stacked, density } = detail;
+      const { x, width: wide } = column;
+      const how = [content, measure, tail, stacked, ...Object.values(density), x, wide];
+      return remembered(memory.blocks, column.layer, [...how, ...unfolded], () =>
+        placeBlock(index, content, column, measure, { tail, detail, unfolded }),
+      );
     });
   const { above, below } = reachOf(detail);
   const axisY = topPad + above;
@@ -146,6 +164,15 @@ export function layoutScene({
     axisY,
     areas: layerAreas(index, columns, measure),
     areaReach,
+    parts: [
+      {
+        key: "closed",
+        nodes: [...overview.nodes, ...prediction.nodes],
+        ribbons: overview.ribbons,
+        sources: [],
+      },
+      ...blocks.map((block) => ({ ...block, key: `L${block.panel.layer}` })),
+    ],
     nodes: [...overview.nodes, ...blocks.flatMap(({ nodes }) => nodes), ...prediction.nodes],
     ribbons: [...overview.ribbons, ...blocks.flatMap(({ ribbons }) => ribbons)],
     cells: [...river.cells, ...blocks.flatMap(({ cells }) => cells)],
@@ -189,19 +216,34 @@ function chooseSizes(nOpen, stacked, most, height, reachOf) {
   );
 }
 
+/** @type {WeakMap<FlowGraph, GraphIndex>} */
+const indices = new WeakMap();
+
+/** @param {FlowGraph} graph */
+function indexed(graph) {
+  const index = indices.get(graph) ?? indexGraph(graph);
+  indices.set(graph, index);
+  return index;
+}
+
 /**
  * @param {GraphIndex} index
  * @param {number[]} expanded
  * @param {number[]} pending
  * @param {Measure} measure
+ * @param {import("./memory.js").Memory} memory
  */
-function openLayers(index, expanded, pending, measure) {
+function openLayers(index, expanded, pending, measure, memory) {
   const layers = [...new Set([...expanded, ...pending])]
     .filter((layer) => layer >= 0 && layer < index.graph.model.n_layers)
     .sort((a, b) => a - b);
   return new Map(
     layers.map((layer) => {
-      const content = pending.includes(layer) ? null : readBlock(index, layer, measure);
+      const { target, foil, tokens } = index.graph;
+      const of = [measure, target, foil, tokens, ...(index.byLayer.get(layer) ?? [])];
+      const content = pending.includes(layer)
+        ? null
+        : remembered(memory.contents, layer, of, () => readBlock(index, layer, measure));
       const parts = index.layers[layer];
       return [layer, { content, parts, elastic: blockElastic(shapeOf(parts, content)) }];
     }),
