@@ -15,6 +15,7 @@ import { drawRank } from "./rank.js";
 import { connected, createRibbonLayer } from "./ribbons.js";
 import { drawCells, drawRiverTexts, markCells } from "./river.js";
 import { layerToReveal, reveal } from "./scroll.js";
+import { createVeil } from "./veil.js";
 
 /** @typedef {import("../../../types.js").StageView} StageView */
 /** @typedef {import("../../../types.js").StageAction} StageAction */
@@ -41,6 +42,7 @@ const COUNTED = [
 export function createStage(el, { dispatch }) {
   const frame = createFrame(el);
   const ribbons = createRibbonLayer(frame, frame.hatch);
+  const veil = createVeil(frame);
   /** @type {StageView | null} */
   let view = null;
   /** @type {Scene | null} */
@@ -106,6 +108,7 @@ export function createStage(el, { dispatch }) {
     markCells(frame.cells, selected);
     frame.svg.classed("has-lit", lit.ribbons.size > 0);
     frame.svg.classed("has-chosen", chosen.ribbons.size > 0);
+    veil(view);
   }
 
   /**
