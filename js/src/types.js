@@ -196,6 +196,17 @@
  */
 
 /**
+ * @typedef {object} Filters What is drawn plainly; nothing leaves a sum.
+ * @property {[number, number] | null} layers From the first to the last; others are dimmed.
+ * @property {Record<string, number[]>} heads By layer, open, whose other heads are drawn as one.
+ *
+ * @typedef {object} Display How the shell is set up.
+ * @property {("attribution" | "predictions")[]} under What stands under the prompt's tokens.
+ * @property {boolean} least Whether the panel's least tokens are open.
+ * @property {boolean} unfolded Whether a long prompt is.
+ */
+
+/**
  * @typedef {object} Traits
  * @property {string} prompt
  * @property {number} focus
@@ -207,6 +218,9 @@
  * @property {Measure} measure
  * @property {Keep} keep
  * @property {ViewName} view
+ * @property {string[]} pins Up to four nodes that are compared.
+ * @property {Filters} filters
+ * @property {Display} display
  * @property {Status} status
  *
  * @typedef {keyof Traits} TraitName
@@ -255,6 +269,8 @@
  * @property {number[]} pending Expanded layers whose block has not arrived yet.
  * @property {string[]} selection
  * @property {string | null} hovered
+ * @property {Set<string> | null} [found] What a search lights; null while there is none.
+ * @property {[number, number] | null} [layers] Those that are not dimmed; null for all.
  * @property {Measure} measure
  * @property {number} width
  * @property {number} height That the picture should keep to, if it can.

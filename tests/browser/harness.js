@@ -115,7 +115,10 @@ class FakeModel {
     if (method === "project") {
       const nodes = params.nodes.filter((node) => project[node]);
       const details = Object.fromEntries(nodes.map((node) => [node, project[node]]));
-      return reply({ ok: true, result: { revision, nodes: details } });
+      const gone = params.nodes.filter((node) => !project[node]);
+      const missing = Object.fromEntries(gone.map((node) => [node, `${node} is not drawn.`]));
+      const more = params.lenient ? { missing } : {};
+      return reply({ ok: true, result: { revision, nodes: details, ...more } });
     }
     if (method === "vocabulary") {
       const { query, limit } = params;

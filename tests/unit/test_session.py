@@ -25,7 +25,7 @@ from visit_widget.model.attention_call import MODEL_LOCK
 PROMPT = "the cat sat on the mat"
 TRAITS = (
     "prompt", "focus", "target", "foil", "graph", "expanded", "selection", "measure", "keep",
-    "view",
+    "view", "pins", "filters", "display",
 )  # fmt: skip
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schema.json").read_text("utf-8"))
@@ -786,7 +786,7 @@ def test_save_html_writes_one_page_that_needs_nothing_else(widget, tmp_path):
     assert "sourceMappingURL" not in bundle
     data = data_in(text)
     answers = {"expand", "project", "audit", "routes", "attribution", "predictions"}
-    assert data.keys() == {"traits", *answers}
+    assert data.keys() == {"traits", "view_state", *answers}
     for name in ("routes", "attribution", "predictions"):
         assert data[name] == ask(widget, name)["result"]
     assert data["audit"] is None

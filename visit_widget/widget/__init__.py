@@ -1,5 +1,6 @@
 """The flow graph inline in a notebook: traits, requests, and a standalone page."""
 
-from .widget import VisitWidget, visit
+from .make import visit
+from .widget import VisitWidget
 
 __all__ = ["VisitWidget", "visit"]

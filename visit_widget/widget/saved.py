@@ -17,6 +17,7 @@ def saved(
     expand: str | Sequence[int],
     progress: Progress | None,
     audit: bool,
+    view_state: dict[str, Any],
 ) -> dict[str, Any]:
     """The data of a page (docs/protocol.md).
 
@@ -26,6 +27,7 @@ def saved(
         expand: "visible" for the layers open now, "all", or a list of layers.
         progress: called with (layers done, layers in all).
         audit: whether to audit the graph for it.
+        view_state: of the widget, with which it can be made again.
 
     Raises:
         VisitError: `expand` names no layers.
@@ -41,15 +43,21 @@ def saved(
         ids += [n["id"] for n in block["nodes"]]
     if progress is not None:
         progress(len(layers), len(layers))
+    # What the reader has chosen may be of a layer that is not open.
+    chosen = [i for i in (*traits["selection"], *traits["pins"]) if i not in ids]
+    details = session.project(ids)["nodes"]
+    if chosen:
+        details.update(session.project(chosen, lenient=True)["nodes"])
     shown = [layer for layer in traits["expanded"] if str(layer) in blocks]
     return {
         "traits": {**traits, "expanded": shown if isinstance(expand, str) else layers},
         "expand": blocks,
-        "project": session.project(ids)["nodes"],
+        "project": details,
         "audit": session.audit() if audit else session.known_audit(),
         "attribution": session.attribution(),
         "predictions": session.predictions(),
         "routes": _routes(session, wanted=traits["view"] == "routes"),
+        "view_state": view_state,
     }
 
 

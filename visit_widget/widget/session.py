@@ -10,13 +10,13 @@ from weakref import WeakKeyDictionary
 import torch
 
 from ..flow import Keep, Painter
-from ..flow.detail import details
+from ..flow.detail import details, sheet_of
 from ..flow.predictions import predictions
 from ..flow.target import name_of
 from ..lens import LogitLens
 from ..model import Anatomy, VisitError
 from ..model.attention_call import MODEL_LOCK
-from ..model.given import tokenizer_of
+from ..model.given import check_language_model, tokenizer_of
 from ..model.loaded import check_traceable, unwrapped
 from ..trace.audit import last_logits_error, tolerance_of
 from ..trace.inputs import Prepared, Prompt, checked, edited
@@ -53,6 +53,7 @@ class Session:
         trace: the current trace.
         painter: draws it, for the current focus, target and pruning.
         revision: grows with every new graph.
+        facts: the model's name and sizes, as a graph has them.
     """
 
     def __init__(
@@ -67,6 +68,7 @@ class Session:
         self.trace: Trace
         self.painter: Painter
         self.revision = 0
+        self.facts: dict[str, Any] = {}
         self._lens: LogitLens | None = None
         self._vocabulary: list[str] | None = None
         self._predictions: WeakKeyDictionary[Trace, list[dict[str, Any]]] = WeakKeyDictionary()
@@ -117,6 +119,23 @@ class Session:
             self.trace = trace_prepared(model, self.tokenizer, prompt, self.anatomy, self.keep_on)
             self._lens = self._lens or LogitLens(self.model, self.trace.anatomy)
 
+    def take(self, prompt: Prepared) -> None:
+        """Trace a prompt that was traced before, unless it is the one that is there."""
+        with MODEL_LOCK:
+            now = getattr(self, "trace", None)
+            if (
+                now is not None
+                and now.input_ids.tolist() == prompt.ids.tolist()
+                and (now._text, now.special) == (prompt.text, prompt.special)
+            ):
+                return
+            model = unwrapped(self.model)
+            check_language_model(model)
+            check_traceable(model)
+            ready = checked(model, prompt)
+            self.trace = trace_prepared(model, self.tokenizer, ready, self.anatomy, self.keep_on)
+            self._lens = self._lens or LogitLens(self.model, self.trace.anatomy)
+
     def keep_drawn(self) -> None:
         """Go back to the trace of the last graph drawn, after another could not be."""
         self.trace = self.painter.trace
@@ -130,7 +149,7 @@ class Session:
             known = getattr(self, "painter", None)
             painter = Painter(self.trace, focus, target, foil, keep, measure, self._lens, known)
             graph = painter.graph(layers)
-            self.painter = painter
+            self.painter, self.facts = painter, dict(graph.model)
             self.revision += 1
             self._remember(painter.target)
             self._remember(painter.foil)
@@ -139,8 +158,8 @@ class Session:
     def first(
         self,
         focus: int,
-        target: TargetLike | None,
-        foil: TargetLike | None,
+        target: TargetLike | Followed | None,
+        foil: TargetLike | Followed | None,
         keep: Keep | dict[str, Any] | None,
         measure: str,
     ) -> First:
@@ -197,11 +216,27 @@ class Session:
             data = {"nodes": nodes, "edges": edges}
             return {"layer": layer, "revision": self.revision, **compact(data)}
 
-    def project(self, nodes: list[str], revision: int | None = None) -> dict[str, Any]:
-        """Vocabulary projections and all else that a panel shows of nodes."""
+    def project(
+        self, nodes: list[str], revision: int | None = None, lenient: bool = False
+    ) -> dict[str, Any]:
+        """Vocabulary projections and all else that a panel shows of nodes.
+
+        Args:
+            nodes: their ids.
+            revision: of the graph that they are asked of.
+            lenient: say under "missing" why a node is not there, instead of answering for none.
+        """
         with MODEL_LOCK:
             self._check_revision(revision)
-            return {"revision": self.revision, "nodes": compact(details(self.painter, nodes))}
+            missing: dict[str, str] = {}
+            for node_id in nodes if lenient else ():
+                try:
+                    sheet_of(self.painter, node_id)
+                except VisitError as error:
+                    missing[node_id] = str(error)
+            found = details(self.painter, [i for i in nodes if i not in missing])
+            answer = {"revision": self.revision, "nodes": compact(found)}
+            return {**answer, "missing": missing} if lenient else answer
 
     def routes(self, revision: int | None = None) -> dict[str, Any]:
         """The routes graph of what is drawn; what a node has none of is left out."""

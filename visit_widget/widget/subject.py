@@ -53,6 +53,16 @@ def session_of(
     return session
 
 
+def untraced(
+    subject: Any, tokenizer: Any, anatomy: Anatomy | None, keep_on: torch.device | str | None
+) -> Session:
+    """As `session_of`, of a prompt that comes later; that of a trace is there already."""
+    if isinstance(subject, Trace):
+        return session_of(subject, tokenizer, None, anatomy, keep_on)
+    _check(subject, tokenizer, "")
+    return Session(subject, tokenizer, anatomy, keep_on)
+
+
 def _check(subject: Any, tokenizer: Any, prompt: Any) -> None:
     if isinstance(getattr(subject, "trace", None), Trace):
         raise VisitError("This is a widget already: pass its trace, as in vw.visit(widget.trace).")

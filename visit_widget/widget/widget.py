@@ -11,82 +11,25 @@ from pathlib import Path
 from typing import Any, cast
 
 import anywidget
-import torch
 import traitlets
 
 from ..flow import FlowGraph, Keep
 from ..flow.elements import MEASURES
-from ..model import Anatomy, VisitError
-from ..trace.inputs import Prompt
-from ..trace.target import TargetLike
+from ..model import VisitError
 from ..trace.trace import Trace
 from . import lifetime
 from .page import STATIC, iframe, page, write_whole
+from .picture import DISPLAY, NO_FILTERS, checks
 from .requests import Desk, logger
 from .saved import Progress, saved
 from .sentences import check_view, joined, sentence
 from .session import First, Session
-from .subject import session_of
+from .view_state import PLAIN, check_facts, checked_traits, read, state_of
 
 _REDRAWS = ("focus", "target", "foil", "keep", "measure")
-_SETTABLE = ("prompt", *_REDRAWS, "expanded", "selection", "view")
+_SETTABLE = ("prompt", *_REDRAWS, *PLAIN, "view")
 # What a saved page carries.
 _SAVED = (*_SETTABLE, "graph", "status")
-
-
-def visit(
-    model: Any,
-    tokenizer: Any = None,
-    prompt: Prompt | None = None,
-    *,
-    focus: int = -1,
-    target: TargetLike | None = None,
-    foil: TargetLike | None = None,
-    layers: Sequence[int] = (),
-    keep: Keep | dict[str, Any] | None = None,
-    measure: str = "logit",
-    view: str = "block",
-    anatomy: Anatomy | None = None,
-    keep_on: torch.device | str | None = None,
-    attention_mask: Any = None,
-    add_special_tokens: bool | None = None,
-) -> VisitWidget:
-    """Show one forward pass of a causal language model as an interactive flow graph.
-
-    Args:
-        model: a decoder of `transformers`, left as it is found; or a trace, shown without a pass.
-        tokenizer: its tokenizer; None when the prompt is token ids.
-        prompt: as in `trace`. Edited in the browser, it keeps its special tokens.
-        focus: the position whose computation is shown; −1 is the last token.
-        target: token whose logit is followed, or several, or a direction (`Target`); the model's
-            own first choice by default. Of a text that is several tokens the first is followed, and
-            `status` says so.
-        foil: likewise, to compare it against.
-        layers: layers to show open.
-        keep: what pruning keeps; `Keep.visit()` is the published tool's choice.
-        measure: what ribbons mean: "logit", "share", "norm" or "proximity".
-        view: "block" for the layers at the focus, "routes" for positions × layers.
-        anatomy: where the model keeps its parts, when that cannot be found.
-        keep_on: as in `trace`.
-        attention_mask: as in `trace`.
-        add_special_tokens: as in `trace`.
-
-    Raises:
-        VisitError: an argument cannot be used; the message says why.
-        UnsupportedModelError: the model's anatomy was not understood.
-
-    Example:
-        >>> widget = vw.visit(model, tokenizer, "The capital of Japan is the city of")
-        >>> widget.expanded = [23]
-        >>> widget.selection
-        ['L23.H4']
-    """
-    check_view(view)
-    session = session_of(
-        model, tokenizer, prompt, anatomy, keep_on, attention_mask, add_special_tokens
-    )
-    first = session.first(focus, target, foil, keep, measure)
-    return VisitWidget(session, first, layers, view)
 
 
 class VisitWidget(anywidget.AnyWidget):
@@ -108,6 +51,11 @@ class VisitWidget(anywidget.AnyWidget):
         measure: what ribbons mean, and what prunes them.
         view: "block" or "routes".
         keep: what pruning keeps; set a Keep or a mapping of its fields.
+        pins: ids of up to four nodes that are compared.
+        filters: {"layers": [first, last] or None, "heads": {layer: heads}}: what is drawn plainly;
+            the rest is dimmed or drawn as one, and stays in all sums.
+        display: {"under", "least", "unfolded"}: what stands under the prompt's tokens, whether the
+            panel's least tokens are open, and whether a long prompt is unfolded.
         status: {"state", "message", "max_error", "exact"}.
     """
 
@@ -125,9 +73,15 @@ class VisitWidget(anywidget.AnyWidget):
     measure = traitlets.Unicode("logit").tag(sync=True)
     view = traitlets.Unicode("block").tag(sync=True)
     keep = traitlets.Any().tag(sync=True)
+    pins = traitlets.List(traitlets.Unicode()).tag(sync=True)
+    filters = traitlets.Dict(NO_FILTERS).tag(sync=True)
+    display = traitlets.Dict(DISPLAY).tag(sync=True)
     status = traitlets.Dict().tag(sync=True)
 
-    def __init__(self, session: Session, first: First, layers: Sequence[int], view: str) -> None:
+    def __init__(
+        self, session: Session, first: First, layers: Sequence[int], view: str,
+        more: dict[str, Any] | None = None,
+    ) -> None:  # fmt: skip
         self._session = session
         self._settled = False
         self._notes: dict[str, str] = {}
@@ -137,11 +91,11 @@ class VisitWidget(anywidget.AnyWidget):
             target=_named(first.graph["target"]),
             foil=_named(first.graph["foil"]),
             graph=first.graph,
-            expanded=sorted({session.trace.layer(layer) for layer in layers}),
             measure=first.measure,
             view=view,
             keep=first.keep.to_dict(),
             status={"state": "ready", "message": first.notes, **session.exactness()},
+            **(more or {"expanded": sorted({session.trace.layer(layer) for layer in layers})}),
         )
         lifetime.loosen(self)
         self._own_layout = self.layout
@@ -184,6 +138,30 @@ class VisitWidget(anywidget.AnyWidget):
     def trace(self) -> Trace:
         """The trace behind the current graph."""
         return self._session.trace
+
+    @property
+    def view_state(self) -> dict[str, Any]:
+        """Everything that decides the picture, as plain data that JSON can hold. Set it on a widget
+        of the same model, or pass it to `visit`, to make the picture again. What cannot be used
+        raises a VisitError and changes nothing.
+        """
+        return state_of(self._session, {name: getattr(self, name) for name in _SETTABLE})
+
+    @view_state.setter
+    def view_state(self, state: dict[str, Any]) -> None:
+        wanted, session = read(state, self._session), self._session
+        check_facts(state["model"], session)
+        before = {name: getattr(self, name) for name in _SETTABLE}
+        try:
+            session.take(wanted.prompt)
+            traits = checked_traits(wanted, session)
+            focus, keep = session.trace.position(wanted.focus), wanted.keep
+            graph = session.frame(focus, wanted.target, wanted.foil, keep, wanted.measure, [])
+        except BaseException:
+            self._put_back(before)
+            raise
+        traits.update(measure=wanted.measure, keep=keep.to_dict(), view=wanted.view)
+        self._publish(graph, joined(session.trace.notes), **traits)
 
     def routes(self) -> FlowGraph:
         """The routes graph of what is on screen, as plain data."""
@@ -300,6 +278,10 @@ class VisitWidget(anywidget.AnyWidget):
     def _valid_view(self, proposal: Any) -> str:
         return check_view(proposal["value"])
 
+    @traitlets.validate("selection", "pins", "filters", "display")
+    def _valid_picture(self, proposal: Any) -> Any:
+        return checks(self._session.trace)[proposal["trait"].name](proposal["value"])
+
     @traitlets.validate("expanded")
     def _valid_expanded(self, proposal: Any) -> list[int]:
         return [self._session.trace.layer(layer) for layer in proposal["value"]]
@@ -337,11 +319,15 @@ class VisitWidget(anywidget.AnyWidget):
             self._put_back(before)
             self._report(sentence(error))
             raise
+        self._publish(graph, notes, **({"selection": []} if "prompt" in before else {}))
+
+    def _publish(self, graph: dict[str, Any], notes: str, **more: Any) -> None:
+        """Set every trait that goes with a new graph, at once."""
         with self._settling(), self.hold_sync():
-            self.focus = focus
+            self.prompt, self.focus = graph["prompt"], graph["position"]
             self.target, self.foil = _named(graph["target"]), _named(graph["foil"])
-            if "prompt" in before:
-                self.selection = []
+            for name, value in more.items():
+                self.set_trait(name, value)
             self.graph = graph
             self.status = {"state": "ready", "message": notes, **self._session.exactness()}
 
@@ -367,7 +353,7 @@ class VisitWidget(anywidget.AnyWidget):
         self, expand: str | Sequence[int], progress: Progress | None, audit: bool
     ) -> dict[str, Any]:
         traits = {name: getattr(self, name) for name in _SAVED}
-        return saved(self._session, traits, expand, progress, audit)
+        return saved(self._session, traits, expand, progress, audit, self.view_state)
 
 
 def _named(token: dict[str, Any] | None) -> dict[str, Any] | None:

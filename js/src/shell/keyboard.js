@@ -1,5 +1,7 @@
 /** Keys that the widget takes while it has the focus, and no others. */
 
+import { pressed } from "../words/keys.js";
+
 /** @import { Controller } from "../state/controller.js" */
 /** @import { Popovers } from "../ui/popover.js" */
 
@@ -7,37 +9,34 @@
  * @param {HTMLElement} root
  * @param {Controller} controller
  * @param {Popovers} popovers
+ * @param {{search: {open: () => void, close: () => boolean}, help: () => void}} windows
  * @returns {() => void}
  */
-export function listenToKeys(root, controller, popovers) {
+export function listenToKeys(root, controller, popovers, { search, help }) {
   /** @param {KeyboardEvent} event */
   function onKey(event) {
     if (event.defaultPrevented || event.isComposing) return;
-    const handled = event.key === "Escape" ? stepOut() : isTyping(event) ? false : step(event);
+    const out = pressed(event, "out") !== null;
+    const handled = out ? stepOut() : isTyping(event) ? false : step(event);
     if (!handled) return;
     event.preventDefault();
     event.stopPropagation();
   }
 
   function stepOut() {
-    if (popovers.close({ focus: true })) return true;
+    if (popovers.close({ focus: true }) || search.close()) return true;
     if (controller.getState().selection.length === 0) return false;
     controller.dispatch({ type: "select", nodes: [] });
     return true;
   }
 
   /** @param {KeyboardEvent} event */
-  function step({ key, ctrlKey, metaKey, altKey, shiftKey }) {
-    if (altKey) return false;
-    const command = ctrlKey || metaKey;
-    const letter = key.toLowerCase();
-    const back = command ? letter === "z" && !shiftKey : letter === "u" && !shiftKey;
-    const forth = command
-      ? letter === "y" || (letter === "z" && shiftKey)
-      : letter === "u" && shiftKey;
-    if (!back && !forth) return false;
-    controller.dispatch({ type: back ? "undo" : "redo" });
-    return true;
+  function step(event) {
+    const name = pressed(event, "undo", "redo", "search", "help");
+    if (name === "undo" || name === "redo") controller.dispatch({ type: name });
+    else if (name === "search") search.open();
+    else if (name === "help") help();
+    return name !== null;
   }
 
   root.addEventListener("keydown", onKey);

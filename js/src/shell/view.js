@@ -9,8 +9,11 @@ import { VIEWS } from "../views/index.js";
 import { watchTheme } from "./host-theme.js";
 import { listenToKeys } from "./keyboard.js";
 import { createPanel } from "./panel/panel.js";
+import { createPins } from "./pins/pins.js";
 import { createProblems } from "./problems.js";
 import { createPromptBar } from "./prompt/prompt-bar.js";
+import { createFilterNote } from "./search/filter-note.js";
+import { createSearch } from "./search/search.js";
 import { createToolbar } from "./toolbar/toolbar.js";
 
 /** @import { Controller } from "../state/controller.js" */
@@ -50,7 +53,18 @@ export function mountView(el, controller) {
     root,
     stage: main,
     onProblem: reportProblem,
+    onSearch: () => search.open(),
   });
+  const search = createSearch(controller, {
+    main,
+    home: () => toolbar.home,
+    onChange: () => {
+      promptBar.light(search.found(), search.at());
+      updateViews(controller.getState());
+    },
+  });
+  const filterNote = createFilterNote(controller);
+  const pins = createPins(controller);
   const problems = createProblems(controller.dispatch);
   const panel = createPanel(controller);
   fill(
@@ -58,7 +72,9 @@ export function mountView(el, controller) {
     h("header", { class: "vw-header" }, promptBar.el, toolbar.el),
     progress,
     problems.el,
+    h("div", { class: "vw-strip" }, search.el, filterNote.el),
     h("div", { class: "vw-body" }, main, panel.el),
+    pins.el,
     live,
   );
   const tip = createTip(root, panel.el);
@@ -103,6 +119,10 @@ export function mountView(el, controller) {
     toolbar.update(state);
     problems.update(state);
     panel.update(state);
+    pins.update(state);
+    filterNote.update(state);
+    search.update(state);
+    promptBar.light(search.found(), search.at());
     root.classList.toggle("with-panel", !panel.el.hidden && !isOver(shown));
     showProgress(state);
     showPlaceholder(state);
@@ -117,7 +137,8 @@ export function mountView(el, controller) {
   /** @param {State} state */
   function updateViews(state) {
     const height = heightForViews(root, main);
-    const room = { width, height, dark, reducedMotion: motion?.matches ?? false };
+    const reducedMotion = motion?.matches ?? false;
+    const room = { width, height, dark, reducedMotion, found: search.found() };
     for (const each of views) each.update(state, room);
   }
 
@@ -191,7 +212,10 @@ export function mountView(el, controller) {
   sizing.observe(root);
   sizing.observe(main);
 
-  const stopKeys = listenToKeys(root, controller, popovers);
+  const stopKeys = listenToKeys(root, controller, popovers, {
+    search,
+    help: toolbar.showHelp,
+  });
   const unsubscribe = controller.subscribe(update);
   update(controller.getState());
 
@@ -203,6 +227,7 @@ export function mountView(el, controller) {
     window?.removeEventListener("resize", onResize);
     promptBar.destroy();
     panel.destroy();
+    search.destroy();
     popovers.destroy();
     for (const each of views) each.destroy();
     root.remove();

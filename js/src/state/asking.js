@@ -75,8 +75,15 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
     const revision = revisionNow();
     apply({ type: "details-asked", ids });
     try {
-      const reply = await host.request("project", { nodes: ids, revision }, listenTo("details"));
-      apply({ type: "details", revision: reply.revision, details: reply.nodes });
+      // A pin may be of what this graph does not draw, and must not keep the others from being told.
+      const lenient = ids.some((id) => getState().pins.includes(id));
+      const params = { nodes: ids, revision, ...(lenient ? { lenient } : {}) };
+      const { nodes, missing, ...reply } = await host.request(
+        "project",
+        params,
+        listenTo("details"),
+      );
+      apply({ type: "details", revision: reply.revision, details: nodes, missing });
       apply({ type: "dismiss", key: "details" });
     } catch (error) {
       if (isVoid(error) || revision !== revisionNow()) return;

@@ -4,12 +4,13 @@
  */
 
 import { createAsker } from "./asking.js";
+import { withHead } from "./filters.js";
 import { withRestClosed, withRestOpened } from "./keep.js";
 import { LATE_NAMES } from "./revisions.js";
 import { knownNode, problemOf } from "./selectors.js";
 import { initialState, reduce, STEP_NAMES, sameValue, TRAIT_NAMES } from "./state.js";
 
-/** @import { Host, Keep, Measure, Token, Traits, ViewName } from "../types.js" */
+/** @import { Display, Filters, Host, Keep, Measure, Token, Traits, ViewName } from "../types.js" */
 /** @import { State, StateAction, Steps } from "./state.js" */
 
 /**
@@ -27,6 +28,11 @@ import { initialState, reduce, STEP_NAMES, sameValue, TRAIT_NAMES } from "./stat
  *   {type: "set-measure", measure: Measure} |
  *   {type: "set-view", view: ViewName} |
  *   {type: "set-keep", keep: Keep} |
+ *   {type: "set-filters", filters: Filters} |
+ *   {type: "set-display", display: Partial<Display>} |
+ *   {type: "pin", node: string} |
+ *   {type: "unpin", node: string} |
+ *   {type: "reveal", node: string, layer: number | null} |
  *   {type: "open-rest", node: string} |
  *   {type: "close-rest", node: string} |
  *   {type: "retrace", prompt: string} |
@@ -45,6 +51,9 @@ const UNREACHABLE =
   "What is shown here keeps working.";
 
 const AWAIT_GRAPH_MS = 20_000;
+
+/** So many nodes can be compared. */
+export const MOST_PINS = 4;
 
 /**
  * @param {Host} host
@@ -65,7 +74,8 @@ export function createController(host) {
     const value = host.get(name);
     if (name !== "graph" && sameValue(/** @type {any} */ (state)[name], value)) return;
     if (name === "graph" || name === "status") hearFromKernel();
-    apply({ type: "traits", traits: { [name]: value } });
+    // What arrives with a graph belongs to it, in whatever order it is told.
+    apply({ type: "traits", traits: name === "graph" ? readTraits(host) : { [name]: value } });
     if (name === "status") reportStatus();
     asker.fillIn();
   });
@@ -144,6 +154,26 @@ export function createController(host) {
         return changeSteps({ view: action.view });
       case "set-keep":
         return changeSteps({ keep: action.keep });
+      case "set-filters":
+        return changeSteps({ filters: action.filters });
+      case "set-display":
+        apply({ type: "display", display: { ...state.display, ...action.display } });
+        return shareSteps();
+      case "pin":
+        if (state.pins.includes(action.node) || state.pins.length >= MOST_PINS) return;
+        return changeSteps({ pins: [...state.pins, action.node] });
+      case "unpin":
+        return changeSteps({ pins: state.pins.filter((id) => id !== action.node) });
+      case "reveal": {
+        const { node, layer } = action;
+        const open = layer === null || state.expanded.includes(layer);
+        apply({ type: "dismiss", key: "expand" });
+        return changeSteps({
+          selection: [node],
+          expanded: open ? state.expanded : [...state.expanded, layer],
+          filters: withHead(state.filters, node),
+        });
+      }
       case "open-rest":
         if (!host.live) return;
         return changeSteps({ keep: withRestOpened(state.keep, action.node) });
@@ -180,10 +210,10 @@ export function createController(host) {
     let recomputes = false;
     let reachable = true;
     let usable = true;
-    for (const name of STEP_NAMES) {
+    for (const name of /** @type {const} */ ([...STEP_NAMES, "display"])) {
       if (sameValue(host.get(name) ?? initialState[name], state[name])) continue;
       const delivered = host.set(name, state[name]);
-      if (!KERNEL_STEPS.includes(name)) continue;
+      if (name === "display" || !KERNEL_STEPS.includes(name)) continue;
       recomputes = true;
       reachable &&= delivered;
       // Another measure is on screen at once: only what is kept by it waits for the kernel.

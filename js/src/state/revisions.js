@@ -55,6 +55,7 @@ export function takeGraph(state, graph) {
     details: {},
     oldDetails: sameFocus && asksTheSame(old, graph) ? keptDetails(state) : {},
     detailsAsked: [],
+    detailsMissing: {},
     audit: null,
     auditAsked: false,
     lateAsked: [],
@@ -85,15 +86,16 @@ export function takeBlock(state, block) {
 
 /**
  * @param {State} state
- * @param {{revision: number, details: Record<string, Detail>}} reply
+ * @param {{revision: number, details: Record<string, Detail>, missing?: Record<string, string>}} reply
  * @returns {State}
  */
-export function takeDetails(state, { revision, details }) {
+export function takeDetails(state, { revision, details, missing = {} }) {
   if (revision !== state.graph?.revision) return state;
   return {
     ...state,
     details: { ...state.details, ...details },
-    detailsAsked: state.detailsAsked.filter((id) => !(id in details)),
+    detailsMissing: { ...state.detailsMissing, ...missing },
+    detailsAsked: state.detailsAsked.filter((id) => !(id in details) && !(id in missing)),
   };
 }
 

@@ -144,8 +144,8 @@ export function knownAttention(state, node) {
 }
 
 /**
- * Selected nodes that have no detail yet, for the graph on screen. One that an open layer's block
- * may yet bring is not asked for before that has come.
+ * Selected and pinned nodes that have no detail yet, for the graph on screen. A selected one that an
+ * open layer's block may yet bring is not asked for before that has come.
  *
  * @param {State} state
  */
@@ -156,7 +156,9 @@ export function missingDetails(state) {
     if (id.startsWith("P")) return isStale(state, "routes") || routeIndex(state).has(id);
     return !state.expanded.some((layer) => id.startsWith(`L${layer}.`));
   };
-  return state.selection.filter((id) => !state.details[id] && isDrawn(id));
+  const isUnknown = (/** @type {string} */ id) => !state.details[id] && !state.detailsMissing[id];
+  const selected = state.selection.filter((id) => isUnknown(id) && isDrawn(id));
+  return [...new Set([...selected, ...state.pins.filter(isUnknown)])];
 }
 
 /**

@@ -7,8 +7,8 @@
 import { takeBlock, takeDetails, takeGraph, takeLate } from "./revisions.js";
 
 /**
- * @import { Attribution, Audit, Block, Detail, FlowGraph, Keep, LateName, Measure, Predictions,
- *   Routes, Status, TraitName, Traits, ViewName } from "../types.js"
+ * @import { Attribution, Audit, Block, Detail, Display, Filters, FlowGraph, Keep, LateName,
+ *   Measure, Predictions, Routes, Status, TraitName, Traits, ViewName } from "../types.js"
  */
 
 /**
@@ -21,6 +21,8 @@ import { takeBlock, takeDetails, takeGraph, takeLate } from "./revisions.js";
  * @property {Measure} measure
  * @property {Keep} keep
  * @property {ViewName} view
+ * @property {string[]} pins
+ * @property {Filters} filters
  *
  * @typedef {object} Problem
  * @property {string} key One problem a key: a later one replaces the earlier.
@@ -30,6 +32,7 @@ import { takeBlock, takeDetails, takeGraph, takeLate } from "./revisions.js";
  *
  * @typedef {object} StateFacts
  * @property {string} prompt
+ * @property {Display} display
  * @property {FlowGraph | null} graph
  * @property {Status} status
  * @property {boolean} live Whether a kernel stands behind the host, as far as is known.
@@ -40,6 +43,7 @@ import { takeBlock, takeDetails, takeGraph, takeLate } from "./revisions.js";
  * @property {Record<string, Detail>} oldDetails Of an earlier revision that asked the same of the
  *   model: shown until the new ones are here.
  * @property {string[]} detailsAsked
+ * @property {Record<string, string>} detailsMissing Why there are none of a pinned node.
  * @property {Audit | null} audit Of the graph's revision.
  * @property {boolean} auditAsked Also while a failed one waits to be tried again.
  * @property {Routes | null} routes As all late replies: of the revision it names, which may be an
@@ -65,7 +69,9 @@ import { takeBlock, takeDetails, takeGraph, takeLate } from "./revisions.js";
  *   {type: "block-failed", layer: number} |
  *   {type: "block-deferred", layer: number} |
  *   {type: "details-asked", ids: string[]} |
- *   {type: "details", revision: number, details: Record<string, Detail>} |
+ *   {type: "display", display: Display} |
+ *   {type: "details", revision: number, details: Record<string, Detail>,
+ *     missing?: Record<string, string>} |
  *   {type: "details-failed", ids: string[]} |
  *   {type: "audit-asked"} |
  *   {type: "audit", revision: number | undefined, audit: Audit} |
@@ -93,10 +99,15 @@ export const STEP_NAMES = [
   "measure",
   "keep",
   "view",
+  "pins",
+  "filters",
 ];
 
 /** @type {TraitName[]} */
-export const TRAIT_NAMES = ["prompt", "graph", "status", ...STEP_NAMES];
+export const TRAIT_NAMES = ["prompt", "graph", "status", "display", ...STEP_NAMES];
+
+/** Nothing is filtered. @type {Filters} */
+export const NO_FILTERS = { layers: null, heads: {} };
 
 const HISTORY_LIMIT = 100;
 
@@ -113,12 +124,16 @@ export const initialState = {
   measure: "logit",
   keep: {},
   view: "block",
+  pins: [],
+  filters: NO_FILTERS,
+  display: { under: ["attribution", "predictions"], least: false, unfolded: false },
   live: true,
   blocks: {},
   asked: [],
   details: {},
   oldDetails: {},
   detailsAsked: [],
+  detailsMissing: {},
   audit: null,
   auditAsked: false,
   routes: null,
@@ -162,6 +177,10 @@ export function reduce(state, action) {
         expanded: without(state.expanded, action.layer),
         blocks: withoutKey(state.blocks, action.layer),
       };
+    case "display":
+      return sameValue(state.display, action.display)
+        ? state
+        : { ...state, display: action.display };
     case "details-asked":
       return { ...state, detailsAsked: action.ids };
     case "details":
@@ -280,8 +299,8 @@ function redo(state) {
  * @returns {Steps}
  */
 function stepsOf(state) {
-  const { expanded, selection, focus, target, foil, measure, keep, view } = state;
-  return { expanded, selection, focus, target, foil, measure, keep, view };
+  const { expanded, selection, focus, target, foil, measure, keep, view, pins, filters } = state;
+  return { expanded, selection, focus, target, foil, measure, keep, view, pins, filters };
 }
 
 /**

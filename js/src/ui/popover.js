@@ -1,5 +1,6 @@
 /** One small window at a time, inside the widget, under the control that opened it. */
 
+import { pressed } from "../words/keys.js";
 import { h } from "./dom.js";
 
 const GAP = 6;
@@ -48,12 +49,13 @@ export function createPopovers(root) {
    * @param {KeyboardEvent} event
    */
   function keepTab(event) {
-    if (event.key !== "Tab" || !open || !event.composedPath().includes(open.element)) return;
+    const key = pressed(event, "walk", "back");
+    if (!key || !open || !event.composedPath().includes(open.element)) return;
     const stops = /** @type {HTMLElement[]} */ ([...open.element.querySelectorAll(TAB_STOPS)]);
     const at = stops.indexOf(/** @type {HTMLElement} */ (event.composedPath()[0]));
-    const inside = event.shiftKey ? at > 0 : at < stops.length - 1;
+    const inside = key === "back" ? at > 0 : at < stops.length - 1;
     if (inside) return;
-    stops[event.shiftKey ? stops.length - 1 : 0]?.focus();
+    stops[key === "back" ? stops.length - 1 : 0]?.focus();
     event.preventDefault();
   }
 

@@ -27,6 +27,9 @@ const DEFAULTS = {
   measure: "logit",
   keep: {},
   view: "block",
+  pins: [],
+  filters: { layers: null, heads: {} },
+  display: { under: ["attribution", "predictions"], least: false, unfolded: false },
   status: { state: "ready", message: null, max_error: null, exact: null },
 };
 
@@ -52,11 +55,14 @@ export function createStandaloneHost(data, { live = false, handlers = {}, onSet 
       if (!block) throw notIncluded(`Layer ${layer} was`);
       return { ...block, revision };
     },
-    project({ nodes, revision }) {
+    project({ nodes, revision, lenient }) {
       const found = nodes.filter((/** @type {string} */ id) => data.project?.[id]);
-      if (found.length === 0) throw notIncluded("More about this part was");
+      if (found.length === 0 && !lenient) throw notIncluded("More about this part was");
       const details = found.map((/** @type {string} */ id) => [id, data.project?.[id]]);
-      return { revision, nodes: Object.fromEntries(details) };
+      const gone = nodes.filter((/** @type {string} */ id) => !data.project?.[id]);
+      const why = notIncluded("This part was").message;
+      const missing = Object.fromEntries(gone.map((/** @type {string} */ id) => [id, why]));
+      return { revision, nodes: Object.fromEntries(details), ...(lenient ? { missing } : {}) };
     },
     audit() {
       if (!data.audit) throw new RequestError("not-included", NO_AUDIT);

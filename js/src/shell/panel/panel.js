@@ -1,5 +1,6 @@
 /** The chosen node, at length: what the graph holds at once, then what the kernel adds. */
 
+import { MOST_PINS } from "../../state/controller.js";
 import { isRouteId } from "../../state/revisions.js";
 import { knownAttention, knownDetail, knownNode, outgoingPart } from "../../state/selectors.js";
 import { copyButton } from "../../ui/copy.js";
@@ -68,19 +69,32 @@ export function createPanel(controller) {
     const { routes, live } = state;
     el.hidden = selection.length === 0 || !graph;
     if (el.hidden || !graph) return;
+    const before = content.querySelector("details");
+    if (before) before.open = state.display.least;
     const held = [selection, graph, details, blocks, detailsAsked, problems, expanded, keep];
-    if (!changed(...held, routes, live)) return;
+    if (!changed(...held, routes, live, state.pins)) return;
     const key = selection.join(" ");
-    const leastOpen = shown === key && content.querySelector("details")?.open;
     const focused = content.contains(el.ownerDocument.activeElement) && shown === key;
     const role = focused && el.ownerDocument.activeElement?.getAttribute("data-role");
     fill(content, contentOf(state, graph));
     const least = content.querySelector("details");
-    if (least && leastOpen) least.open = true;
+    if (least) keepLeast(least, state);
     // Rebuilt under the reader's hands when the kernel's reply comes.
     if (role) /** @type {HTMLElement} */ (content.querySelector(`[data-role="${role}"]`))?.focus();
     if (shown !== key) content.scrollTop = 0;
     shown = key;
+  }
+
+  /**
+   * @param {HTMLDetailsElement} least
+   * @param {State} state
+   */
+  function keepLeast(least, { display }) {
+    least.open = display.least;
+    least.addEventListener("toggle", () => {
+      if (least.open === controller.getState().display.least) return;
+      controller.dispatch({ type: "set-display", display: { least: least.open } });
+    });
   }
 
   /**
@@ -95,7 +109,7 @@ export function createPanel(controller) {
     const node = selection.length === 1 ? knownNode(state, id) : null;
     const waits = !knownDetail(state, id) && isWaiting(state, id);
     return [
-      heading(routeTitle(route, graph)),
+      heading(routeTitle(route, graph), selection.length === 1 ? id : null),
       ...routeSections(route, state, controller),
       ...(node ? sections(state, graph, node, waits) : []),
       footer(selection.join(", ")),
@@ -120,7 +134,7 @@ export function createPanel(controller) {
     const onRoute = isRouteId(id);
     const facts = [...(onRoute ? routeFacts(node, state) : []), ...nodeFacts(node, graph, part)];
     return [
-      heading(onRoute ? routeNodeTitle(node, graph) : nodeTitle(node, graph)),
+      heading(onRoute ? routeNodeTitle(node, graph) : nodeTitle(node, graph), id),
       h(
         "p",
         { class: "vw-side-facts" },
@@ -175,6 +189,7 @@ export function createPanel(controller) {
           ? "asking the kernel…"
           : "This graph has no such part. It may belong to another focus or prompt.",
       ),
+      state.detailsMissing[id] && h("p", { class: "vw-side-note" }, state.detailsMissing[id]),
       problemNote(state),
       footer(id),
     ];
@@ -222,18 +237,40 @@ export function createPanel(controller) {
     ];
   }
 
-  /** @param {string} title */
-  function heading(title) {
+  /**
+   * @param {string} title
+   * @param {string | null} [id] Of the one node that it is about.
+   */
+  function heading(title, id = null) {
     return h(
       "div",
       { class: "vw-side-head" },
       h("h2", {}, title),
+      id !== null && pinButton(id),
       iconButton(
         "close",
         "Close the panel (Escape)",
         () => controller.dispatch({ type: "select", nodes: [] }),
         { "data-role": "close-panel" },
       ),
+    );
+  }
+
+  /** @param {string} id */
+  function pinButton(id) {
+    const { pins } = controller.getState();
+    const pinned = pins.includes(id);
+    const full = !pinned && pins.length >= MOST_PINS;
+    const label = full
+      ? `${MOST_PINS} nodes are pinned: take one out first`
+      : pinned
+        ? "Unpin"
+        : "Pin, to compare it with others";
+    return iconButton(
+      "pin",
+      label,
+      () => controller.dispatch({ type: pinned ? "unpin" : "pin", node: id }),
+      { "data-role": "pin", "aria-pressed": String(pinned), disabled: full },
     );
   }
 

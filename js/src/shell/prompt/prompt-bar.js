@@ -2,6 +2,7 @@
 
 import { createChangeGuard, fill, h, icon, iconButton, setAttribute } from "../../ui/dom.js";
 import { percent, whole } from "../../words/format.js";
+import { pressed } from "../../words/keys.js";
 import { createTokenChooser } from "./token-chooser.js";
 import { createUnderTokens } from "./under-tokens.js";
 
@@ -34,6 +35,8 @@ export function createPromptBar(controller, popovers) {
   const tokensChanged = createChangeGuard();
   const focusChanged = createChangeGuard();
   const targetChanged = createChangeGuard();
+  const foldChanged = createChangeGuard();
+  const lightChanged = createChangeGuard();
   const under = createUnderTokens(controller, popovers, () => {
     under.update(controller.getState(), el);
     measure();
@@ -42,7 +45,7 @@ export function createPromptBar(controller, popovers) {
   let chips = [];
   /** @type {HTMLElement[]} */
   let cells = [];
-  let unfolded = false;
+  const unfolded = () => controller.getState().display.unfolded;
   let long = false;
 
   const row = h("div", {
@@ -91,6 +94,7 @@ export function createPromptBar(controller, popovers) {
       measure();
     }
     under.update(state, el);
+    if (foldChanged(state.display.unfolded)) showFold();
     if (focusChanged(state.focus, graph)) markFocus(state.focus, graph?.position);
     if (targetChanged(state.target, graph)) showTarget(state);
     el.classList.toggle("empty", !graph);
@@ -172,9 +176,10 @@ export function createPromptBar(controller, popovers) {
       spellcheck: "false",
       input: grow,
       keydown(/** @type {KeyboardEvent} */ event) {
-        if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event);
-        else if (event.key === "Escape") stop(event);
-        else if (event.key !== "Tab") event.stopPropagation();
+        const key = pressed(event, "submit", "out", "walk", "back");
+        if (key === "submit" && !event.isComposing) submit(event);
+        else if (key === "out") stop(event);
+        else if (key !== "walk" && key !== "back") event.stopPropagation();
       },
     });
     field.value = failed?.retry?.prompt ?? state.prompt;
@@ -208,8 +213,7 @@ export function createPromptBar(controller, popovers) {
   }
 
   function toggleFold() {
-    unfolded = !unfolded;
-    showFold();
+    controller.dispatch({ type: "set-display", display: { unfolded: !unfolded() } });
   }
 
   /** What is under the tokens makes each row so much higher. */
@@ -228,22 +232,36 @@ export function createPromptBar(controller, popovers) {
   function showFold() {
     row.classList.toggle("long", long);
     fold.hidden = !long;
-    fold.textContent = unfolded ? "fold" : `show all ${whole(chips.length)} tokens`;
-    fold.setAttribute("aria-expanded", String(unfolded));
-    row.classList.toggle("folded", long && !unfolded);
-    if (!long || unfolded) return;
+    fold.textContent = unfolded() ? "fold" : `show all ${whole(chips.length)} tokens`;
+    fold.setAttribute("aria-expanded", String(unfolded()));
+    row.classList.toggle("folded", long && !unfolded());
+    if (!long || unfolded()) return;
     const chosen = cells[chips.findIndex((chip) => chip.classList.contains("focus"))];
     // Folded, the two rows on show are the focus's own and the one before it.
     const above = ROW_HEIGHT + extra();
     if (chosen) row.scrollTop = Math.max(0, chosen.offsetTop - cells[0].offsetTop - above);
   }
 
+  /**
+   * @param {Set<string> | null} found What a search lights, "token 3" among it.
+   * @param {number | null} at The token that it is at.
+   */
+  function light(found, at) {
+    if (!lightChanged(found, at, chips)) return;
+    row.classList.toggle("has-found", found !== null);
+    chips.forEach((chip, position) => {
+      chip.classList.toggle("found", found?.has(`token ${position}`) ?? false);
+      chip.classList.toggle("here", position === at);
+    });
+    if (at !== null) chips[at]?.scrollIntoView?.({ block: "nearest", inline: "nearest" });
+  }
+
   /** @param {KeyboardEvent} event */
   function moveAlong(event) {
-    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    const key = pressed(event, "before", "after", "start", "end");
     const from = chips.indexOf(/** @type {HTMLElement} */ (event.target));
-    const end = { Home: 0, End: chips.length - 1 }[event.key];
-    const next = chips[step ? from + step : (end ?? -1)];
+    const to = { before: from - 1, after: from + 1, start: 0, end: chips.length - 1 };
+    const next = key && chips[to[key]];
     if (!next || from < 0) return;
     event.preventDefault();
     event.stopPropagation();
@@ -252,5 +270,5 @@ export function createPromptBar(controller, popovers) {
     next.focus();
   }
 
-  return { el, update, destroy: () => folding.disconnect() };
+  return { el, update, light, destroy: () => folding.disconnect() };
 }

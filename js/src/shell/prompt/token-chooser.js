@@ -3,6 +3,7 @@
 import { fill, h, icon } from "../../ui/dom.js";
 import { isVoid } from "../../wire/requests.js";
 import { percent } from "../../words/format.js";
+import { pressed } from "../../words/keys.js";
 
 /** @import { Named, RankedToken, Token } from "../../types.js" */
 
@@ -137,12 +138,13 @@ export function createTokenChooser(options) {
 
   /** @param {KeyboardEvent} event */
   function onKey(event) {
-    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    const key = pressed(event, "lower", "upper", "choose");
+    const step = key === "lower" ? 1 : key === "upper" ? -1 : 0;
     if (step && choices.length > 0) {
       activate(
         (active + step + choices.length + (active < 0 && step < 0 ? 1 : 0)) % choices.length,
       );
-    } else if (event.key === "Enter" && choices[active]) {
+    } else if (key === "choose" && choices[active]) {
       options.onChoose(choices[active].token);
     } else {
       return;

@@ -45,11 +45,9 @@ const CHOICES = [
  * @param {Popovers} popovers
  * @param {() => void} onRoom Told when the room under the tokens has changed.
  */
-export function createUnderTokens({ getState }, popovers, onRoom) {
+export function createUnderTokens({ getState, dispatch }, popovers, onRoom) {
   const changed = createChangeGuard();
   const repliesChanged = createChangeGuard();
-  /** @type {Record<Under, boolean>} */
-  const wanted = { attribution: true, predictions: true };
   /** @type {Cell[]} */
   let cells = [];
   let room = 0;
@@ -88,12 +86,11 @@ export function createUnderTokens({ getState }, popovers, onRoom) {
    */
   function update(state, el) {
     const { graph, attribution, predictions, lateMissing } = state;
-    if (!changed(graph, attribution, predictions, lateMissing, cells, ...Object.values(wanted))) {
-      return;
-    }
+    const { under } = state.display;
+    if (!changed(graph, attribution, predictions, lateMissing, cells, under)) return;
     if (graph && repliesChanged(attribution, predictions, cells)) show(state, graph);
     const given = (/** @type {Under} */ name) => !lateMissing.includes(name) || !!state[name];
-    const shown = (/** @type {Under} */ name) => wanted[name] && given(name);
+    const shown = (/** @type {Under} */ name) => under.includes(name) && given(name);
     choose.hidden = !graph || (!given("attribution") && !given("predictions"));
     let height = 0;
     for (const name of /** @type {const} */ (["attribution", "predictions"])) {
@@ -148,11 +145,14 @@ export function createUnderTokens({ getState }, popovers, onRoom) {
         const box = h("input", {
           type: "checkbox",
           change() {
-            wanted[name] = box.checked;
-            onRoom();
+            const { under } = getState().display;
+            const others = under.filter((each) => each !== name);
+            const next = box.checked ? [...others, name] : others;
+            const inOrder = CHOICES.map(([each]) => each).filter((each) => next.includes(each));
+            dispatch({ type: "set-display", display: { under: inOrder } });
           },
         });
-        box.checked = wanted[name];
+        box.checked = getState().display.under.includes(name);
         box.disabled = getState().lateMissing.includes(name);
         return h("label", {}, box, h("b", {}, label), h("span", {}, words));
       }),

@@ -4,9 +4,12 @@ import { sameKeep } from "../../state/keep.js";
 import { exactness, mergedGraph } from "../../state/selectors.js";
 import { createChangeGuard, fill, h, icon, iconButton } from "../../ui/dom.js";
 import { scientific } from "../../words/format.js";
+import { pressed } from "../../words/keys.js";
 import { createTokenChooser } from "../prompt/token-chooser.js";
 import { createAuditWindow } from "../windows/audit.js";
+import { createHelp } from "../windows/help.js";
 import { createKeepWindow, keepName } from "../windows/keep-window.js";
+import { createShowWindow, showName } from "../windows/show-window.js";
 import { exportJson, exportPng, exportSvg } from "./export.js";
 import { createViewSwitch } from "./view-switch.js";
 
@@ -26,9 +29,10 @@ const MEASURES = [
 /**
  * @param {Controller} controller
  * @param {Popovers} popovers
- * @param {{root: HTMLElement, stage: HTMLElement, onProblem: (message: string) => void}} view
+ * @param {{root: HTMLElement, stage: HTMLElement, onProblem: (message: string) => void,
+ *   onSearch: () => void}} view
  */
-export function createToolbar(controller, popovers, { root, stage, onProblem }) {
+export function createToolbar(controller, popovers, { root, stage, onProblem, onSearch }) {
   const { live, dispatch } = controller;
   const changed = createChangeGuard();
 
@@ -62,6 +66,17 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
     "aria-expanded": "false",
     click: () => keepWindow.toggle(keep),
   });
+  const showWindow = createShowWindow(controller, popovers);
+  const filter = h("button", {
+    type: "button",
+    class: "vw-field",
+    "data-role": "show",
+    "aria-label": "Layers and heads that are shown",
+    "aria-haspopup": "dialog",
+    "aria-expanded": "false",
+    title: "Which layers and heads are drawn plainly",
+    click: () => showWindow.toggle(filter),
+  });
   const views = createViewSwitch(controller);
   const audit = createAuditWindow(controller, popovers);
   const mark = h("button", {
@@ -74,6 +89,13 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
   });
   const undo = iconButton("undo", "Undo (u)", () => dispatch({ type: "undo" }));
   const redo = iconButton("redo", "Redo (Shift-u)", () => dispatch({ type: "redo" }));
+  const search = iconButton("search", "Search (/)", onSearch, { "data-role": "open-search" });
+  const openHelp = createHelp(popovers);
+  const help = iconButton("help", "Help: marks and keys (?)", showHelp, {
+    "data-role": "open-help",
+    "aria-haspopup": "dialog",
+    "aria-expanded": "false",
+  });
   const full = iconButton("fullscreen", "Fullscreen", toggleFullscreen);
   const out = iconButton("export", "Export", openExport, {
     "aria-haspopup": "menu",
@@ -88,8 +110,9 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
     measure,
     foil,
     keep,
+    filter,
     mark,
-    h("span", { class: "vw-tools" }, undo, redo, out, full),
+    h("span", { class: "vw-tools" }, search, undo, redo, out, full, help),
   );
 
   /** @param {State} state */
@@ -97,10 +120,10 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
     audit.update(state);
     views.update(state);
     keepWindow.update(state);
-    const { past, future, status, graph } = state;
-    if (!changed(state.measure, state.foil, past, future, status, graph, state.audit, state.keep)) {
-      return;
-    }
+    showWindow.update(state);
+    const { past, future, status, graph, filters, keep } = state;
+    const steps = [past, future, filters, keep];
+    if (!changed(state.measure, state.foil, status, graph, state.audit, ...steps)) return;
     select.value = state.measure;
     measure.title = MEASURES.find(([value]) => value === state.measure)?.[2] ?? "";
     undo.disabled = past.length === 0;
@@ -108,7 +131,13 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
     out.disabled = !graph;
     showFoil(state);
     showKeep(state);
+    fill(filter, "show ", h("span", { class: "vw-kept" }, showName(filters)), icon("chevron"));
+    filter.disabled = search.disabled = !graph;
     showExactness(state);
+  }
+
+  function showHelp() {
+    openHelp(help);
   }
 
   /** @param {State} state */
@@ -231,13 +260,14 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
       root.requestFullscreen().catch((error) => onProblem(`No fullscreen here: ${error.message}`));
   }
 
-  return { el, update };
+  return { el, update, showHelp, home: search };
 }
 
 /** @param {KeyboardEvent} event */
 function moveInMenu(event) {
-  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  if (!step) return;
+  const key = pressed(event, "lower", "upper");
+  if (!key) return;
+  const step = key === "lower" ? 1 : -1;
   const menu = /** @type {HTMLElement} */ (event.currentTarget);
   const items = /** @type {HTMLElement[]} */ ([...menu.querySelectorAll("[role='menuitem']")]);
   const from = items.indexOf(/** @type {HTMLElement} */ (event.target));

@@ -1,13 +1,15 @@
 /** The layers view: the stream of one position, layer by layer, in the shell. */
 
+import { withHeads } from "../../state/filters.js";
 import { knownNode, mergedGraph, pendingLayers } from "../../state/selectors.js";
 import { createChangeGuard, h } from "../../ui/dom.js";
 import { createStage } from "./drawing/stage.js";
+import { gatheredLayer, gatherHeads } from "./gather.js";
 import { createNodeTip } from "./tip.js";
 
 /** @import { Controller } from "../../state/controller.js" */
 /** @import { State } from "../../state/state.js" */
-/** @import { StageAction } from "../../types.js" */
+/** @import { FlowGraph, StageAction } from "../../types.js" */
 /** @import { Room, Surroundings } from "../index.js" */
 
 /**
@@ -19,17 +21,25 @@ export function createLayersView(controller, { tip, onProblem }) {
   const tooltip = createNodeTip(tip);
   const stage = createStage(el, { dispatch });
   const changed = createChangeGuard();
+  const regather = createChangeGuard();
+  /** @type {FlowGraph | null} */
+  let gathered = null;
   /** @type {string | null} */
   let hovered = null;
   /** @type {Room} */
-  let room = { width: 0, height: 0, dark: false, reducedMotion: false };
+  let room = { width: 0, height: 0, dark: false, reducedMotion: false, found: null };
   const hide = () => hover({ node: null, x: 0, y: 0 });
   el.addEventListener("pointerleave", hide);
 
   /** @param {StageAction} action */
   function dispatch(action) {
-    if (action.type === "hover") hover(action);
-    else controller.dispatch(action);
+    if (action.type === "hover") return hover(action);
+    if (action.type !== "select") return controller.dispatch(action);
+    // The heads that were put together come apart again.
+    const layer = action.nodes.map(gatheredLayer).find((each) => each !== null);
+    if (layer == null) return controller.dispatch(action);
+    const { filters } = controller.getState();
+    controller.dispatch({ type: "set-filters", filters: withHeads(filters, layer, null) });
   }
 
   /** @param {{node: string | null, x: number, y: number}} action */
@@ -51,20 +61,25 @@ export function createLayersView(controller, { tip, onProblem }) {
     room = next;
     el.hidden = state.graph === null || state.view !== "block";
     if (hovered !== null && hovered === state.selection.at(-1)) tooltip.hide();
-    if (hovered !== null && !knownNode(state, hovered)) hide();
+    const known = hovered === null || gatheredLayer(hovered) !== null || knownNode(state, hovered);
+    if (!known) hide();
     draw(state);
   }
 
   /** @param {State} state */
   function draw(state) {
-    const graph = mergedGraph(state);
+    const { heads, layers } = state.filters;
+    const whole = mergedGraph(state);
+    // Drawn anew only where something changed.
+    if (regather(whole, heads)) gathered = whole && gatherHeads(whole, heads);
+    const graph = gathered;
     // Until it is attached and laid out there is no width to draw to.
     if (!graph || room.width === 0 || state.view !== "block") return;
     const { expanded, selection, measure } = state;
     const pending = pendingLayers(state);
-    const of = [graph, expanded, pending, selection, hovered, measure, ...Object.values(room)];
-    if (!changed(...of)) return;
-    const view = { graph, expanded, pending, selection, hovered, measure, ...room };
+    const of = [graph, expanded, pending, selection, hovered, measure, layers];
+    if (!changed(...of, ...Object.values(room))) return;
+    const view = { graph, expanded, pending, selection, hovered, measure, layers, ...room };
     try {
       stage.update(view);
     } catch (error) {

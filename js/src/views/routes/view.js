@@ -31,7 +31,7 @@ export function createRoutesView(controller, { tip, onProblem }) {
    * @param {State} state
    * @param {Room} room
    */
-  function update(state, { width, reducedMotion }) {
+  function update(state, { width, reducedMotion, found = null }) {
     const away = state.view !== "routes" || !state.graph;
     if (away && !el.hidden) tip.hide();
     el.hidden = away;
@@ -51,9 +51,10 @@ export function createRoutesView(controller, { tip, onProblem }) {
     else if (other) note.textContent = otherMeasure(saved, state.measure);
     if (!shown || empty || width === 0) return;
     const { keep, selection } = state;
-    if (!changed(shown, keep, selection, width, reducedMotion)) return;
+    const { layers } = state.filters;
+    if (!changed(shown, keep, selection, width, reducedMotion, found, layers)) return;
     try {
-      stage.update({ ...shown, keep, selection, width, reducedMotion });
+      stage.update({ ...shown, keep, selection, width, reducedMotion, found, layers });
     } catch (error) {
       console.error(error);
       const why = error instanceof Error ? error.message : String(error);

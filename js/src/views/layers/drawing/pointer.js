@@ -1,5 +1,7 @@
 /** What the mouse, a finger or the keyboard does to the picture, told as actions. */
 
+import { pressed } from "../../../words/keys.js";
+import { arrowOf } from "../../shared/arrows.js";
 import { BANK } from "../layout/parts.js";
 import { firstAndLast, focusStops, nextStop } from "./keyboard.js";
 
@@ -184,17 +186,18 @@ export function listen(svg, { scene, dispatch, pointAt }) {
     const current = scene();
     const element = stopOf(event.target);
     if (!current || !element) return;
-    if (event.key === "Enter" || event.key === " ") {
-      activate(element, event.shiftKey || event.ctrlKey || event.metaKey);
-    } else if (event.key === "Escape") {
+    const arrow = arrowOf(event);
+    const key = pressed(event, "open", "add", "out", "first", "last");
+    if (key === "open" || key === "add") {
+      activate(element, key === "add");
+    } else if (key === "out") {
       const layer = element.getAttribute("data-layer");
       if (layer === null || !current.panels.some((panel) => panel.layer === Number(layer))) return;
       close(Number(layer));
-    } else if (event.key === "Home" || event.key === "End") {
+    } else if (key !== null) {
       const { first, last } = firstAndLast(focusStops(current));
-      focus(event.key === "Home" ? first : last);
-    } else if (event.key.startsWith("Arrow") && !event.altKey && !event.metaKey) {
-      const arrow = /** @type {import("./keyboard.js").Arrow} */ (event.key);
+      focus(key === "first" ? first : last);
+    } else if (arrow) {
       focus(nextStop(focusStops(current), active, arrow));
     } else {
       return;

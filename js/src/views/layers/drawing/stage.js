@@ -17,6 +17,7 @@ import { drawRank } from "./rank.js";
 import { connected, createRibbonLayer } from "./ribbons.js";
 import { drawCells, drawRiverTexts, markCells } from "./river.js";
 import { layerToReveal, reveal } from "./scroll.js";
+import { createVeil } from "./veil.js";
 
 /** @typedef {import("../../../types.js").StageView} StageView */
 /** @typedef {import("../../../types.js").StageAction} StageAction */
@@ -55,6 +56,7 @@ const COUNTED = [
 export function createStage(el, { dispatch }) {
   const frame = createFrame(el);
   const ribbons = createRibbonLayer(frame, frame.hatch);
+  const veil = createVeil(frame);
   /** @type {StageView | null} */
   let view = null;
   /** @type {Scene | null} */
@@ -145,6 +147,7 @@ export function createStage(el, { dispatch }) {
       );
     }
     marked = here;
+    veil(view);
   }
 
   /**

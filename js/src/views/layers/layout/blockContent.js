@@ -56,8 +56,12 @@ export function readBlock(index, layer, measure) {
   const restOf = (/** @type {string} */ whole) => index.nodes.get(`${whole}.rest`) ?? null;
   const biasOf = (/** @type {string} */ whole) => index.nodes.get(`${whole}.bias`) ?? null;
   const roundingOf = (/** @type {string} */ whole) => index.nodes.get(`${whole}.rounding`) ?? null;
+  // Parts that the reader has hidden, as views/layers/gather.js puts them together.
+  const hiddenOf = (/** @type {string} */ whole) => index.nodes.get(`${whole}.others`) ?? null;
   const others = (/** @type {string} */ whole) =>
-    [biasOf(whole), roundingOf(whole), restOf(whole)].filter((node) => node !== null);
+    [biasOf(whole), roundingOf(whole), hiddenOf(whole), restOf(whole)].filter(
+      (node) => node !== null,
+    );
 
   const bands = strongestFirst(ofKind("head")).map((head) => ({
     head,

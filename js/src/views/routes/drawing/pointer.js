@@ -1,5 +1,7 @@
 /** What the mouse, a finger or the keyboard does to the routes, told as actions. */
 
+import { pressed } from "../../../words/keys.js";
+import { arrowOf } from "../../shared/arrows.js";
 import { nextRouteStop } from "./keyboard.js";
 
 /** @typedef {import("../layout/scene.js").RoutesScene} RoutesScene */
@@ -99,19 +101,15 @@ export function listenToRoutes(svg, { scene, pointAt, open }) {
     const current = scene();
     const target = targetOf(event.target);
     if (!current || !target) return;
-    if (event.key === "Enter" || event.key === " ") {
-      open(target, event.shiftKey || event.ctrlKey || event.metaKey);
-    } else if (event.key === "Home" || event.key === "End") {
+    const arrow = arrowOf(event);
+    const key = pressed(event, "open", "add", "first", "last");
+    if (key === "open" || key === "add") {
+      open(target, key === "add");
+    } else if (key !== null) {
       const first = current.tokens[0];
-      focus(event.key === "End" || !first ? "node:logits" : `node:${first.id}`);
-    } else if (event.key.startsWith("Arrow") && !event.altKey && !event.metaKey) {
-      focus(
-        nextRouteStop(
-          current,
-          `${target.kind}:${target.id}`,
-          /** @type {import("../../shared/shapes.js").Arrow} */ (event.key),
-        ),
-      );
+      focus(key === "last" || !first ? "node:logits" : `node:${first.id}`);
+    } else if (arrow) {
+      focus(nextRouteStop(current, `${target.kind}:${target.id}`, arrow));
     } else {
       return;
     }

@@ -19,6 +19,7 @@ import {
   drawTokens,
 } from "./draw.js";
 import { listenToRoutes } from "./pointer.js";
+import { createRoutesVeil } from "./veil.js";
 
 /** @typedef {import("../../../types.js").FlowGraph} FlowGraph */
 /** @typedef {import("../../../types.js").Keep} Keep */
@@ -34,6 +35,8 @@ import { listenToRoutes } from "./pointer.js";
  * @property {string[]} selection
  * @property {number} width
  * @property {boolean} reducedMotion
+ * @property {Set<string> | null} found What a search lights.
+ * @property {[number, number] | null} layers Those that are not dimmed; null for all.
  *
  * @typedef {object} RoutesHost
  * @property {(target: RouteTarget | null, x: number, y: number) => void} hover
@@ -76,6 +79,7 @@ export function createRoutesStage(el, { hover, open }) {
   ].map(group);
   const account = group("vw-route-account");
   const ruler = group("vw-route-ruler");
+  const veil = createRoutesVeil({ svg, ribbons, stretches, marks, stops, tokens, labels });
   /** @type {RoutesStageView | null} */
   let view = null;
   /** @type {RoutesScene | null} */
@@ -159,6 +163,7 @@ export function createRoutesStage(el, { hover, open }) {
     for (const each of [stops.selectAll(staying("rect")), tokens.selectAll(staying("g"))]) {
       each.classed("selected", (/** @type {any} */ d) => selected.has(d.id));
     }
+    veil(view);
   }
 
   /** The focus is where the reader looks first. */

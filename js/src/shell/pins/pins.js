@@ -1,0 +1,273 @@
+/** Up to four nodes side by side: what each adds, what it writes, and what it reads. */
+
+import { layerOfNode } from "../../state/filters.js";
+import { isRouteId } from "../../state/revisions.js";
+import { knownDetail, knownNode, outgoingPart } from "../../state/selectors.js";
+import { createChangeGuard, fill, h, iconButton } from "../../ui/dom.js";
+import { routeNodeTitle } from "../../views/routes/words.js";
+import { percent } from "../../words/format.js";
+import { nodeFacts, nodeTitle, rankWords, tokenText } from "../../words/words.js";
+import { alignTokens } from "./align.js";
+
+/** @import { Controller } from "../../state/controller.js" */
+/** @import { State } from "../../state/state.js" */
+/** @import { Detail, FlowGraph, Node, RankedToken } from "../../types.js" */
+
+/** Lines of tokens. */
+const MOST_LINES = 10;
+const MOST_READ = 4;
+
+/**
+ * @typedef {object} Pin
+ * @property {string} id
+ * @property {Detail | Node | null} node What is known of it, or was before the graph changed.
+ * @property {boolean} old
+ * @property {string | null} missing Why there is nothing to show.
+ */
+
+/**
+ * @param {Controller} controller
+ */
+export function createPins(controller) {
+  const changed = createChangeGuard();
+  /** @type {Map<string, Detail | Node>} What stays on show until the new graph's is there. */
+  let last = new Map();
+  const el = h("section", {
+    class: "vw-pins",
+    "data-role": "pins",
+    "aria-label": "Pinned nodes, side by side",
+    hidden: true,
+  });
+
+  /** @param {State} state */
+  function update(state) {
+    const { pins, graph, details, oldDetails, detailsMissing, problems, blocks, routes } = state;
+    el.hidden = pins.length === 0 || !graph;
+    if (el.hidden || !graph) return;
+    if (!changed(pins, graph, details, oldDetails, detailsMissing, problems, blocks, routes))
+      return;
+    const shown = pins.map((id) => pinOf(state, id));
+    last = new Map(shown.flatMap(({ id, node }) => (node ? [[id, node]] : [])));
+    const { activeElement } = /** @type {Document | ShadowRoot} */ (el.getRootNode());
+    const role = el.contains(activeElement) && activeElement?.getAttribute("data-pin");
+    fill(el, tableOf(shown, state, graph));
+    if (role) /** @type {HTMLElement | null} */ (el.querySelector(`[data-pin="${role}"]`))?.focus();
+  }
+
+  /**
+   * @param {State} state
+   * @param {string} id
+   * @returns {Pin}
+   */
+  function pinOf(state, id) {
+    const { detailsMissing, problems } = state;
+    if (detailsMissing[id]) return { id, node: null, old: false, missing: detailsMissing[id] };
+    const now = knownDetail(state, id);
+    if (now) return { id, node: now, old: !state.details[id], missing: null };
+    const problem = problems.find(({ key }) => key === "details");
+    if (problem) return { id, node: null, old: false, missing: problem.message };
+    const held = last.get(id);
+    return held
+      ? { id, node: held, old: true, missing: null }
+      : { id, node: knownNode(state, id), old: false, missing: null };
+  }
+
+  /**
+   * @param {Pin[]} pins
+   * @param {State} state
+   * @param {FlowGraph} graph
+   */
+  function tableOf(pins, state, graph) {
+    const lists = pins.map(({ node }) => node?.top ?? []);
+    const lines = alignTokens(lists, MOST_LINES);
+    const most = lists.map((tokens) =>
+      Math.max(1e-12, ...tokens.map((token) => token.probability)),
+    );
+    const reads = pins.map(({ node }) => (node ? readsOf(node, graph) : null));
+    return h(
+      "table",
+      { class: "vw-pins-table" },
+      h(
+        "thead",
+        {},
+        h(
+          "tr",
+          {},
+          h("td", {}),
+          pins.map((pin) => headOf(pin, state, graph)),
+        ),
+      ),
+      h(
+        "tbody",
+        {},
+        row(
+          "adds",
+          pins.map((pin) => {
+            if (pin.missing !== null) return h("span", { class: "vw-pin-missing" }, pin.missing);
+            if (pin.node === null) return "asking the kernel…";
+            return factsOf(pin.node, state, graph).join(" · ") || "–";
+          }),
+          pins,
+        ),
+        row(
+          graph.target.text,
+          pins.map(({ node }) =>
+            node?.target_rank == null
+              ? ""
+              : `${rankWords(node.target_rank)}, ${percent(node.target_probability ?? 0)}`,
+          ),
+          pins,
+          "vw-token",
+        ),
+        lines.map(({ common, cells }, at) =>
+          h(
+            "tr",
+            { class: common ? "common" : null },
+            at === 0 && h("th", { scope: "rowgroup", rowspan: lines.length }, "writes"),
+            cells.map((token, column) =>
+              h(
+                "td",
+                { class: pins[column].old ? "old" : null },
+                token && barOf(token, most[column], graph),
+              ),
+            ),
+          ),
+        ),
+        reads.some((words) => words !== null) &&
+          row(
+            "reads",
+            reads.map((words) => words ?? ""),
+            pins,
+          ),
+      ),
+    );
+  }
+
+  /**
+   * @param {Pin} pin
+   * @param {State} state
+   * @param {FlowGraph} graph
+   */
+  function headOf({ id, node }, state, graph) {
+    const title = !node ? id : isRouteId(id) ? routeNodeTitle(node, graph) : nodeTitle(node, graph);
+    return h(
+      "th",
+      { scope: "col" },
+      h(
+        "span",
+        { class: "vw-pin-head" },
+        h(
+          "button",
+          {
+            type: "button",
+            class: "vw-pin-title",
+            "data-pin": id,
+            title: `Select ${id}`,
+            click: () => show(id, state.view),
+          },
+          h("b", {}, title),
+          node && h("span", { class: "vw-pin-id" }, id),
+        ),
+        iconButton("close", `Unpin ${id}`, () => controller.dispatch({ type: "unpin", node: id }), {
+          "data-pin": `out ${id}`,
+        }),
+      ),
+    );
+  }
+
+  /**
+   * @param {string} id
+   * @param {State["view"]} view
+   */
+  function show(id, view) {
+    const layer = view === "block" && !isOverviewId(id) ? layerOfNode(id) : null;
+    controller.dispatch({ type: "reveal", node: id, layer: isRouteId(id) ? null : layer });
+  }
+
+  return { el, update };
+}
+
+/** @param {string} id */
+const isOverviewId = (id) => !/^L\d+\./.test(id) || /^L\d+\.(attn|mix|mlp|post)$/.test(id);
+
+/**
+ * @param {string} name
+ * @param {(Node | string | HTMLElement)[]} cells
+ * @param {Pin[]} pins
+ * @param {string} [face]
+ */
+function row(name, cells, pins, face) {
+  return h(
+    "tr",
+    {},
+    h("th", { scope: "row", class: face }, name),
+    cells.map((content, at) =>
+      h("td", { class: pins[at].old ? "old" : null }, /** @type {any} */ (content)),
+    ),
+  );
+}
+
+/**
+ * @param {Node | Detail} node
+ * @param {State} state
+ * @param {FlowGraph} graph
+ */
+function factsOf(node, state, graph) {
+  const edge = outgoingPart(state, node.id);
+  const detail = /** @type {Partial<Detail>} */ (node);
+  const share = detail.share ?? edge?.share ?? null;
+  return nodeFacts(node, graph, { share, whole: detail.whole ?? edge?.target ?? null });
+}
+
+/**
+ * @param {RankedToken} token
+ * @param {number} most
+ * @param {FlowGraph} graph
+ */
+function barOf(token, most, graph) {
+  const bar = h("span", { class: "vw-prob-fill", "aria-hidden": true });
+  bar.style.setProperty("--vw-part", String(token.probability / most));
+  return h(
+    "span",
+    { class: token.id === graph.target.id ? "vw-prob target" : "vw-prob" },
+    bar,
+    h("span", { class: "vw-token" }, token.text),
+    h("span", { class: "vw-prob-value" }, percent(token.probability)),
+  );
+}
+
+/**
+ * What a node reads: tokens that a head attends to, or what a neuron looks for.
+ *
+ * @param {Node | Detail} node
+ * @param {FlowGraph} graph
+ */
+function readsOf(node, graph) {
+  const { attention, reads } = /** @type {Partial<Detail>} */ (node);
+  if (attention) {
+    const strongest = attention
+      .map((weight, position) => ({ weight, position }))
+      .filter(({ weight }) => weight >= 0.005)
+      .sort((a, b) => b.weight - a.weight)
+      .slice(0, MOST_READ);
+    return words(strongest.map(({ weight, position }) => [tokenText(graph, position), weight]));
+  }
+  if (reads) return words(reads.top.slice(0, MOST_READ).map(({ text }) => [text, null]));
+  return node.source === null ? null : words([[tokenText(graph, node.source), node.weight]]);
+}
+
+/** @param {[string, number | null][]} tokens */
+function words(tokens) {
+  return h(
+    "span",
+    { class: "vw-pin-reads" },
+    tokens.map(([text, weight]) =>
+      h(
+        "span",
+        {},
+        h("span", { class: "vw-token" }, text),
+        weight !== null && ` ${percent(weight)}`,
+      ),
+    ),
+  );
+}

@@ -1,0 +1,76 @@
+/** What the marks mean, and every key. */
+
+import { h, iconButton } from "../../ui/dom.js";
+import { keyLines, keyNames } from "../../words/keys.js";
+import { MARKS } from "../../words/marks.js";
+
+/** @import { Popovers } from "../../ui/popover.js" */
+
+/**
+ * @param {Popovers} popovers
+ * @returns {(anchor: HTMLElement) => void} Opens it, or closes it.
+ */
+export function createHelp(popovers) {
+  const close = () => popovers.close({ focus: true });
+  return (anchor) => {
+    if (anchor.getAttribute("aria-expanded") === "true") close();
+    else popovers.show(anchor, content(close), { label: "Help", align: "end" });
+  };
+}
+
+/** @param {() => void} close */
+function content(close) {
+  const keys = keyLines();
+  const places = [...new Set(keys.map(({ place }) => place))];
+  return h(
+    "div",
+    { class: "vw-help", "data-role": "help", "data-first": true, tabindex: 0 },
+    h(
+      "div",
+      { class: "vw-keep-head" },
+      h("h2", {}, "How to read it"),
+      iconButton("close", "Close (Escape)", close),
+    ),
+    h(
+      "div",
+      { class: "vw-help-columns" },
+      h(
+        "dl",
+        { class: "vw-help-marks" },
+        MARKS.flatMap(({ mark, name, words }) => [
+          h("dt", {}, h("i", { class: `vw-help-mark ${mark}`, "aria-hidden": true }), name),
+          h("dd", {}, words),
+        ]),
+      ),
+      h(
+        "div",
+        { class: "vw-help-keys" },
+        places.map((place) =>
+          h(
+            "section",
+            {},
+            h("h3", {}, `Keys ${place}`),
+            h(
+              "dl",
+              {},
+              keys
+                .filter((key) => key.place === place)
+                .flatMap(({ on, words }) => [
+                  h(
+                    "dt",
+                    {},
+                    on.flatMap((each, at) => [at > 0 && " ", ...combination(each)]),
+                  ),
+                  h("dd", {}, words),
+                ]),
+            ),
+          ),
+        ),
+      ),
+    ),
+  );
+}
+
+/** @param {string} keys */
+const combination = (keys) =>
+  keyNames(keys).flatMap((name, at) => [at > 0 && "+", h("kbd", {}, name)]);

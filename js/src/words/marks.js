@@ -1,0 +1,46 @@
+/** What the marks of the pictures mean, in a line each. */
+
+/**
+ * @typedef {object} Mark
+ * @property {string} mark Which it is, for its drawing.
+ * @property {string} name
+ * @property {string} words
+ */
+
+/** @type {Mark[]} */
+export const MARKS = [
+  {
+    mark: "river",
+    name: "the river",
+    words:
+      "the stream of one position; in it, the token that the model would say if it stopped there",
+  },
+  {
+    mark: "shades",
+    name: "its shade",
+    words: "how near the target is: the fuller, the better its rank",
+  },
+  {
+    mark: "positive",
+    name: "green ribbon",
+    words: "a part that raises the target; its width, by how much",
+  },
+  { mark: "negative", name: "hatched ribbon", words: "a part that lowers it" },
+  {
+    mark: "unsigned",
+    name: "grey-blue ribbon",
+    words: "a length or a proximity, which has no sign",
+  },
+  { mark: "memory", name: "blue ribbon", words: "attention: how much a head takes from a token" },
+  { mark: "read", name: "thin line", words: "what reads the stream, and where" },
+  { mark: "norm", name: "ring", words: "a norm, where a stream leaves the river" },
+  { mark: "rest", name: "grey row", words: "parts not drawn apart; none is left out of a sum" },
+  { mark: "opaque", name: "tall block", words: "a layer that does not attend, shown as one part" },
+  {
+    mark: "bar",
+    name: "bar under a token",
+    words: "what the token adds to the target; below zero, what it takes",
+  },
+  { mark: "tick", name: "✓ under a token", words: "the model says the token that follows" },
+  { mark: "space", name: "␣ and ⏎", words: "a space and a new line that belong to a token" },
+];

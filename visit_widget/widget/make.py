@@ -1,0 +1,93 @@
+"""`visit`: from a model and a prompt to the widget that shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from ..flow import Keep
+from ..model import Anatomy
+from ..trace.inputs import Prompt
+from ..trace.target import TargetLike
+from .sentences import check_view
+from .session import Session
+from .subject import session_of, untraced
+from .view_state import alone, check_facts, checked_traits, read
+from .widget import VisitWidget
+
+
+def visit(
+    model: Any,
+    tokenizer: Any = None,
+    prompt: Prompt | None = None,
+    *,
+    focus: int = -1,
+    target: TargetLike | None = None,
+    foil: TargetLike | None = None,
+    layers: Sequence[int] = (),
+    keep: Keep | dict[str, Any] | None = None,
+    measure: str = "logit",
+    view: str = "block",
+    anatomy: Anatomy | None = None,
+    keep_on: torch.device | str | None = None,
+    attention_mask: Any = None,
+    add_special_tokens: bool | None = None,
+    view_state: dict[str, Any] | None = None,
+) -> VisitWidget:
+    """Show one forward pass of a causal language model as an interactive flow graph.
+
+    Args:
+        model: a decoder of `transformers`, left as it is found; or a trace, shown without a pass.
+        tokenizer: its tokenizer; None when the prompt is token ids.
+        prompt: as in `trace`. Edited in the browser, it keeps its special tokens.
+        focus: the position whose computation is shown; −1 is the last token.
+        target: token whose logit is followed, or several, or a direction (`Target`); the model's
+            own first choice by default. Of a text that is several tokens the first is followed, and
+            `status` says so.
+        foil: likewise, to compare it against.
+        layers: layers to show open.
+        keep: what pruning keeps; `Keep.visit()` is the published tool's choice.
+        measure: what ribbons mean: "logit", "share", "norm" or "proximity".
+        view: "block" for the layers at the focus, "routes" for positions × layers.
+        anatomy: where the model keeps its parts, when that cannot be found.
+        keep_on: as in `trace`.
+        attention_mask: as in `trace`.
+        add_special_tokens: as in `trace`.
+        view_state: of a widget of the same model, `VisitWidget.view_state`, to make its picture
+            again; prompt, focus and all else but `anatomy` and `keep_on` come from it.
+
+    Raises:
+        VisitError: an argument cannot be used; the message says why.
+        UnsupportedModelError: the model's anatomy was not understood.
+
+    Example:
+        >>> widget = vw.visit(model, tokenizer, "The capital of Japan is the city of")
+        >>> widget.expanded = [23]
+        >>> widget.selection
+        ['L23.H4']
+    """
+    if view_state is not None:
+        alone(
+            prompt=(prompt, None), focus=(focus, -1), target=(target, None), foil=(foil, None),
+            layers=(layers, ()), keep=(keep, None), measure=(measure, "logit"),
+            view=(view, "block"), attention_mask=(attention_mask, None),
+            add_special_tokens=(add_special_tokens, None),
+        )  # fmt: skip
+        return _remade(untraced(model, tokenizer, anatomy, keep_on), view_state)
+    check_view(view)
+    session = session_of(
+        model, tokenizer, prompt, anatomy, keep_on, attention_mask, add_special_tokens
+    )
+    first = session.first(focus, target, foil, keep, measure)
+    return VisitWidget(session, first, layers, view)
+
+
+def _remade(session: Session, state: dict[str, Any]) -> VisitWidget:
+    wanted = read(state, session)
+    session.take(wanted.prompt)
+    traits = checked_traits(wanted, session)
+    first = session.first(wanted.focus, wanted.target, wanted.foil, wanted.keep, wanted.measure)
+    check_facts(state["model"], session)
+    return VisitWidget(session, first, (), wanted.view, traits)
