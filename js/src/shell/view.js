@@ -42,7 +42,8 @@ export function mountView(el, controller) {
   const promptBar = createPromptBar(controller, popovers);
   const toolbar = createToolbar(controller, popovers, {
     root,
-    stage: main,
+    room,
+    marks: promptBar.marks,
     onProblem: reportProblem,
   });
   const problems = createProblems(controller.dispatch);
@@ -106,10 +107,13 @@ export function mountView(el, controller) {
     view = state.view;
   }
 
+  function room() {
+    return { width, dark, reducedMotion: motion?.matches ?? false };
+  }
+
   /** @param {State} state */
   function updateViews(state) {
-    const room = { width, dark, reducedMotion: motion?.matches ?? false };
-    for (const each of views) each.update(state, room);
+    for (const each of views) each.update(state, room());
   }
 
   /** @param {string} message */

@@ -252,5 +252,5 @@ export function createPromptBar(controller, popovers) {
     next.focus();
   }
 
-  return { el, update, destroy: () => folding.disconnect() };
+  return { el, update, marks: under.shown, destroy: () => folding.disconnect() };
 }

@@ -160,5 +160,5 @@ export function createUnderTokens({ getState }, popovers, onRoom) {
     popovers.show(choose, list, { label: "Under the tokens" });
   }
 
-  return { cellsOf, update, choose, sum, height: () => room };
+  return { cellsOf, update, choose, sum, height: () => room, shown: () => ({ ...wanted }) };
 }

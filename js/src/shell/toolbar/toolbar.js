@@ -1,13 +1,13 @@
 /** What is followed, against what, how exact it is; and undo, fullscreen, export. */
 
 import { sameKeep } from "../../state/keep.js";
-import { exactness, mergedGraph } from "../../state/selectors.js";
+import { exactness } from "../../state/selectors.js";
 import { createChangeGuard, fill, h, icon, iconButton } from "../../ui/dom.js";
 import { scientific } from "../../words/format.js";
 import { createTokenChooser } from "../prompt/token-chooser.js";
 import { createAuditWindow } from "../windows/audit.js";
 import { createKeepWindow, keepName } from "../windows/keep-window.js";
-import { exportJson, exportPng, exportSvg } from "./export.js";
+import { createExportMenu } from "./export.js";
 import { createViewSwitch } from "./view-switch.js";
 
 /** @import { Controller } from "../../state/controller.js" */
@@ -26,9 +26,10 @@ const MEASURES = [
 /**
  * @param {Controller} controller
  * @param {Popovers} popovers
- * @param {{root: HTMLElement, stage: HTMLElement, onProblem: (message: string) => void}} view
+ * @param {import("./export.js").Shown} shown
  */
-export function createToolbar(controller, popovers, { root, stage, onProblem }) {
+export function createToolbar(controller, popovers, shown) {
+  const { root, onProblem } = shown;
   const { live, dispatch } = controller;
   const changed = createChangeGuard();
 
@@ -75,7 +76,8 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
   const undo = iconButton("undo", "Undo (u)", () => dispatch({ type: "undo" }));
   const redo = iconButton("redo", "Redo (Shift-u)", () => dispatch({ type: "redo" }));
   const full = iconButton("fullscreen", "Fullscreen", toggleFullscreen);
-  const out = iconButton("export", "Export", openExport, {
+  const exports = createExportMenu(controller, popovers, shown);
+  const out = iconButton("export", "Export", () => exports.open(out), {
     "aria-haspopup": "menu",
     "aria-expanded": "false",
   });
@@ -180,50 +182,6 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
     });
   }
 
-  function openExport() {
-    /** @type {[string, string, () => unknown][]} */
-    const items = [
-      ["SVG", "the picture, as vectors", () => exportSvg(stage, fileName("svg"))],
-      ["PNG", "the picture, twice its size", () => exportPng(stage, fileName("png"))],
-      ["JSON", "the graph’s numbers", () => exportJson(shownGraph(), fileName("json"))],
-    ];
-    const menu = h(
-      "div",
-      { class: "vw-menu", role: "menu", "aria-label": "Export", keydown: moveInMenu },
-      items.map(([name, words, run]) =>
-        h(
-          "button",
-          {
-            type: "button",
-            role: "menuitem",
-            class: "vw-menu-item",
-            async click() {
-              popovers.close({ focus: true });
-              try {
-                await run();
-              } catch (error) {
-                const why = error instanceof Error ? error.message : String(error);
-                onProblem(`The ${name} could not be made: ${why}`);
-              }
-            },
-          },
-          h("b", {}, name),
-          h("span", {}, words),
-        ),
-      ),
-    );
-    popovers.show(out, menu, { label: "Export", align: "end" });
-  }
-
-  const shownGraph = () => mergedGraph(controller.getState());
-
-  /** @param {string} extension */
-  function fileName(extension) {
-    const { graph } = controller.getState();
-    const words = `${graph?.model.name ?? "flow"} ${graph?.target.text ?? ""}`;
-    return `${words.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "")}.${extension}`;
-  }
-
   function toggleFullscreen() {
     const { fullscreenElement } = root.ownerDocument;
     if (fullscreenElement) void root.ownerDocument.exitFullscreen();
@@ -232,16 +190,4 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
   }
 
   return { el, update };
-}
-
-/** @param {KeyboardEvent} event */
-function moveInMenu(event) {
-  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  if (!step) return;
-  const menu = /** @type {HTMLElement} */ (event.currentTarget);
-  const items = /** @type {HTMLElement[]} */ ([...menu.querySelectorAll("[role='menuitem']")]);
-  const from = items.indexOf(/** @type {HTMLElement} */ (event.target));
-  items[(from + step + items.length) % items.length]?.focus();
-  event.preventDefault();
-  event.stopPropagation();
 }
