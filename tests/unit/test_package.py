@@ -79,7 +79,7 @@ def test_the_wheel_carries_nothing_else(wheel):
 def test_the_bundle_is_within_its_budget():
     sizes = {name: (STATIC / name).stat().st_size for name in ("widget.js", "widget.css")}
     print(sizes)
-    assert sum(sizes.values()) <= BUNDLE_BUDGET
+    assert max(sizes.values()) <= BUNDLE_BUDGET, "of each file, as js/build.mjs has it"
 
 
 @pytest.mark.slow
