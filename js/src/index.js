@@ -1,5 +1,7 @@
 /** The bundle's entry: what anywidget calls, and what a saved page calls. */
 
+export { figureFile } from "./shell/figure/headless.js";
+
 import { mountView } from "./shell/view.js";
 import { createController } from "./state/controller.js";
 import { holdController } from "./state/registry.js";

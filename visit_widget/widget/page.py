@@ -91,12 +91,12 @@ def _packed(value: Any) -> str:
     return base64.b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
 
 
-def write_whole(target: Path, text: str) -> None:
-    """Write the file in one step, so that a failure leaves no half page behind."""
+def write_whole(target: Path, content: bytes) -> None:
+    """Write the file in one step, so that a failure leaves no half of it behind."""
     handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".tmp")
     try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
         Path(temporary).chmod(0o644)
         Path(temporary).replace(target)
     except BaseException:

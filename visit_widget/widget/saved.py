@@ -1,4 +1,4 @@
-"""What a saved page carries: the traits, and the answers to what its reader may ask."""
+"""What a saved page or picture is made of: the traits, and the answers to what is asked for."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ from typing import Any
 
 from ..model import VisitError
 from .session import Session
+from .view_state import PLAIN
 
 Progress = Callable[[int, int], None]
+REDRAWS = ("focus", "target", "foil", "keep", "measure")
+SETTABLE = ("prompt", *REDRAWS, *PLAIN, "view")
+# The traits of the widget that are saved.
+SAVED = (*SETTABLE, "graph", "status")
 
 
 def saved(
@@ -58,6 +63,28 @@ def saved(
         "predictions": session.predictions(),
         "routes": _routes(session, wanted=traits["view"] == "routes"),
         "view_state": view_state,
+    }
+
+
+def drawn(session: Session, traits: dict[str, Any], layers: Sequence[int] | None) -> dict[str, Any]:
+    """The data of a picture: what of a page's is drawn.
+
+    Args:
+        session: answers the requests.
+        traits: those of the widget.
+        layers: layers to show open; None for those that are.
+
+    Raises:
+        VisitError: there are no such layers, or the routes are too many to read.
+    """
+    wanted = _layers(session, traits["expanded"], "visible" if layers is None else layers)
+    routes = traits["view"] == "routes"
+    return {
+        "traits": {**traits, "expanded": wanted},
+        "expand": {} if routes else {str(layer): session.expand(layer) for layer in wanted},
+        "attribution": session.attribution(),
+        "predictions": session.predictions(),
+        "routes": session.routes() if routes else None,
     }
 
 

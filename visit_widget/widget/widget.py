@@ -4,10 +4,8 @@ rest.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, cast
 
 import anywidget
@@ -18,21 +16,17 @@ from ..flow.elements import MEASURES
 from ..model import VisitError
 from ..trace.trace import Trace
 from . import lifetime
-from .page import STATIC, iframe, page, write_whole
+from .page import STATIC
 from .picture import DISPLAY, NO_FILTERS, checks
 from .requests import Desk, logger
-from .saved import Progress, saved
+from .saved import REDRAWS, SETTABLE
+from .saving import Saving
 from .sentences import check_view, joined, sentence
 from .session import First, Session
-from .view_state import PLAIN, check_facts, checked_traits, read, state_of
-
-_REDRAWS = ("focus", "target", "foil", "keep", "measure")
-_SETTABLE = ("prompt", *_REDRAWS, *PLAIN, "view")
-# What a saved page carries.
-_SAVED = (*_SETTABLE, "graph", "status")
+from .view_state import check_facts, checked_traits, read, state_of
 
 
-class VisitWidget(anywidget.AnyWidget):
+class VisitWidget(Saving, anywidget.AnyWidget):
     """A flow graph in a notebook. Made by `visit`.
 
     Every trait may be set and observed from Python. Setting `prompt`, `focus`, `target`, `foil`,
@@ -114,7 +108,7 @@ class VisitWidget(anywidget.AnyWidget):
             self.send,
         )
         self.on_msg(lambda _widget, message, _buffers: self._desk.receive(message))
-        self.observe(self._on_change, names=["prompt", *_REDRAWS])
+        self.observe(self._on_change, names=["prompt", *REDRAWS])
 
     @property
     def model_id(self) -> str:
@@ -145,13 +139,13 @@ class VisitWidget(anywidget.AnyWidget):
         of the same model, or pass it to `visit`, to make the picture again. What cannot be used
         raises a VisitError and changes nothing.
         """
-        return state_of(self._session, {name: getattr(self, name) for name in _SETTABLE})
+        return state_of(self._session, {name: getattr(self, name) for name in SETTABLE})
 
     @view_state.setter
     def view_state(self, state: dict[str, Any]) -> None:
         wanted, session = read(state, self._session), self._session
         check_facts(state["model"], session)
-        before = {name: getattr(self, name) for name in _SETTABLE}
+        before = {name: getattr(self, name) for name in SETTABLE}
         try:
             session.take(wanted.prompt)
             traits = checked_traits(wanted, session)
@@ -171,62 +165,16 @@ class VisitWidget(anywidget.AnyWidget):
         """The graph as it is on screen, as plain data; the open layers by default."""
         return self._session.painter.graph(self.expanded if layers is None else layers)
 
-    def save_html(
-        self,
-        path: str | os.PathLike[str],
-        expand: str | Sequence[int] = "visible",
-        progress: Progress | None = None,
-        audit: bool = False,
-    ) -> Path:
-        """Write one self-contained page: no network, no kernel, the same interactions over what it
-        includes.
-
-        Args:
-            path: the file to write.
-            expand: "visible" for the layers open now, "all", or a list of layers.
-            progress: called with (layers done, layers in all).
-            audit: include the audit of the graph on screen, which takes further passes of the
-                model; one that the widget was already asked for is included in any case.
-
-        Returns:
-            The path written.
-
-        Raises:
-            VisitError: the file cannot be written there, or `expand` names no layers.
-        """
-        target = Path(path)
-        text = page(f"{self.prompt} – visit_widget", self._page_data(expand, progress, audit))
-        try:
-            write_whole(target, text)
-        except OSError as error:
-            raise VisitError(
-                f"Could not write {target}: {error.strerror or error}. Choose another place."
-            ) from error
-        return target
-
-    def to_iframe(
-        self,
-        expand: str | Sequence[int] = "visible",
-        height: int = 720,
-        audit: bool = False,
-    ) -> Any:
-        """The page of `save_html` as an iframe that survives a notebook's HTML export."""
-        from IPython.display import HTML
-
-        display_as: Any = HTML
-        text = page(f"{self.prompt} – visit_widget", self._page_data(expand, None, audit))
-        return display_as(iframe(text, height))
-
     def set_state(self, sync_data: dict[str, Any]) -> None:
         """From the browser: what cannot be used is put back, and `status` says why.
 
         Traits that arrive together are drawn together.
         """
-        before = {name: getattr(self, name) for name in _SETTABLE}
+        before = {name: getattr(self, name) for name in SETTABLE}
         try:
             with self._settling():
                 super().set_state(sync_data)
-            drawn = {name: before[name] for name in ("prompt", *_REDRAWS)}
+            drawn = {name: before[name] for name in ("prompt", *REDRAWS)}
             changed = {name: old for name, old in drawn.items() if getattr(self, name) != old}
             if changed:
                 self._redraw(changed)
@@ -348,12 +296,6 @@ class VisitWidget(anywidget.AnyWidget):
 
     def _report(self, message: str) -> None:
         self.status = {**self.status, "state": "error", "message": message}
-
-    def _page_data(
-        self, expand: str | Sequence[int], progress: Progress | None, audit: bool
-    ) -> dict[str, Any]:
-        traits = {name: getattr(self, name) for name in _SAVED}
-        return saved(self._session, traits, expand, progress, audit, self.view_state)
 
 
 def _named(token: dict[str, Any] | None) -> dict[str, Any] | None:

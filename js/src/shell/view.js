@@ -51,7 +51,8 @@ export function mountView(el, controller) {
   const promptBar = createPromptBar(controller, popovers);
   const toolbar = createToolbar(controller, popovers, {
     root,
-    stage: main,
+    room,
+    marks: promptBar.marks,
     onProblem: reportProblem,
     onSearch: () => search.open(),
   });
@@ -134,12 +135,16 @@ export function mountView(el, controller) {
     view = state.view;
   }
 
-  /** @param {State} state */
-  function updateViews(state) {
+  function room() {
     const height = heightForViews(root, main);
     const reducedMotion = motion?.matches ?? false;
-    const room = { width, height, dark, reducedMotion, found: search.found() };
-    for (const each of views) each.update(state, room);
+    return { width, height, dark, reducedMotion, found: search.found() };
+  }
+
+  /** @param {State} state */
+  function updateViews(state) {
+    const now = room();
+    for (const each of views) each.update(state, now);
   }
 
   /**

@@ -270,5 +270,5 @@ export function createPromptBar(controller, popovers) {
     next.focus();
   }
 
-  return { el, update, light, destroy: () => folding.disconnect() };
+  return { el, update, light, marks: under.shown, destroy: () => folding.disconnect() };
 }

@@ -160,5 +160,13 @@ export function createUnderTokens({ getState, dispatch }, popovers, onRoom) {
     popovers.show(choose, list, { label: "Under the tokens" });
   }
 
-  return { cellsOf, update, choose, sum, height: () => room };
+  function shown() {
+    const { under } = getState().display;
+    return {
+      attribution: under.includes("attribution"),
+      predictions: under.includes("predictions"),
+    };
+  }
+
+  return { cellsOf, update, choose, sum, height: () => room, shown };
 }

@@ -1,151 +1,138 @@
-/** What is on screen, as a file. */
+/** The menu of what can be saved as a file. */
 
-/** Properties that the stage's look depends on: a file on its own has no style sheet. */
-const STYLE_PROPERTIES = [
-  "fill",
-  "fill-opacity",
-  "stroke",
-  "stroke-width",
-  "stroke-opacity",
-  "stroke-dasharray",
-  "stroke-linecap",
-  "stroke-linejoin",
-  "opacity",
-  "font-family",
-  "font-size",
-  "font-weight",
-  "font-style",
-  "letter-spacing",
-  "text-anchor",
-  "dominant-baseline",
-  "mix-blend-mode",
-  "paint-order",
-  "visibility",
+import { mergedGraph } from "../../state/selectors.js";
+import { h } from "../../ui/dom.js";
+import { pressed } from "../../words/keys.js";
+import { drawFigure } from "../figure/figure.js";
+import { pngFile, svgFile } from "../figure/files.js";
+
+/** @import { Controller } from "../../state/controller.js" */
+/** @import { Popovers } from "../../ui/popover.js" */
+/** @import { Room } from "../../views/index.js" */
+/** @import { Marks } from "../figure/prompt-layout.js" */
+
+/**
+ * @typedef {"screen" | "light" | "dark"} Theme
+ *
+ * @typedef {object} Shown What the figure takes over from the screen.
+ * @property {HTMLElement} root
+ * @property {() => Room} room
+ * @property {() => Marks} marks
+ * @property {(message: string) => void} onProblem
+ */
+
+/** @type {[Theme, string, string][]} */
+const THEMES = [
+  ["screen", "as on screen", "The figure’s colours: those on screen"],
+  ["light", "light", "The figure’s colours: dark on white"],
+  ["dark", "dark", "The figure’s colours: light on dark"],
 ];
 
-/** What a picture has no use for. */
-const ONLY_FOR_HANDS = ".vw-close";
-
-const NAMESPACE = "http://www.w3.org/2000/svg";
-
 /**
- * The stage's drawing as a file that needs nothing else.
- *
- * @param {HTMLElement} stage
- * @returns {string}
+ * @param {Controller} controller
+ * @param {Popovers} popovers
+ * @param {Shown} shown
  */
-export function stageSvg(stage) {
-  const original = largestSvg(stage);
-  if (!original) throw new Error("nothing is drawn yet.");
-  const copy = /** @type {SVGSVGElement} */ (original.cloneNode(true));
-  inlineStyles(original, copy);
-  const { width, height } = original.getBoundingClientRect();
-  copy.setAttribute("xmlns", NAMESPACE);
-  copy.setAttribute("width", String(Math.round(width)));
-  copy.setAttribute("height", String(Math.round(height)));
-  if (!copy.hasAttribute("viewBox")) copy.setAttribute("viewBox", `0 0 ${width} ${height}`);
-  const paper = stage.ownerDocument.createElementNS(NAMESPACE, "rect");
-  paper.setAttribute("width", "100%");
-  paper.setAttribute("height", "100%");
-  paper.setAttribute("fill", backgroundOf(stage));
-  copy.prepend(paper);
-  return new XMLSerializer().serializeToString(copy);
-}
+export function createExportMenu(controller, popovers, { root, room, marks, onProblem }) {
+  /** @type {Theme} */
+  let theme = "screen";
 
-/** @param {HTMLElement} stage */
-function largestSvg(stage) {
-  const area = (/** @type {Element} */ svg) => {
-    const { width, height } = svg.getBoundingClientRect();
-    return width * height;
-  };
-  return [...stage.querySelectorAll("svg")].sort((a, b) => area(b) - area(a))[0];
-}
-
-/**
- * @param {Element} original
- * @param {Element} copy
- */
-function inlineStyles(original, copy) {
-  const window = original.ownerDocument.defaultView;
-  if (!window) return;
-  const style = window.getComputedStyle(original);
-  if (style.display === "none" || original.matches(ONLY_FOR_HANDS)) {
-    copy.remove();
-    return;
+  function figure() {
+    const now = room();
+    const dark = theme === "screen" ? now.dark : theme === "dark";
+    return drawFigure(controller.getState(), { home: root, room: now, dark, marks: marks() });
   }
-  const children = [...original.children].map((child, index) => [child, copy.children[index]]);
-  copy.removeAttribute("class");
-  copy.removeAttribute("tabindex");
-  const inlined = STYLE_PROPERTIES.flatMap((name) => {
-    const value = style.getPropertyValue(name);
-    return value && value !== inherited(original, name) ? `${name}:${value}` : [];
-  });
-  if (inlined.length > 0) copy.setAttribute("style", inlined.join(";"));
-  else copy.removeAttribute("style");
-  for (const [child, childCopy] of children) inlineStyles(child, childCopy);
+
+  /** @type {[string, string, () => Blob | Promise<Blob>][]} */
+  const files = [
+    ["SVG", "the figure, as vectors", () => svgFile(figure())],
+    ["PNG", "the figure, twice its size", () => pngFile(figure())],
+    ["JSON", "the graph’s numbers", numbers],
+  ];
+
+  function numbers() {
+    const text = `${JSON.stringify(mergedGraph(controller.getState()), null, 1)}\n`;
+    return new Blob([text], { type: "application/json" });
+  }
+
+  /** @param {HTMLElement} button */
+  function open(button) {
+    const choices = THEMES.map(([name, label, title]) =>
+      h(
+        "button",
+        {
+          type: "button",
+          role: "menuitemradio",
+          class: "vw-switch-part",
+          "aria-checked": String(name === theme),
+          title,
+          click() {
+            theme = name;
+            for (const [at, choice] of choices.entries()) {
+              choice.setAttribute("aria-checked", String(THEMES[at][0] === theme));
+            }
+          },
+        },
+        label,
+      ),
+    );
+    const items = files.map(([name, words, make]) =>
+      h(
+        "button",
+        {
+          type: "button",
+          role: "menuitem",
+          class: "vw-menu-item",
+          click: () => save(name, make),
+        },
+        h("b", {}, name),
+        h("span", {}, words),
+      ),
+    );
+    const menu = h(
+      "div",
+      { class: "vw-menu", role: "menu", "aria-label": "Export", keydown: moveInMenu },
+      items,
+      h("div", { class: "vw-switch vw-themes", role: "group", "aria-label": "Colours" }, choices),
+    );
+    popovers.show(button, menu, { label: "Export", align: "end" });
+  }
+
+  /**
+   * @param {string} name
+   * @param {() => Blob | Promise<Blob>} make
+   */
+  async function save(name, make) {
+    popovers.close({ focus: true });
+    try {
+      download(await make(), fileName(name.toLowerCase()));
+    } catch (error) {
+      const why = error instanceof Error ? error.message : String(error);
+      onProblem(`The ${name} could not be made: ${why}`);
+    }
+  }
+
+  /** @param {string} extension */
+  function fileName(extension) {
+    const { graph } = controller.getState();
+    const words = `${graph?.model.name ?? "flow"} ${graph?.target.text ?? ""}`;
+    return `${words.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "")}.${extension}`;
+  }
+
+  return { open };
 }
 
-/** Those that a child takes from its parent need no saying again. */
-const INHERITED = new Set(
-  STYLE_PROPERTIES.filter(
-    (name) => !["opacity", "mix-blend-mode", "dominant-baseline"].includes(name),
-  ),
-);
-
-/** @type {Record<string, string>} */
-const INITIAL = { opacity: "1", "mix-blend-mode": "normal", "dominant-baseline": "auto" };
-
-/**
- * @param {Element} element
- * @param {string} name
- */
-function inherited(element, name) {
-  if (!INHERITED.has(name)) return INITIAL[name];
-  const { parentElement } = element;
-  const isRoot = element.tagName === "svg";
-  if (!parentElement || isRoot) return undefined;
-  return element.ownerDocument.defaultView?.getComputedStyle(parentElement).getPropertyValue(name);
-}
-
-/** @param {HTMLElement} stage */
-function backgroundOf(stage) {
-  const root = stage.closest(".visit-widget") ?? stage;
-  return stage.ownerDocument.defaultView?.getComputedStyle(root).backgroundColor || "white";
-}
-
-/**
- * @param {HTMLElement} stage
- * @param {string} name
- */
-export function exportSvg(stage, name) {
-  download(new Blob([stageSvg(stage)], { type: "image/svg+xml" }), name);
-}
-
-/**
- * @param {HTMLElement} stage
- * @param {string} name
- */
-export async function exportPng(stage, name) {
-  const image = new Image();
-  image.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(stageSvg(stage))}`;
-  await image.decode();
-  const scale = 2;
-  const canvas = stage.ownerDocument.createElement("canvas");
-  canvas.width = image.width * scale;
-  canvas.height = image.height * scale;
-  canvas.getContext("2d")?.drawImage(image, 0, 0, canvas.width, canvas.height);
-  const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
-  if (!blob) throw new Error("the picture is too large for this browser.");
-  download(blob, name);
-}
-
-/**
- * @param {unknown} graph
- * @param {string} name
- */
-export function exportJson(graph, name) {
-  const text = `${JSON.stringify(graph, null, 1)}\n`;
-  download(new Blob([text], { type: "application/json" }), name);
+/** @param {KeyboardEvent} event */
+function moveInMenu(event) {
+  const key = pressed(event, "upper", "lower", "left", "right");
+  if (!key) return;
+  const step = key === "lower" || key === "right" ? 1 : -1;
+  const menu = /** @type {HTMLElement} */ (event.currentTarget);
+  const items = /** @type {HTMLElement[]} */ ([...menu.querySelectorAll("[role^='menuitem']")]);
+  const from = items.indexOf(/** @type {HTMLElement} */ (event.target));
+  items[(from + step + items.length) % items.length]?.focus();
+  event.preventDefault();
+  event.stopPropagation();
 }
 
 /**

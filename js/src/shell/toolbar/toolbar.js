@@ -1,16 +1,15 @@
 /** What is followed, against what, how exact it is; and undo, fullscreen, export. */
 
 import { sameKeep } from "../../state/keep.js";
-import { exactness, mergedGraph } from "../../state/selectors.js";
+import { exactness } from "../../state/selectors.js";
 import { createChangeGuard, fill, h, icon, iconButton } from "../../ui/dom.js";
 import { scientific } from "../../words/format.js";
-import { pressed } from "../../words/keys.js";
 import { createTokenChooser } from "../prompt/token-chooser.js";
 import { createAuditWindow } from "../windows/audit.js";
 import { createHelp } from "../windows/help.js";
 import { createKeepWindow, keepName } from "../windows/keep-window.js";
 import { createShowWindow, showName } from "../windows/show-window.js";
-import { exportJson, exportPng, exportSvg } from "./export.js";
+import { createExportMenu } from "./export.js";
 import { createViewSwitch } from "./view-switch.js";
 
 /** @import { Controller } from "../../state/controller.js" */
@@ -29,10 +28,10 @@ const MEASURES = [
 /**
  * @param {Controller} controller
  * @param {Popovers} popovers
- * @param {{root: HTMLElement, stage: HTMLElement, onProblem: (message: string) => void,
- *   onSearch: () => void}} view
+ * @param {import("./export.js").Shown & {onSearch: () => void}} shown
  */
-export function createToolbar(controller, popovers, { root, stage, onProblem, onSearch }) {
+export function createToolbar(controller, popovers, shown) {
+  const { root, onProblem, onSearch } = shown;
   const { live, dispatch } = controller;
   const changed = createChangeGuard();
 
@@ -97,7 +96,8 @@ export function createToolbar(controller, popovers, { root, stage, onProblem, on
     "aria-expanded": "false",
   });
   const full = iconButton("fullscreen", "Fullscreen", toggleFullscreen);
-  const out = iconButton("export", "Export", openExport, {
+  const exports = createExportMenu(controller, popovers, shown);
+  const out = iconButton("export", "Export", () => exports.open(out), {
     "aria-haspopup": "menu",
     "aria-expanded": "false",
   });
@@ -209,50 +209,6 @@ export function createToolbar(controller, popovers, { root, stage, onProblem, on
     });
   }
 
-  function openExport() {
-    /** @type {[string, string, () => unknown][]} */
-    const items = [
-      ["SVG", "the picture, as vectors", () => exportSvg(stage, fileName("svg"))],
-      ["PNG", "the picture, twice its size", () => exportPng(stage, fileName("png"))],
-      ["JSON", "the graph’s numbers", () => exportJson(shownGraph(), fileName("json"))],
-    ];
-    const menu = h(
-      "div",
-      { class: "vw-menu", role: "menu", "aria-label": "Export", keydown: moveInMenu },
-      items.map(([name, words, run]) =>
-        h(
-          "button",
-          {
-            type: "button",
-            role: "menuitem",
-            class: "vw-menu-item",
-            async click() {
-              popovers.close({ focus: true });
-              try {
-                await run();
-              } catch (error) {
-                const why = error instanceof Error ? error.message : String(error);
-                onProblem(`The ${name} could not be made: ${why}`);
-              }
-            },
-          },
-          h("b", {}, name),
-          h("span", {}, words),
-        ),
-      ),
-    );
-    popovers.show(out, menu, { label: "Export", align: "end" });
-  }
-
-  const shownGraph = () => mergedGraph(controller.getState());
-
-  /** @param {string} extension */
-  function fileName(extension) {
-    const { graph } = controller.getState();
-    const words = `${graph?.model.name ?? "flow"} ${graph?.target.text ?? ""}`;
-    return `${words.replace(/[^\p{L}\p{N}]+/gu, "-").replace(/^-|-$/g, "")}.${extension}`;
-  }
-
   function toggleFullscreen() {
     const { fullscreenElement } = root.ownerDocument;
     if (fullscreenElement) void root.ownerDocument.exitFullscreen();
@@ -261,17 +217,4 @@ export function createToolbar(controller, popovers, { root, stage, onProblem, on
   }
 
   return { el, update, showHelp, home: search };
-}
-
-/** @param {KeyboardEvent} event */
-function moveInMenu(event) {
-  const key = pressed(event, "lower", "upper");
-  if (!key) return;
-  const step = key === "lower" ? 1 : -1;
-  const menu = /** @type {HTMLElement} */ (event.currentTarget);
-  const items = /** @type {HTMLElement[]} */ ([...menu.querySelectorAll("[role='menuitem']")]);
-  const from = items.indexOf(/** @type {HTMLElement} */ (event.target));
-  items[(from + step + items.length) % items.length]?.focus();
-  event.preventDefault();
-  event.stopPropagation();
 }

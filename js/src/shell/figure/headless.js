@@ -1,0 +1,49 @@
+/** The figure of saved data, for a browser that nobody looks at. */
+
+import { initialState, reduce } from "../../state/state.js";
+import { drawFigure } from "./figure.js";
+import { pngFile, svgFile } from "./files.js";
+
+/** @import { State } from "../../state/state.js" */
+/** @import { StandaloneData } from "../../types.js" */
+
+/** @type {(keyof StandaloneData & ("routes" | "attribution" | "predictions"))[]} */
+const LATE = ["routes", "attribution", "predictions"];
+
+/**
+ * @param {StandaloneData} data
+ * @param {{theme: "light" | "dark", width: number, format: "svg" | "png", scale?: number}} how
+ * @returns {Promise<Blob>}
+ */
+export async function figureFile(data, { theme, width, format, scale }) {
+  const dark = theme === "dark";
+  const state = stateOf(data);
+  const { under } = state.display;
+  const svg = drawFigure(state, {
+    home: document.body,
+    room: { width, height: Number.POSITIVE_INFINITY, dark, reducedMotion: true, found: null },
+    dark,
+    marks: {
+      attribution: under.includes("attribution"),
+      predictions: under.includes("predictions"),
+    },
+  });
+  return format === "png" ? pngFile(svg, scale) : svgFile(svg);
+}
+
+/**
+ * @param {StandaloneData} data
+ * @returns {State} As a widget that all of it has been told to.
+ */
+export function stateOf(data) {
+  let state = reduce({ ...initialState, live: false }, { type: "traits", traits: data.traits });
+  const revision = state.graph?.revision ?? 0;
+  for (const block of Object.values(data.expand ?? {})) {
+    state = reduce(state, { type: "block", block: { ...block, revision } });
+  }
+  for (const name of LATE) {
+    if (data[name])
+      state = reduce(state, { type: "late", name, reply: { ...data[name], revision } });
+  }
+  return state;
+}
