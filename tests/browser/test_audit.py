@@ -88,7 +88,7 @@ def test_the_audit_by_keyboard_alone(open_widget):
     page = open_widget()
     widget = widget_of(page)
     settle(widget)
-    widget.get_by_role("button", name="What is kept").focus()
+    widget.locator('[data-role="keep"]').focus()
     page.keyboard.press("Tab")
     expect(mark_of(widget)).to_be_focused()
     page.keyboard.press("Enter")

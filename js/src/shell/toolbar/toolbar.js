@@ -57,7 +57,6 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
     type: "button",
     class: "vw-field",
     "data-role": "keep",
-    "aria-label": "What is kept",
     "aria-haspopup": "dialog",
     "aria-expanded": "false",
     click: () => keepWindow.toggle(keep),
@@ -124,7 +123,7 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
     foil.hidden = !live && !text;
     foil.setAttribute(
       "aria-label",
-      text ? `Compared against ${text}` : "Compared against no token",
+      text ? `against ${text}: what the target is compared with` : "against — : compared with none",
     );
     foil.title = "The token that the target is compared against";
     foil.classList.toggle("waiting", (wanted?.id ?? null) !== (graph?.foil?.id ?? null));
@@ -133,6 +132,7 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
   /** @param {State} state */
   function showKeep({ keep: wanted, graph }) {
     fill(keep, "keep ", h("span", { class: "vw-kept" }, keepName(wanted)), live && icon("chevron"));
+    keep.setAttribute("aria-label", `keep ${keepName(wanted)}: what is kept in the picture`);
     keep.disabled = !live || !graph;
     keep.title = live
       ? "How much of each layer, and of the routes, is drawn apart"

@@ -68,7 +68,12 @@ export function placePrediction(index, columns) {
     const number = apart && "rank" in token ? `#${count(token.rank ?? 0)}` : probability(chances);
     const room = width - 20 - textWidth(number, 11, "sans") - 4;
     const role = /** @type {PredictionRow["role"]} */ (roleOf(token.id));
-    const chance = `${token.text}, probability ${probability(chances)}`;
+    const text = fitText(token.text, room, SIZE * (role === "target" ? 1.02 : 1));
+    const facts = [
+      apart && `${probability(chances)} probable`,
+      text !== token.text && `in full ${token.text}`,
+      role === "target" ? "the target" : "follow this token",
+    ];
     rows.push({
       id: token.id,
       x,
@@ -76,12 +81,12 @@ export function placePrediction(index, columns) {
       width,
       height: BAR,
       bar: Math.max(2, chances * (width - NUMBER_ROOM)),
-      text: fitText(token.text, room, SIZE * (role === "target" ? 1.02 : 1)),
+      text,
       number,
       title: token.text,
       role,
       apart,
-      name: role === "target" ? `${chance}, the target` : `${chance}. Follow this token`,
+      name: `${text} ${number} ${apart ? "by rank" : "probable"}: ${facts.filter(Boolean).join(", ")}`,
     });
   };
   first.forEach((token, at) => {

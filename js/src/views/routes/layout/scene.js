@@ -193,7 +193,7 @@ function placePrediction(graph, focusX, width, { routes }) {
     text,
     note,
     box: { x: -wide / 2, y: -17, width: wide, height: 40 },
-    name: `Prediction: ${text}, ${note}; ${influenceWords(routes.total, routes)}`,
+    name: `${text} ${note}: the prediction, ${influenceWords(routes.total, routes)}`,
   };
 }
 
