@@ -1,6 +1,7 @@
 /** What went wrong, in a sentence each, above the graph and out of its way. */
 
 import { createChangeGuard, fill, h, icon, iconButton } from "../ui/dom.js";
+import { createRoving } from "../ui/roving.js";
 
 /** @import { UserAction } from "../state/controller.js" */
 /** @import { Problem, State } from "../state/state.js" */
@@ -15,6 +16,7 @@ const SILENCE =
 export function createProblems(dispatch) {
   const changed = createChangeGuard();
   const el = h("div", { class: "vw-problems", "data-role": "problems" });
+  const roving = createRoving(el);
 
   /** @param {State} state */
   function update({ problems: all, silent }) {
@@ -52,5 +54,5 @@ export function createProblems(dispatch) {
     );
   }
 
-  return { el, update };
+  return { el, update, roving, destroy: roving.destroy };
 }

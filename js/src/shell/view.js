@@ -6,6 +6,7 @@ import { fill, h } from "../ui/dom.js";
 import { createPopovers } from "../ui/popover.js";
 import { createTip } from "../ui/tip.js";
 import { VIEWS } from "../views/index.js";
+import { createFocusKeeper } from "./focus.js";
 import { watchTheme } from "./host-theme.js";
 import { listenToKeys } from "./keyboard.js";
 import { createPanel } from "./panel/panel.js";
@@ -67,31 +68,22 @@ export function mountView(el, controller) {
   let width = 0;
   let dark = false;
   let announced = controller.getState().announcement.count;
-  let { view } = controller.getState();
-
-  /**
-   * The keys stay with the widget when what had them is gone with the other view.
-   *
-   * @param {Element | null} before What had the focus.
-   * @param {State} state
-   */
-  function keepFocus(before, state) {
-    if (!before || (root.contains(before) && !before.closest("[hidden]"))) return;
-    const shown = views.find(({ name }) => name === state.view);
-    const stop = shown?.el.querySelector('svg [tabindex="0"]');
-    /** @type {SVGElement | null} */ (stop)?.focus({ preventScroll: true });
-  }
-
-  /** @returns {Element | null} */
-  function focused() {
-    const home = /** @type {Document | ShadowRoot} */ (root.getRootNode());
-    const active = home.activeElement ?? null;
-    return active && root.contains(active) ? active : null;
-  }
+  /** @type {string | null} */
+  let chosen = null;
+  const regions = [promptBar, toolbar, problems, panel].map(({ roving }) => roving);
+  const keepFocus = createFocusKeeper(root, regions, () => {
+    const { view } = controller.getState();
+    return { el: views.find(({ name }) => name === view)?.el ?? main, chosen };
+  });
 
   /** @param {State} state */
   function update(state) {
-    const before = focused();
+    keepFocus(() => show(state));
+    chosen = state.selection.at(-1) ?? null;
+  }
+
+  /** @param {State} state */
+  function show(state) {
     promptBar.update(state);
     toolbar.update(state);
     problems.update(state);
@@ -102,8 +94,6 @@ export function mountView(el, controller) {
     if (state.announcement.count !== announced) live.textContent = state.announcement.text;
     announced = state.announcement.count;
     updateViews(state);
-    if (state.view !== view) keepFocus(before, state);
-    view = state.view;
   }
 
   /** @param {State} state */
@@ -168,7 +158,9 @@ export function mountView(el, controller) {
     theme.stop();
     sizing.disconnect();
     promptBar.destroy();
+    problems.destroy();
     panel.destroy();
+    toolbar.destroy();
     popovers.destroy();
     for (const each of views) each.destroy();
     root.remove();

@@ -5,6 +5,7 @@ import { knownAttention, knownDetail, knownNode, outgoingPart } from "../../stat
 import { copyButton } from "../../ui/copy.js";
 import { createChangeGuard, fill, h, iconButton } from "../../ui/dom.js";
 import { followVisible } from "../../ui/follow.js";
+import { createRoving } from "../../ui/roving.js";
 import { routeNodeTitle } from "../../views/routes/words.js";
 import { signed } from "../../words/format.js";
 import { contribution, nodeFacts, nodeTitle } from "../../words/words.js";
@@ -61,6 +62,7 @@ export function createPanel(controller) {
   /** @type {string | undefined} */
   let shown;
   const stopFollowing = followVisible(el, content);
+  const roving = createRoving(el, { scroller: content });
 
   /** @param {State} state */
   function update(state) {
@@ -72,13 +74,9 @@ export function createPanel(controller) {
     if (!changed(...held, routes, live)) return;
     const key = selection.join(" ");
     const leastOpen = shown === key && content.querySelector("details")?.open;
-    const focused = content.contains(el.ownerDocument.activeElement) && shown === key;
-    const role = focused && el.ownerDocument.activeElement?.getAttribute("data-role");
     fill(content, contentOf(state, graph));
     const least = content.querySelector("details");
     if (least && leastOpen) least.open = true;
-    // Rebuilt under the reader's hands when the kernel's reply comes.
-    if (role) /** @type {HTMLElement} */ (content.querySelector(`[data-role="${role}"]`))?.focus();
     if (shown !== key) content.scrollTop = 0;
     shown = key;
   }
@@ -267,7 +265,12 @@ export function createPanel(controller) {
     return h("div", { class: "vw-side-foot" }, button);
   }
 
-  return { el, update, destroy: stopFollowing };
+  function destroy() {
+    stopFollowing();
+    roving.destroy();
+  }
+
+  return { el, update, roving, destroy };
 }
 
 /**

@@ -3,6 +3,7 @@
 import { sameKeep } from "../../state/keep.js";
 import { exactness, mergedGraph } from "../../state/selectors.js";
 import { createChangeGuard, fill, h, icon, iconButton } from "../../ui/dom.js";
+import { createRoving } from "../../ui/roving.js";
 import { scientific } from "../../words/format.js";
 import { createTokenChooser } from "../prompt/token-chooser.js";
 import { createAuditWindow } from "../windows/audit.js";
@@ -82,7 +83,7 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
 
   const el = h(
     "div",
-    { class: "vw-toolbar", role: "group", "aria-label": "Tools" },
+    { class: "vw-toolbar", role: "toolbar", "aria-label": "Tools" },
     views.el,
     measure,
     foil,
@@ -90,6 +91,8 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
     mark,
     h("span", { class: "vw-tools" }, undo, redo, out, full),
   );
+
+  const roving = createRoving(el);
 
   /** @param {State} state */
   function update(state) {
@@ -231,17 +234,18 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
       root.requestFullscreen().catch((error) => onProblem(`No fullscreen here: ${error.message}`));
   }
 
-  return { el, update };
+  return { el, update, roving, destroy: roving.destroy };
 }
 
 /** @param {KeyboardEvent} event */
 function moveInMenu(event) {
   const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
-  if (!step) return;
+  const end = { Home: 0, End: -1 }[event.key];
+  if (!step && end === undefined) return;
   const menu = /** @type {HTMLElement} */ (event.currentTarget);
   const items = /** @type {HTMLElement[]} */ ([...menu.querySelectorAll("[role='menuitem']")]);
   const from = items.indexOf(/** @type {HTMLElement} */ (event.target));
-  items[(from + step + items.length) % items.length]?.focus();
+  items.at(step ? (from + step) % items.length : (end ?? 0))?.focus();
   event.preventDefault();
   event.stopPropagation();
 }

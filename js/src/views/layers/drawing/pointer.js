@@ -1,7 +1,7 @@
 /** What the mouse, a finger or the keyboard does to the picture, told as actions. */
 
 import { BANK } from "../layout/parts.js";
-import { firstAndLast, focusStops, nextStop } from "./keyboard.js";
+import { firstAndLast, nextStop } from "./keyboard.js";
 
 /** @typedef {import("../../../types.js").StageAction} StageAction */
 /** @typedef {import("../layout/scene.js").Scene} Scene */
@@ -9,6 +9,7 @@ import { firstAndLast, focusStops, nextStop } from "./keyboard.js";
 /**
  * @typedef {object} Attention
  * @property {() => Scene | null} scene
+ * @property {() => import("../../../types.js").StageView | null} view
  * @property {(action: StageAction) => void} dispatch
  * @property {(id: string | null) => void} pointAt Lights a node or a source at once.
  */
@@ -17,7 +18,7 @@ import { firstAndLast, focusStops, nextStop } from "./keyboard.js";
  * @param {SVGSVGElement} svg
  * @param {Attention} context
  */
-export function listen(svg, { scene, dispatch, pointAt }) {
+export function listen(svg, { scene, view, dispatch, pointAt }) {
   let active = "layer:0";
   /** @type {string | null} */
   let pointed = null;
@@ -26,7 +27,10 @@ export function listen(svg, { scene, dispatch, pointAt }) {
     /** @type {string} */ type,
     /** @type {(event: any) => void} */ handler,
     /** @type {boolean} */ capture = false,
-  ) => svg.addEventListener(type, handler, { signal: controller.signal, capture });
+  ) => holderOf(type).addEventListener(type, handler, { signal: controller.signal, capture });
+  // Chromium takes an SVG that listens to the focus for one that can have it.
+  const holderOf = (/** @type {string} */ type) =>
+    type.startsWith("focus") ? (svg.parentElement ?? svg) : svg;
 
   const stopOf = (/** @type {EventTarget | null} */ target) =>
     target instanceof Element ? target.closest("[data-nav]") : null;
@@ -48,6 +52,7 @@ export function listen(svg, { scene, dispatch, pointAt }) {
     const stops = [...svg.querySelectorAll("[data-nav]")];
     const holder =
       stops.find((element) => element.getAttribute("data-nav") === active) ??
+      elementFor(`layer:${/^(?:layer:|close:|node:L)(\d+)/.exec(active)?.[1]}`) ??
       svg.querySelector('[data-role="layer"]');
     active = holder?.getAttribute("data-nav") ?? active;
     for (const element of stops) {
@@ -181,20 +186,24 @@ export function listen(svg, { scene, dispatch, pointAt }) {
 
   on("keydown", (/** @type {KeyboardEvent} */ event) => {
     const current = scene();
+    const shown = view();
     const element = stopOf(event.target);
-    if (!current || !element) return;
+    if (!current || !shown || !element) return;
     if (event.key === "Enter" || event.key === " ") {
       activate(element, event.shiftKey || event.ctrlKey || event.metaKey);
     } else if (event.key === "Escape") {
       const layer = element.getAttribute("data-layer");
+      // First what is chosen is let go, which is the shell's to do.
+      if (shown.selection.length > 0) return;
       if (layer === null || !current.panels.some((panel) => panel.layer === Number(layer))) return;
       close(Number(layer));
     } else if (event.key === "Home" || event.key === "End") {
-      const { first, last } = firstAndLast(focusStops(current));
+      const { first, last } = firstAndLast(current, active);
       focus(event.key === "Home" ? first : last);
     } else if (event.key.startsWith("Arrow") && !event.altKey && !event.metaKey) {
       const arrow = /** @type {import("./keyboard.js").Arrow} */ (event.key);
-      focus(nextStop(focusStops(current), active, arrow));
+      const { edges } = shown.graph;
+      focus(nextStop(current, active, arrow, { edges, measure: shown.measure }));
     } else {
       return;
     }

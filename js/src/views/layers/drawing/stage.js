@@ -42,6 +42,7 @@ export function createStage(el, { dispatch }) {
   let pointedAt = null;
   const input = listen(/** @type {SVGSVGElement} */ (frame.svg.node()), {
     scene: () => scene,
+    view: () => view,
     dispatch,
     pointAt(id) {
       pointedAt = id;
@@ -59,7 +60,8 @@ export function createStage(el, { dispatch }) {
     frame.svg.attr("width", next.width);
     settle(frame.stream.datum(next), motion, { transform: (d) => `translate(0,${d.axisY})` });
     drawPanels(frame.panels, next.panels, motion);
-    drawCells(frame.cells, next.cells, next.breaks, motion);
+    const open = new Set(next.panels.map(({ layer }) => layer));
+    drawCells(frame.cells, next.cells, next.breaks, open, motion);
     drawRiverTexts(frame.riverTexts, next.riverTexts, motion);
     ribbons.draw(next.ribbons, motion);
     drawAreas(frame.areas, next);
