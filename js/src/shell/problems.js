@@ -6,9 +6,12 @@ import { createRoving } from "../ui/roving.js";
 /** @import { UserAction } from "../state/controller.js" */
 /** @import { Problem, State } from "../state/state.js" */
 
-const SILENCE =
+export const SILENCE =
   "The kernel has not answered for a while: it may be busy with another cell, or gone. " +
   "This page is still waiting, and what it shows keeps working.";
+
+/** The live region says it once; all of this is drawn anew whenever one of them comes or goes. */
+const UNSAID = { "aria-live": "off" };
 
 /**
  * @param {(action: UserAction) => void} dispatch
@@ -28,7 +31,8 @@ export function createProblems(dispatch) {
     );
     fill(
       el,
-      silent && h("div", { class: "vw-problem quiet", role: "status" }, h("p", {}, SILENCE)),
+      silent &&
+        h("div", { class: "vw-problem quiet", role: "status", ...UNSAID }, h("p", {}, SILENCE)),
       problems.map(bannerOf),
     );
   }
@@ -40,6 +44,7 @@ export function createProblems(dispatch) {
       {
         class: quiet ? "vw-problem quiet" : "vw-problem",
         role: quiet ? "status" : "alert",
+        ...UNSAID,
         "data-problem": key,
       },
       !quiet && icon("alert"),

@@ -9,6 +9,7 @@ import { VIEWS } from "../views/index.js";
 import { createFocusKeeper } from "./focus.js";
 import { watchTheme } from "./host-theme.js";
 import { listenToKeys } from "./keyboard.js";
+import { createLiveRegion } from "./live.js";
 import { createPanel } from "./panel/panel.js";
 import { createProblems } from "./problems.js";
 import { createPromptBar } from "./prompt/prompt-bar.js";
@@ -34,7 +35,7 @@ export function mountView(el, controller) {
     "data-lm-suppress-shortcuts": "true",
   });
   const placeholder = h("p", { class: "vw-placeholder", role: "status" });
-  const live = h("div", { class: "vw-offscreen", "aria-live": "polite" });
+  const live = createLiveRegion(root, controller);
   const progress = h("div", { class: "vw-progress", "data-role": "progress" });
 
   const main = h("div", { class: "vw-main" }, placeholder);
@@ -54,7 +55,7 @@ export function mountView(el, controller) {
     progress,
     problems.el,
     h("div", { class: "vw-body" }, main, panel.el),
-    live,
+    live.el,
   );
   const tip = createTip(root, panel.el);
   const views = VIEWS.map(({ name, create }) => ({
@@ -67,7 +68,6 @@ export function mountView(el, controller) {
   const motion = root.ownerDocument.defaultView?.matchMedia?.("(prefers-reduced-motion: reduce)");
   let width = 0;
   let dark = false;
-  let announced = controller.getState().announcement.count;
   /** @type {string | null} */
   let chosen = null;
   const regions = [promptBar, toolbar, problems, panel].map(({ roving }) => roving);
@@ -80,6 +80,7 @@ export function mountView(el, controller) {
   function update(state) {
     keepFocus(() => show(state));
     chosen = state.selection.at(-1) ?? null;
+    live.update(state);
   }
 
   /** @param {State} state */
@@ -91,8 +92,6 @@ export function mountView(el, controller) {
     root.classList.toggle("with-panel", !panel.el.hidden);
     showProgress(state);
     showPlaceholder(state);
-    if (state.announcement.count !== announced) live.textContent = state.announcement.text;
-    announced = state.announcement.count;
     updateViews(state);
   }
 
@@ -155,6 +154,7 @@ export function mountView(el, controller) {
   return () => {
     unsubscribe();
     stopKeys();
+    live.destroy();
     theme.stop();
     sizing.disconnect();
     promptBar.destroy();

@@ -241,7 +241,7 @@ export function createPanel(controller) {
     if (!problem) return null;
     return h(
       "p",
-      { class: "vw-side-note", role: "status" },
+      { class: "vw-side-note", role: "status", "aria-live": "off" },
       problem.message,
       problem.retry && " ",
       problem.retry &&

@@ -19,7 +19,7 @@ import { nothingPasses, otherMeasure } from "./words.js";
  */
 export function createRoutesView(controller, { tip, onProblem }) {
   const slot = h("div", { class: "vw-stage-slot" });
-  const note = h("p", { class: "vw-placeholder", role: "status" });
+  const note = h("p", { class: "vw-placeholder", role: "status", "aria-live": "off" });
   const el = h("div", { class: "vw-routes-slot", "data-role": "routes", hidden: true }, note, slot);
   el.addEventListener("pointerleave", tip.hide);
   const stage = createRoutesStage(slot, { hover, open });

@@ -18,14 +18,6 @@ import { layerToReveal, reveal } from "./scroll.js";
 /** @typedef {import("../../../types.js").StageAction} StageAction */
 /** @typedef {import("../layout/scene.js").Scene} Scene */
 
-/** What an opened layer is announced by. */
-const COUNTED = [
-  ["head", "head", "heads"],
-  ["opaque", "opaque part", "opaque parts"],
-  ["expert", "expert", "experts"],
-  ["neuron", "neuron", "neurons"],
-];
-
 /**
  * @param {HTMLElement} el
  * @param {{dispatch: (action: StageAction) => void}} host
@@ -116,7 +108,6 @@ export function createStage(el, { dispatch }) {
         const at = layerOf(next.selection[next.selection.length - 1]);
         const panel = layerToReveal(drawn, scene, { room, roomBefore, at });
         if (panel) reveal(scroller, panel, { room, animated });
-        announceOpened(drawn, scene, dispatch);
       }
       mark();
     },
@@ -153,27 +144,4 @@ function needsLayout(before, after) {
     !same(before.expanded, after.expanded) ||
     !same(before.pending, after.pending)
   );
-}
-
-/**
- * @param {Scene | null} before
- * @param {Scene} after
- * @param {(action: StageAction) => void} dispatch
- */
-function announceOpened(before, after, dispatch) {
-  if (!before) return;
-  const ready = (/** @type {Scene} */ scene) =>
-    scene.panels.filter(({ pending }) => !pending).map(({ layer }) => layer);
-  const known = new Set(ready(before));
-  for (const layer of ready(after)) {
-    if (known.has(layer)) continue;
-    const inLayer = after.nodes.filter((node) => node.layer === layer);
-    const counted = COUNTED.flatMap(([kind, one, many]) => {
-      const count = inLayer.filter((node) => node.kind === kind).length;
-      return count === 0 ? [] : `${count} ${count === 1 ? one : many}`;
-    });
-    const text = `Layer ${layer} is open: ${counted.join(", ") || "nothing apart"}`;
-    // The shell may draw again when told: let this update finish first.
-    queueMicrotask(() => dispatch({ type: "announce", text }));
-  }
 }
