@@ -13,6 +13,7 @@ import { createLiveRegion } from "./live.js";
 import { createPanel } from "./panel/panel.js";
 import { createProblems } from "./problems.js";
 import { createPromptBar } from "./prompt/prompt-bar.js";
+import { createTable } from "./table.js";
 import { createToolbar } from "./toolbar/toolbar.js";
 
 /** @import { Controller } from "../state/controller.js" */
@@ -46,9 +47,11 @@ export function mountView(el, controller) {
     root,
     stage: main,
     onProblem: reportProblem,
+    onTable: showTable,
   });
   const problems = createProblems(controller.dispatch);
   const panel = createPanel(controller);
+  const table = createTable(controller);
   fill(
     root,
     h("header", { class: "vw-header" }, promptBar.el, toolbar.el),
@@ -62,7 +65,8 @@ export function mountView(el, controller) {
     name,
     ...create(controller, { tip, onProblem: reportProblem }),
   }));
-  main.append(...views.map((each) => each.el));
+  const pictures = h("div", {}, ...views.map((each) => each.el));
+  main.append(pictures, table.el);
   el.append(root);
 
   const motion = root.ownerDocument.defaultView?.matchMedia?.("(prefers-reduced-motion: reduce)");
@@ -70,9 +74,10 @@ export function mountView(el, controller) {
   let dark = false;
   /** @type {string | null} */
   let chosen = null;
-  const regions = [promptBar, toolbar, problems, panel].map(({ roving }) => roving);
+  const regions = [promptBar, toolbar, problems, panel, table].map(({ roving }) => roving);
   const keepFocus = createFocusKeeper(root, regions, () => {
     const { view } = controller.getState();
+    if (!table.el.hidden) return { el: table.el, chosen };
     return { el: views.find(({ name }) => name === view)?.el ?? main, chosen };
   });
 
@@ -93,6 +98,18 @@ export function mountView(el, controller) {
     showProgress(state);
     showPlaceholder(state);
     updateViews(state);
+    table.update(state);
+  }
+
+  /**
+   * The tables stand in the picture's place, in this cell alone: what is looked at stays the same.
+   *
+   * @param {boolean} shown
+   */
+  function showTable(shown) {
+    for (const each of views) each.hide();
+    pictures.hidden = shown;
+    table.show(shown);
   }
 
   /** @param {State} state */
@@ -160,6 +177,7 @@ export function mountView(el, controller) {
     promptBar.destroy();
     problems.destroy();
     panel.destroy();
+    table.destroy();
     toolbar.destroy();
     popovers.destroy();
     for (const each of views) each.destroy();

@@ -27,10 +27,12 @@ const MEASURES = [
 /**
  * @param {Controller} controller
  * @param {Popovers} popovers
- * @param {{root: HTMLElement, stage: HTMLElement, onProblem: (message: string) => void}} view
+ * @param {{root: HTMLElement, stage: HTMLElement, onProblem: (message: string) => void,
+ *   onTable: (shown: boolean) => void}} view
  */
-export function createToolbar(controller, popovers, { root, stage, onProblem }) {
+export function createToolbar(controller, popovers, { root, stage, onProblem, onTable }) {
   const { live, dispatch } = controller;
+  let tabled = false;
   const changed = createChangeGuard();
 
   const select = h(
@@ -63,6 +65,22 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
     click: () => keepWindow.toggle(keep),
   });
   const views = createViewSwitch(controller);
+  const table = h(
+    "button",
+    {
+      type: "button",
+      class: "vw-field",
+      "data-role": "show-table",
+      title: "The same as tables, in the picture’s place",
+      "aria-pressed": "false",
+      click() {
+        tabled = !tabled;
+        table.setAttribute("aria-pressed", String(tabled));
+        onTable(tabled);
+      },
+    },
+    "table",
+  );
   const audit = createAuditWindow(controller, popovers);
   const mark = h("button", {
     type: "button",
@@ -85,6 +103,7 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
     "div",
     { class: "vw-toolbar", role: "toolbar", "aria-label": "Tools" },
     views.el,
+    table,
     measure,
     foil,
     keep,
@@ -108,6 +127,7 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
     undo.disabled = past.length === 0;
     redo.disabled = future.length === 0;
     out.disabled = !graph;
+    table.disabled = !graph;
     showFoil(state);
     showKeep(state);
     showExactness(state);
@@ -186,8 +206,8 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
   function openExport() {
     /** @type {[string, string, () => unknown][]} */
     const items = [
-      ["SVG", "the picture, as vectors", () => exportSvg(stage, fileName("svg"))],
-      ["PNG", "the picture, twice its size", () => exportPng(stage, fileName("png"))],
+      ["SVG", "the picture, as vectors", () => drawn(() => exportSvg(stage, fileName("svg")))],
+      ["PNG", "the picture, twice its size", () => drawn(() => exportPng(stage, fileName("png")))],
       ["JSON", "the graph’s numbers", () => exportJson(shownGraph(), fileName("json"))],
     ];
     const menu = h(
@@ -216,6 +236,22 @@ export function createToolbar(controller, popovers, { root, stage, onProblem }) 
       ),
     );
     popovers.show(out, menu, { label: "Export", align: "end" });
+  }
+
+  /**
+   * A picture is taken of what is drawn, also while tables stand in its place.
+   *
+   * @template T
+   * @param {() => T} take
+   */
+  function drawn(take) {
+    if (!tabled) return take();
+    onTable(false);
+    try {
+      return take();
+    } finally {
+      onTable(true);
+    }
   }
 
   const shownGraph = () => mergedGraph(controller.getState());
