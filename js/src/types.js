@@ -283,8 +283,7 @@
  *   {type: "hover", node: string | null, x: number, y: number} |
  *   {type: "set-target", id: number | string} |
  *   {type: "open-rest", node: string} |
- *   {type: "look-at", position: number, layer?: number | null, nodes?: string[]} |
- *   {type: "announce", text: string}} StageAction
+ *   {type: "look-at", position: number, layer?: number | null, nodes?: string[]}} StageAction
  *
  * @typedef {object} Stage
  * @property {(view: StageView) => void} update

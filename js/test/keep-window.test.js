@@ -38,7 +38,7 @@ afterEach(() => vi.useRealTimers());
 describe("what is kept", () => {
   function open(values, settings) {
     const mounted = mount(values, settings);
-    named(mounted.root, "What is kept").click();
+    mounted.root.querySelector("[data-role='keep']").click();
     return mounted;
   }
 
@@ -54,7 +54,7 @@ describe("what is kept", () => {
     expect(named(root, "Every kind: at least").value).toBe("0.05");
     expect(named(root, "Parts of a stream: at least").value).toBe("1");
     expect(texts(root, ".vw-keep-column")).toContain("at least (share)");
-    expect(named(root, "What is kept").textContent).toBe("keep as chosen");
+    expect(root.querySelector("[data-role='keep']").textContent).toBe("keep as chosen");
   });
 
   test("changes a while after the last key, all of it at once", () => {
@@ -160,7 +160,7 @@ describe("what is kept", () => {
 
   test("is not for changing without a kernel", () => {
     const { root } = mount({}, { live: false });
-    expect(named(root, "What is kept").disabled).toBe(true);
+    expect(root.querySelector("[data-role='keep']").disabled).toBe(true);
     expect(named(root, "Measure: what the width of a ribbon says").disabled).toBe(false);
   });
 });

@@ -181,12 +181,6 @@ test("a problem replaces the earlier one of its key", () => {
   expect(run(state, { type: "dismiss", key: "b" }).problems).toHaveLength(1);
 });
 
-test("the same announcement twice is two announcements", () => {
-  const once = run(start(), { type: "announce", text: "layer 3 is open" });
-  const twice = run(once, { type: "announce", text: "layer 3 is open" });
-  expect(twice.announcement.count).toBe(once.announcement.count + 1);
-});
-
 test("values are compared by what they say", () => {
   expect(sameValue([1, 2], [1, 2])).toBe(true);
   expect(sameValue([1, 2], [2, 1])).toBe(false);

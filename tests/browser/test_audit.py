@@ -89,7 +89,7 @@ def test_the_audit_by_keyboard_alone(open_widget):
     widget = widget_of(page)
     settle(widget)
     widget.get_by_role("button", name="Layers and heads that are shown").focus()
-    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
     expect(mark_of(widget)).to_be_focused()
     page.keyboard.press("Enter")
     expect(audit_of(widget)).to_be_focused()

@@ -192,7 +192,7 @@ def test_the_window_by_keyboard_alone(open_widget):
     widget = widget_of(page)
     settle(widget)
     widget.locator('[data-role="foil"]').focus()
-    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowRight")
     expect(keep_button(widget)).to_be_focused()
     page.keyboard.press("Enter")
     window = window_of(widget)
@@ -314,7 +314,7 @@ def test_a_rest_row_by_keyboard(open_widget):
     page.wait_for_function("model.get('graph').revision === 2")
     settle(widget)
     expect(more).to_be_focused()
-    page.keyboard.press("Tab")
+    page.keyboard.press("ArrowDown")
     expect(rest_of_panel(widget, "close-rest")).to_be_focused()
     page.keyboard.press("Enter")
     assert kept(page) == DEFAULT

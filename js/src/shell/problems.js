@@ -1,13 +1,17 @@
 /** What went wrong, in a sentence each, above the graph and out of its way. */
 
 import { createChangeGuard, fill, h, icon, iconButton } from "../ui/dom.js";
+import { createRoving } from "../ui/roving.js";
 
 /** @import { UserAction } from "../state/controller.js" */
 /** @import { Problem, State } from "../state/state.js" */
 
-const SILENCE =
+export const SILENCE =
   "The kernel has not answered for a while: it may be busy with another cell, or gone. " +
   "This page is still waiting, and what it shows keeps working.";
+
+/** The live region says it once; all of this is drawn anew whenever one of them comes or goes. */
+const UNSAID = { "aria-live": "off" };
 
 /**
  * @param {(action: UserAction) => void} dispatch
@@ -15,6 +19,7 @@ const SILENCE =
 export function createProblems(dispatch) {
   const changed = createChangeGuard();
   const el = h("div", { class: "vw-problems", "data-role": "problems" });
+  const roving = createRoving(el);
 
   /** @param {State} state */
   function update({ problems: all, silent }) {
@@ -26,7 +31,8 @@ export function createProblems(dispatch) {
     );
     fill(
       el,
-      silent && h("div", { class: "vw-problem quiet", role: "status" }, h("p", {}, SILENCE)),
+      silent &&
+        h("div", { class: "vw-problem quiet", role: "status", ...UNSAID }, h("p", {}, SILENCE)),
       problems.map(bannerOf),
     );
   }
@@ -38,6 +44,7 @@ export function createProblems(dispatch) {
       {
         class: quiet ? "vw-problem quiet" : "vw-problem",
         role: quiet ? "status" : "alert",
+        ...UNSAID,
         "data-problem": key,
       },
       !quiet && icon("alert"),
@@ -52,5 +59,5 @@ export function createProblems(dispatch) {
     );
   }
 
-  return { el, update };
+  return { el, update, roving, destroy: roving.destroy };
 }

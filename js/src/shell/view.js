@@ -6,14 +6,17 @@ import { fill, h } from "../ui/dom.js";
 import { createPopovers } from "../ui/popover.js";
 import { createTip } from "../ui/tip.js";
 import { VIEWS } from "../views/index.js";
+import { createFocusKeeper } from "./focus.js";
 import { watchTheme } from "./host-theme.js";
 import { listenToKeys } from "./keyboard.js";
+import { createLiveRegion } from "./live.js";
 import { createPanel } from "./panel/panel.js";
 import { createPins } from "./pins/pins.js";
 import { createProblems } from "./problems.js";
 import { createPromptBar } from "./prompt/prompt-bar.js";
 import { createFilterNote } from "./search/filter-note.js";
 import { createSearch } from "./search/search.js";
+import { createTable } from "./table.js";
 import { createToolbar } from "./toolbar/toolbar.js";
 
 /** @import { Controller } from "../state/controller.js" */
@@ -42,7 +45,7 @@ export function mountView(el, controller) {
     "data-lm-suppress-shortcuts": "true",
   });
   const placeholder = h("p", { class: "vw-placeholder", role: "status" });
-  const live = h("div", { class: "vw-offscreen", "aria-live": "polite" });
+  const live = createLiveRegion(root, controller);
   const progress = h("div", { class: "vw-progress", "data-role": "progress" });
 
   const main = h("div", { class: "vw-main" }, placeholder);
@@ -55,6 +58,7 @@ export function mountView(el, controller) {
     marks: promptBar.marks,
     onProblem: reportProblem,
     onSearch: () => search.open(),
+    onTable: showTable,
   });
   const search = createSearch(controller, {
     main,
@@ -68,6 +72,7 @@ export function mountView(el, controller) {
   const pins = createPins(controller);
   const problems = createProblems(controller.dispatch);
   const panel = createPanel(controller);
+  const table = createTable(controller);
   fill(
     root,
     h("header", { class: "vw-header" }, promptBar.el, toolbar.el),
@@ -76,45 +81,38 @@ export function mountView(el, controller) {
     h("div", { class: "vw-strip" }, search.el, filterNote.el),
     h("div", { class: "vw-body" }, main, panel.el),
     pins.el,
-    live,
+    live.el,
   );
   const tip = createTip(root, panel.el);
   const views = VIEWS.map(({ name, create }) => ({
     name,
     ...create(controller, { tip, onProblem: reportProblem }),
   }));
-  main.append(...views.map((each) => each.el));
+  const pictures = h("div", {}, ...views.map((each) => each.el));
+  main.append(pictures, table.el);
   el.append(root);
 
   const motion = root.ownerDocument.defaultView?.matchMedia?.("(prefers-reduced-motion: reduce)");
   let width = 0;
   let dark = false;
-  let announced = controller.getState().announcement.count;
-  let { view } = controller.getState();
-
-  /**
-   * The keys stay with the widget when what had them is gone with the other view.
-   *
-   * @param {Element | null} before What had the focus.
-   * @param {State} state
-   */
-  function keepFocus(before, state) {
-    if (!before || (root.contains(before) && !before.closest("[hidden]"))) return;
-    const shown = views.find(({ name }) => name === state.view);
-    const stop = shown?.el.querySelector('svg [tabindex="0"]');
-    /** @type {SVGElement | null} */ (stop)?.focus({ preventScroll: true });
-  }
-
-  /** @returns {Element | null} */
-  function focused() {
-    const home = /** @type {Document | ShadowRoot} */ (root.getRootNode());
-    const active = home.activeElement ?? null;
-    return active && root.contains(active) ? active : null;
-  }
+  /** @type {string | null} */
+  let chosen = null;
+  const regions = [promptBar, toolbar, problems, panel, table].map(({ roving }) => roving);
+  const keepFocus = createFocusKeeper(root, regions, () => {
+    const { view } = controller.getState();
+    if (!table.el.hidden) return { el: table.el, chosen };
+    return { el: views.find(({ name }) => name === view)?.el ?? main, chosen };
+  });
 
   /** @param {State} state */
   function update(state) {
-    const before = focused();
+    keepFocus(() => show(state));
+    chosen = state.selection.at(-1) ?? null;
+    live.update(state);
+  }
+
+  /** @param {State} state */
+  function show(state) {
     const shown = views.find(({ name }) => name === state.view);
     promptBar.update(state);
     toolbar.update(state);
@@ -127,12 +125,20 @@ export function mountView(el, controller) {
     root.classList.toggle("with-panel", !panel.el.hidden && !isOver(shown));
     showProgress(state);
     showPlaceholder(state);
-    if (state.announcement.count !== announced) live.textContent = state.announcement.text;
-    announced = state.announcement.count;
     updateViews(state);
     placePanel(state);
-    if (state.view !== view) keepFocus(before, state);
-    view = state.view;
+    table.update(state);
+  }
+
+  /**
+   * The tables stand in the picture's place, in this cell alone: what is looked at stays the same.
+   *
+   * @param {boolean} shown
+   */
+  function showTable(shown) {
+    for (const each of views) each.hide();
+    pictures.hidden = shown;
+    table.show(shown);
   }
 
   function room() {
@@ -227,12 +233,16 @@ export function mountView(el, controller) {
   return () => {
     unsubscribe();
     stopKeys();
+    live.destroy();
     theme.stop();
     sizing.disconnect();
     window?.removeEventListener("resize", onResize);
     promptBar.destroy();
+    problems.destroy();
     panel.destroy();
     search.destroy();
+    table.destroy();
+    toolbar.destroy();
     popovers.destroy();
     for (const each of views) each.destroy();
     root.remove();

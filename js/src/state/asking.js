@@ -220,7 +220,6 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
     // Where no kernel stands behind the page, trying again would only fail again.
     const problem = host.live ? { key, message, retry } : { key, message };
     apply({ type: "problem", problem });
-    apply({ type: "announce", text: message });
   }
 
   const revisionNow = () => getState().graph?.revision;

@@ -39,8 +39,7 @@ import { initialState, reduce, STEP_NAMES, sameValue, TRAIT_NAMES } from "./stat
  *   {type: "undo"} | {type: "redo"} |
  *   {type: "retry", key: string} |
  *   {type: "dismiss", key: string} |
- *   {type: "report", key: string, message: string} |
- *   {type: "announce", text: string}} UserAction
+ *   {type: "report", key: string, message: string}} UserAction
  */
 
 /** @type {(keyof Steps)[]} Traits that only a kernel can act on. */
@@ -194,7 +193,6 @@ export function createController(host) {
       case "report":
         return apply({ type: "problem", problem: { key: action.key, message: action.message } });
       case "dismiss":
-      case "announce":
         return apply(action);
     }
   }

@@ -57,7 +57,6 @@ import { takeBlock, takeDetails, takeGraph, takeLate } from "./revisions.js";
  * @property {boolean} silent The kernel has not answered for long.
  * @property {Steps[]} past
  * @property {Steps[]} future
- * @property {{text: string, count: number}} announcement For screen readers.
  *
  * @typedef {Steps & StateFacts} State
  *
@@ -85,8 +84,7 @@ import { takeBlock, takeDetails, takeGraph, takeLate } from "./revisions.js";
  *   {type: "reach", live: boolean} |
  *   {type: "silence", silent: boolean} |
  *   {type: "problem", problem: Problem} |
- *   {type: "dismiss", key: string} |
- *   {type: "announce", text: string}} StateAction
+ *   {type: "dismiss", key: string}} StateAction
  */
 
 /** @type {(keyof Steps)[]} */
@@ -146,7 +144,6 @@ export const initialState = {
   silent: false,
   past: [],
   future: [],
-  announcement: { text: "", count: 0 },
 };
 
 /**
@@ -225,11 +222,6 @@ export function reduce(state, action) {
     case "dismiss":
       if (state.problems.every(({ key }) => key !== action.key)) return state;
       return { ...state, problems: withoutProblem(state.problems, action.key) };
-    case "announce":
-      return {
-        ...state,
-        announcement: { text: action.text, count: state.announcement.count + 1 },
-      };
   }
 }
 

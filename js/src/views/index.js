@@ -1,12 +1,15 @@
 /** The views of a widget: a folder each, and a line each here. */
 
+import { layersTables } from "./layers/table.js";
 import { createLayersView } from "./layers/view.js";
+import { routesTables } from "./routes/table.js";
 import { createRoutesView } from "./routes/view.js";
 
 /** @import { Controller } from "../state/controller.js" */
 /** @import { State } from "../state/state.js" */
 /** @import { ViewName } from "../types.js" */
 /** @import { Tip } from "../ui/tip.js" */
+/** @import { ViewTables } from "./shared/tables.js" */
 
 /**
  * @typedef {object} Room What a view has to draw in.
@@ -40,6 +43,8 @@ import { createRoutesView } from "./routes/view.js";
  * @property {string} label
  * @property {string} title
  * @property {(controller: Controller, shell: Surroundings) => View} create
+ * @property {(state: State) => ViewTables} tables All that its picture says, for those who do not see
+ *   it: each view has both, so that no view can be added that only some can read.
  */
 
 /** @type {ViewEntry[]} */
@@ -49,11 +54,13 @@ export const VIEWS = [
     label: "Layers",
     title: "The stream of one position, layer by layer",
     create: createLayersView,
+    tables: layersTables,
   },
   {
     name: "routes",
     label: "Routes",
     title: "Where the prediction comes from: all positions, all layers",
     create: createRoutesView,
+    tables: routesTables,
   },
 ];

@@ -96,6 +96,76 @@ export function nodeName(index, node, value, measure) {
 }
 
 /**
+ * The name of a node that has words in the picture. It begins with them as they are written there:
+ * who speaks to their computer says what they see.
+ *
+ * @param {GraphIndex} index
+ * @param {Node} node
+ * @param {number | null} value
+ * @param {Measure} measure
+ * @param {string[]} seen Its words, in the order in which they are drawn.
+ * @returns {string} "␣Japan H4 +2.67 logit: written by head 4"
+ */
+export function seenName(index, node, value, measure, seen) {
+  const words = seen.filter(Boolean);
+  if (words.length === 0) return nodeName(index, node, value, measure);
+  const number = formatValue(value, measure);
+  const counts = number !== "" && words[words.length - 1].endsWith(number);
+  const unit = counts ? ` ${UNITS[measure]}` : node.kind === "key" ? " attention" : "";
+  const { label } = node;
+  const cut = label !== null && !UNLABELLED.has(node.kind) && words[0] !== label;
+  const more = [
+    whatItIs(index, node),
+    cut ? `in full ${label}` : "",
+    counts || number === "" ? "" : `${number} ${UNITS[measure]}`,
+  ];
+  return `${words.join(" ")}${unit}: ${more.filter(Boolean).join(", ")}`;
+}
+
+/** Kinds that are shown by what they are, whatever they write. */
+const UNLABELLED = new Set(["rest", "rounding", "bias"]);
+
+/**
+ * @param {GraphIndex} index
+ * @param {Node} node
+ */
+function whatItIs(index, node) {
+  const { head, layer, source } = node;
+  switch (node.kind) {
+    case "query":
+      return `what head ${head} looks for`;
+    case "key":
+      return `memory key in head ${head}, left by ${sourceToken(index, source)}`;
+    case "value":
+      return `memory value in head ${head}, left by ${sourceToken(index, source)}`;
+    case "head":
+      return `written by head ${head}`;
+    case "row":
+      return `written by an output row of head ${head}`;
+    case "attention":
+      return `written by attention of layer ${layer}`;
+    case "opaque":
+      return `written by the opaque part of layer ${layer}, ${OPAQUE}`;
+    case "neuron_key":
+      return `what neuron ${neuronNumber(node)} looks for`;
+    case "neuron":
+      return `written by neuron ${neuronNumber(node)}`;
+    case "expert":
+      return `written by expert ${node.id.split(".E")[1] ?? ""}`;
+    case "mlp":
+      return `written by the MLP of layer ${layer}`;
+    case "bias":
+      return `a constant that layer ${layer} adds`;
+    case "rounding":
+      return "what rounding in half precision added";
+    case "rest":
+      return "left out of the picture, not out of the sum";
+    default:
+      return nodeName(index, node, null, "logit");
+  }
+}
+
+/**
  * @param {Node} node
  * @returns {string} "919", "919 of expert 2"
  */

@@ -6,6 +6,7 @@ import { knownAttention, knownDetail, knownNode, outgoingPart } from "../../stat
 import { copyButton } from "../../ui/copy.js";
 import { createChangeGuard, fill, h, iconButton } from "../../ui/dom.js";
 import { followVisible } from "../../ui/follow.js";
+import { createRoving } from "../../ui/roving.js";
 import { routeNodeTitle } from "../../views/routes/words.js";
 import { signed } from "../../words/format.js";
 import { contribution, nodeFacts, nodeTitle } from "../../words/words.js";
@@ -62,6 +63,7 @@ export function createPanel(controller) {
   /** @type {string | undefined} */
   let shown;
   const stopFollowing = followVisible(el, content);
+  const roving = createRoving(el, { scroller: content });
 
   /** @param {State} state */
   function update(state) {
@@ -74,13 +76,9 @@ export function createPanel(controller) {
     const held = [selection, graph, details, blocks, detailsAsked, problems, expanded, keep];
     if (!changed(...held, routes, live, state.pins)) return;
     const key = selection.join(" ");
-    const focused = content.contains(el.ownerDocument.activeElement) && shown === key;
-    const role = focused && el.ownerDocument.activeElement?.getAttribute("data-role");
     fill(content, contentOf(state, graph));
     const least = content.querySelector("details");
     if (least) keepLeast(least, state);
-    // Rebuilt under the reader's hands when the kernel's reply comes.
-    if (role) /** @type {HTMLElement} */ (content.querySelector(`[data-role="${role}"]`))?.focus();
     if (shown !== key) content.scrollTop = 0;
     shown = key;
   }
@@ -280,7 +278,7 @@ export function createPanel(controller) {
     if (!problem) return null;
     return h(
       "p",
-      { class: "vw-side-note", role: "status" },
+      { class: "vw-side-note", role: "status", "aria-live": "off" },
       problem.message,
       problem.retry && " ",
       problem.retry &&
@@ -304,7 +302,12 @@ export function createPanel(controller) {
     return h("div", { class: "vw-side-foot" }, button);
   }
 
-  return { el, update, destroy: stopFollowing };
+  function destroy() {
+    stopFollowing();
+    roving.destroy();
+  }
+
+  return { el, update, roving, destroy };
 }
 
 /**

@@ -130,8 +130,10 @@ function carrierRow(node, influence, { routes, layer, position, carriers }, stat
       class: influence < 0 ? "vw-carrier against" : "vw-carrier",
       "data-node": node.id,
       "aria-label":
-        `Head ${node.head} carries ${label ?? "no token"}, ${influenceFact(influence, routes)}, ` +
-        `attention ${percent(node.weight ?? 0)}. Open in the layer view`,
+        `H${node.head} ${label ?? "–"} ${percent(node.weight ?? 0)} ` +
+        `${routeSize(influence, routes.measure)}: what head ${node.head} carries with attention ` +
+        `${percent(node.weight ?? 0)}, ` +
+        `${influenceFact(influence, routes)}. Open in the layer view`,
       title: reachable ? "Open in the layer view" : "Only a notebook can follow another position.",
       disabled: !reachable,
       click() {
@@ -139,8 +141,11 @@ function carrierRow(node, influence, { routes, layer, position, carriers }, stat
       },
     },
     h("span", { class: "vw-carrier-head" }, `H${node.head}`),
+    " ",
     h("span", { class: "vw-token" }, label ?? "–"),
+    " ",
     h("span", { class: "vw-carrier-weight" }, percent(node.weight ?? 0)),
+    " ",
     h(
       "span",
       { class: influence < 0 ? "negative" : "positive" },

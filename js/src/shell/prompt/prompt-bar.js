@@ -1,6 +1,7 @@
 /** The prompt as tokens: the focus marked, a click moves it; then the target; under them, numbers. */
 
 import { createChangeGuard, fill, h, icon, iconButton, setAttribute } from "../../ui/dom.js";
+import { createRoving } from "../../ui/roving.js";
 import { percent, whole } from "../../words/format.js";
 import { pressed } from "../../words/keys.js";
 import { createTokenChooser } from "./token-chooser.js";
@@ -52,7 +53,6 @@ export function createPromptBar(controller, popovers) {
     class: "vw-chips",
     role: "group",
     "aria-label": "Prompt tokens; the chosen one is where the model is looked into",
-    keydown: moveAlong,
   });
   const fold = h("button", { type: "button", class: "vw-link vw-fold", click: toggleFold });
   const target = h("button", {
@@ -74,7 +74,8 @@ export function createPromptBar(controller, popovers) {
     h("span", { class: "vw-under" }, under.sum),
   );
   const bar = h("div", { class: "vw-prompt-row" }, row, tail);
-  const el = h("div", { class: "vw-prompt" }, bar, fold);
+  const el = h("div", { class: "vw-prompt", role: "group", "aria-label": "Prompt" }, bar, fold);
+  const roving = createRoving(el);
 
   let measuredWidth = 0;
   const folding = new ResizeObserver(() => {
@@ -109,7 +110,6 @@ export function createPromptBar(controller, popovers) {
         type: "button",
         class: "vw-chip",
         "data-position": position,
-        tabindex: -1,
         title: `Look at what the model computes at token ${position}`,
         click: () => controller.dispatch({ type: "set-focus", position }),
       },
@@ -128,9 +128,9 @@ export function createPromptBar(controller, popovers) {
       chip.classList.toggle("focus", chosen);
       chip.classList.toggle("waiting", chosen && shown !== focus);
       setAttribute(chip, "aria-current", chosen ? "true" : null);
-      if (live) setAttribute(chip, "tabindex", chosen ? null : -1);
     });
     if (moves) showFold();
+    if (moves && live && chips[focus]) roving.prefer(chips[focus]);
   }
 
   /** @param {State} state */
@@ -256,19 +256,10 @@ export function createPromptBar(controller, popovers) {
     if (at !== null) chips[at]?.scrollIntoView?.({ block: "nearest", inline: "nearest" });
   }
 
-  /** @param {KeyboardEvent} event */
-  function moveAlong(event) {
-    const key = pressed(event, "before", "after", "start", "end");
-    const from = chips.indexOf(/** @type {HTMLElement} */ (event.target));
-    const to = { before: from - 1, after: from + 1, start: 0, end: chips.length - 1 };
-    const next = key && chips[to[key]];
-    if (!next || from < 0) return;
-    event.preventDefault();
-    event.stopPropagation();
-    setAttribute(chips[from], "tabindex", -1);
-    setAttribute(next, "tabindex", null);
-    next.focus();
+  function destroy() {
+    folding.disconnect();
+    roving.destroy();
   }
 
-  return { el, update, light, marks: under.shown, destroy: () => folding.disconnect() };
+  return { el, update, light, marks: under.shown, roving, destroy };
 }

@@ -3,6 +3,7 @@
 import { sameKeep } from "../../state/keep.js";
 import { exactness } from "../../state/selectors.js";
 import { createChangeGuard, fill, h, icon, iconButton } from "../../ui/dom.js";
+import { createRoving } from "../../ui/roving.js";
 import { scientific } from "../../words/format.js";
 import { createTokenChooser } from "../prompt/token-chooser.js";
 import { createAuditWindow } from "../windows/audit.js";
@@ -28,11 +29,13 @@ const MEASURES = [
 /**
  * @param {Controller} controller
  * @param {Popovers} popovers
- * @param {import("./export.js").Shown & {onSearch: () => void}} shown
+ * @param {import("./export.js").Shown & {onSearch: () => void,
+ *   onTable: (shown: boolean) => void}} shown
  */
 export function createToolbar(controller, popovers, shown) {
-  const { root, onProblem, onSearch } = shown;
+  const { root, onProblem, onSearch, onTable } = shown;
   const { live, dispatch } = controller;
+  let tabled = false;
   const changed = createChangeGuard();
 
   const select = h(
@@ -60,7 +63,6 @@ export function createToolbar(controller, popovers, shown) {
     type: "button",
     class: "vw-field",
     "data-role": "keep",
-    "aria-label": "What is kept",
     "aria-haspopup": "dialog",
     "aria-expanded": "false",
     click: () => keepWindow.toggle(keep),
@@ -77,6 +79,22 @@ export function createToolbar(controller, popovers, shown) {
     click: () => showWindow.toggle(filter),
   });
   const views = createViewSwitch(controller);
+  const table = h(
+    "button",
+    {
+      type: "button",
+      class: "vw-field",
+      "data-role": "show-table",
+      title: "The same as tables, in the picture’s place",
+      "aria-pressed": "false",
+      click() {
+        tabled = !tabled;
+        table.setAttribute("aria-pressed", String(tabled));
+        onTable(tabled);
+      },
+    },
+    "table",
+  );
   const audit = createAuditWindow(controller, popovers);
   const mark = h("button", {
     type: "button",
@@ -105,8 +123,9 @@ export function createToolbar(controller, popovers, shown) {
 
   const el = h(
     "div",
-    { class: "vw-toolbar", role: "group", "aria-label": "Tools" },
+    { class: "vw-toolbar", role: "toolbar", "aria-label": "Tools" },
     views.el,
+    table,
     measure,
     foil,
     keep,
@@ -114,6 +133,8 @@ export function createToolbar(controller, popovers, shown) {
     mark,
     h("span", { class: "vw-tools" }, search, undo, redo, out, full, help),
   );
+
+  const roving = createRoving(el);
 
   /** @param {State} state */
   function update(state) {
@@ -129,6 +150,7 @@ export function createToolbar(controller, popovers, shown) {
     undo.disabled = past.length === 0;
     redo.disabled = future.length === 0;
     out.disabled = !graph;
+    table.disabled = !graph;
     showFoil(state);
     showKeep(state);
     fill(filter, "show ", h("span", { class: "vw-kept" }, showName(filters)), icon("chevron"));
@@ -153,7 +175,7 @@ export function createToolbar(controller, popovers, shown) {
     foil.hidden = !live && !text;
     foil.setAttribute(
       "aria-label",
-      text ? `Compared against ${text}` : "Compared against no token",
+      text ? `against ${text}: what the target is compared with` : "against — : compared with none",
     );
     foil.title = "The token that the target is compared against";
     foil.classList.toggle("waiting", (wanted?.id ?? null) !== (graph?.foil?.id ?? null));
@@ -162,6 +184,7 @@ export function createToolbar(controller, popovers, shown) {
   /** @param {State} state */
   function showKeep({ keep: wanted, graph }) {
     fill(keep, "keep ", h("span", { class: "vw-kept" }, keepName(wanted)), live && icon("chevron"));
+    keep.setAttribute("aria-label", `keep ${keepName(wanted)}: what is kept in the picture`);
     keep.disabled = !live || !graph;
     keep.title = live
       ? "How much of each layer, and of the routes, is drawn apart"
@@ -216,5 +239,5 @@ export function createToolbar(controller, popovers, shown) {
       root.requestFullscreen().catch((error) => onProblem(`No fullscreen here: ${error.message}`));
   }
 
-  return { el, update, showHelp, home: search };
+  return { el, update, showHelp, home: search, roving, destroy: roving.destroy };
 }

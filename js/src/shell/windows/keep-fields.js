@@ -145,7 +145,12 @@ export function limitRow(label, onChange, { title, counted = true, fraction = fa
     some: true,
     words: MASS_WORDS,
   });
-  const error = h("p", { class: "vw-keep-error", role: "alert", hidden: true });
+  const error = h("p", {
+    class: "vw-keep-error",
+    role: "alert",
+    "aria-live": "polite",
+    hidden: true,
+  });
   const unit = (/** @type {NumberField} */ { el }, /** @type {boolean} */ percent) =>
     percent ? h("span", { class: "vw-percent" }, el) : el;
   const cells = [

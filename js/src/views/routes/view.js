@@ -1,10 +1,10 @@
 /** The routes view in the shell: its stage, its tooltip, and what stands there while it has none. */
 
-import { problemOf } from "../../state/selectors.js";
 import { createChangeGuard, h } from "../../ui/dom.js";
 import { createRoutesStage } from "./drawing/stage.js";
+import { openRoute } from "./open.js";
 import { nodeTip, ribbonTip } from "./tip.js";
-import { nothingPasses, otherMeasure } from "./words.js";
+import { nothingPasses, otherMeasure, waitingWords } from "./words.js";
 
 /** @import { Controller } from "../../state/controller.js" */
 /** @import { State } from "../../state/state.js" */
@@ -19,7 +19,7 @@ import { nothingPasses, otherMeasure } from "./words.js";
  */
 export function createRoutesView(controller, { tip, onProblem }) {
   const slot = h("div", { class: "vw-stage-slot" });
-  const note = h("p", { class: "vw-placeholder", role: "status" });
+  const note = h("p", { class: "vw-placeholder", role: "status", "aria-live": "off" });
   const el = h("div", { class: "vw-routes-slot", "data-role": "routes", hidden: true }, note, slot);
   el.addEventListener("pointerleave", tip.hide);
   const stage = createRoutesStage(slot, { hover, open });
@@ -62,14 +62,6 @@ export function createRoutesView(controller, { tip, onProblem }) {
     }
   }
 
-  /** @param {State} state */
-  function waitingWords({ problems }) {
-    const problem = problems.find(({ key }) => key === problemOf("routes"));
-    if (!problem) return "Following the prediction back to its tokens…";
-    // What can be tried again is told above, with the way to do so.
-    return problem.retry ? "There are no routes to show." : problem.message;
-  }
-
   /**
    * @param {RouteTarget | null} target
    * @param {number} x
@@ -105,28 +97,16 @@ export function createRoutesView(controller, { tip, onProblem }) {
   }
 
   /**
-   * A ribbon shows the heads that carry it; a node, its computation in the layer view.
    * @param {RouteTarget} target
    * @param {RoutesScene} scene
    * @param {boolean} additive
    */
   function open(target, scene, additive) {
-    const { routes } = scene.model;
     const nodes = nodesAt(target);
-    const [first] = nodes;
-    if (!first) return;
+    if (nodes.length === 0) return;
     tip.hide();
-    const state = controller.getState();
-    const reachable = state.live || first.position === state.graph?.position;
-    if (first.kind === "value" || additive || !reachable) {
-      const ids = first.kind === "value" ? bothWays(routes, first) : nodes.map(({ id }) => id);
-      controller.dispatch({ type: "select", nodes: ids, additive });
-      return;
-    }
-    const layer = first.kind === "embed" ? 0 : first.layer;
-    const selects = first.kind === "mlp" || first.kind === "opaque";
-    const chosen = selects ? [first.id.replace(/^P\d+\./, "")] : undefined;
-    controller.dispatch({ type: "look-at", position: first.position, layer, nodes: chosen });
+    const { routes } = scene.model;
+    controller.dispatch(openRoute(nodes, routes, controller.getState(), additive));
   }
 
   return {
@@ -135,23 +115,6 @@ export function createRoutesView(controller, { tip, onProblem }) {
     hide: tip.hide,
     destroy: stage.destroy,
   };
-}
-
-/**
- * All heads that carry between the same two positions in a layer, for and against.
- * @param {Routes} routes
- * @param {Node} node
- */
-function bothWays({ nodes }, { layer, position, source }) {
-  return nodes
-    .filter(
-      (each) =>
-        each.kind === "value" &&
-        each.layer === layer &&
-        each.position === position &&
-        each.source === source,
-    )
-    .map(({ id }) => id);
 }
 
 /**

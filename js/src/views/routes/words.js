@@ -1,6 +1,7 @@
 /** What is said of routes on screen: in the tooltip, in the panel, and where there are none. */
 
 import { limitsOf } from "../../state/keep.js";
+import { problemOf } from "../../state/selectors.js";
 import { percent, shareOf, signed } from "../../words/format.js";
 import { tokenText } from "../../words/words.js";
 
@@ -99,3 +100,15 @@ export function nothingPasses({ keep }) {
  */
 export const otherMeasure = (saved, wanted) =>
   `This page was saved with routes by ${saved}. Open the notebook it comes from to follow them by ${wanted}.`;
+
+/**
+ * What stands where the routes will.
+ *
+ * @param {State} state
+ */
+export function waitingWords({ problems }) {
+  const problem = problems.find(({ key }) => key === problemOf("routes"));
+  if (!problem) return "Following the prediction back to its tokens…";
+  // What can be tried again is told above, with the way to do so.
+  return problem.retry ? "There are no routes to show." : problem.message;
+}

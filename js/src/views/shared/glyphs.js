@@ -40,7 +40,22 @@ export function drawTexts(groups, textsOf) {
       .each(function write(d) {
         writeToken(/** @type {SVGTextElement} */ (this), d.text);
       });
+    keepApart.call(this);
   });
+}
+
+/**
+ * Puts a space between words that stand apart, which is not drawn: without it they run together for
+ * whoever reads the text and not the picture.
+ * @this {SVGGElement}
+ */
+export function keepApart() {
+  const spaces = [...this.childNodes].filter(({ nodeType }) => nodeType === 3);
+  const [first, ...others] = [...this.children].filter(({ tagName }) => tagName === "text");
+  const stands = others.every(({ previousSibling }) => previousSibling?.nodeType === 3);
+  if (!first || (stands && spaces.length === others.length)) return;
+  for (const space of spaces) space.remove();
+  for (const text of others) text.before(" ");
 }
 
 /** @this {Element} */

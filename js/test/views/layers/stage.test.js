@@ -99,16 +99,6 @@ describe("actions", () => {
     expect(find('[data-source="L23.H4"]').classList.contains("lit")).toBe(true);
     expect(find('[data-source="L23.H5"]').classList.contains("lit")).toBe(false);
   });
-
-  it("says when a layer has arrived", async () => {
-    stage.update(viewOf(overview(), { expanded: [23], pending: [23] }));
-    stage.update(openView());
-    await Promise.resolve();
-    expect(actions).toContainEqual({
-      type: "announce",
-      text: "Layer 23 is open: 9 heads, 12 neurons",
-    });
-  });
 });
 
 describe("a rest node", () => {
@@ -150,18 +140,6 @@ describe("layers of other kinds", () => {
     expect(document.activeElement.getAttribute("data-node")).toBe("L1.mix");
     press(document.activeElement, "Enter");
     expect(actions.at(-1)).toEqual({ type: "select", nodes: ["L1.mix"], additive: false });
-  });
-
-  it("say what has arrived", async () => {
-    for (const layer of [1, 2]) {
-      stage.update(viewOf(hybrid, { expanded: [layer], pending: [layer] }));
-      stage.update(viewOf(merge(hybrid, handMadeBlock(hybrid, layer)), { expanded: [layer] }));
-      await Promise.resolve();
-    }
-    expect(actions.filter(({ type }) => type === "announce").map(({ text }) => text)).toEqual([
-      "Layer 1 is open: 1 opaque part, 2 neurons",
-      "Layer 2 is open: 2 neurons",
-    ]);
   });
 
   it("are drawn again when they close", () => {

@@ -1,7 +1,13 @@
-/** One tab stop for the whole picture; arrows walk over layers, nodes and predicted tokens. */
+/**
+ * One tab stop for the whole picture; arrows walk over layers, nodes and predicted tokens: in an open
+ * layer along its ribbons, and up and down its columns.
+ */
 
 /** @typedef {import("../layout/scene.js").Scene} Scene */
 /** @typedef {import("../../shared/shapes.js").Arrow} Arrow */
+/** @typedef {import("../../../types.js").Edge} Edge */
+/** @typedef {import("../../../types.js").Measure} Measure */
+/** @typedef {{edges: Edge[], measure: Measure}} Flows */
 
 /**
  * @typedef {object} Stop
@@ -48,29 +54,86 @@ export function focusStops(scene) {
 }
 
 /**
- * @param {Stop[]} stops
+ * @param {Scene} scene
  * @param {string} from
  * @param {Arrow} arrow
+ * @param {Flows} flows
  * @returns {string | null}
  */
-export function nextStop(stops, from, arrow) {
+export function nextStop(scene, from, arrow, flows) {
+  const stops = focusStops(scene);
   const start = stops.find(({ key }) => key === from);
   if (!start) return null;
-  return stepOverLayers(stops, start, arrow) ?? nearest(stops, start, DIRECTIONS[arrow]);
+  const [dx, dy] = DIRECTIONS[arrow];
+  if (from.startsWith("layer:") || from.startsWith("close:")) {
+    const beside = stepOverLayers(stops, start, dx);
+    if (beside) return beside;
+  } else if (scene.panels.some(({ layer }) => layer === start.layer)) {
+    const along = dx ? alongRibbon(stops, from, dx, flows) : withinColumn(stops, start, dy);
+    if (along) return along;
+  }
+  return nearest(stops, start, [dx, dy]);
 }
 
 /**
- * Layers are a row of their own, whether open or closed.
+ * Layers are a row of their own, whether open or closed; the button that closes one is beside it.
  * @param {Stop[]} stops
  * @param {Stop} start
- * @param {Arrow} arrow
+ * @param {number} step
  */
-function stepOverLayers(stops, start, arrow) {
-  if (!start.key.startsWith("layer:") || start.layer === null) return null;
-  const step = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: 0, ArrowDown: 0 }[arrow];
-  if (step === 0) return null;
-  const key = `layer:${start.layer + step}`;
-  return stops.some((stop) => stop.key === key) ? key : null;
+function stepOverLayers(stops, { key, layer }, step) {
+  if (step === 0 || layer === null) return null;
+  const isThere = (/** @type {string} */ wanted) => stops.some((stop) => stop.key === wanted);
+  const closes = key.startsWith("close:");
+  if (closes && step < 0) return `layer:${layer}`;
+  if (!closes && step > 0 && isThere(`close:${layer}`)) return `close:${layer}`;
+  const next = `layer:${layer + step}`;
+  return isThere(next) ? next : null;
+}
+
+/** A stream's own way on is the last that is taken: what reads it, or joins it, goes before. */
+const isAside = (/** @type {Edge} */ { kind }) => kind !== "residual";
+
+/**
+ * To the largest part of what flows in, or out.
+ * @param {Stop[]} stops
+ * @param {string} from
+ * @param {number} step
+ * @param {Flows} flows
+ */
+function alongRibbon(stops, from, step, { edges, measure }) {
+  const ends = (/** @type {Edge} */ { source, target }) =>
+    step < 0 ? { here: target, there: source } : { here: source, there: target };
+  const reached = new Set(stops.map(({ key }) => key));
+  // A score speaks for a memory only if it is large, not if it is far below 0.
+  const size = (/** @type {Edge} */ edge) =>
+    edge.kind === "score" ? (edge.value ?? 0) : Math.abs(edge[measure] ?? edge.value ?? 0);
+  const [best] = edges
+    .filter((edge) => `node:${ends(edge).here}` === from && reached.has(`node:${ends(edge).there}`))
+    .sort((a, b) => Number(isAside(b)) - Number(isAside(a)) || size(b) - size(a));
+  return best ? `node:${ends(best).there}` : null;
+}
+
+/**
+ * The other nodes of an open layer that stand over or under this one.
+ * @param {Stop[]} stops
+ * @param {Stop} start
+ */
+const columnOf = (stops, start) =>
+  stops
+    .filter(({ key, x, layer }) => {
+      return key.startsWith("node:") && layer === start.layer && Math.abs(x - start.x) < 6;
+    })
+    .sort((a, b) => a.y - b.y);
+
+/**
+ * @param {Stop[]} stops
+ * @param {Stop} start
+ * @param {number} step
+ */
+function withinColumn(stops, start, step) {
+  const column = columnOf(stops, start);
+  return column[column.indexOf(start) + step]?.key ?? null;
 }
 
 /**
@@ -94,8 +157,20 @@ function nearest(stops, start, [dx, dy]) {
   return best;
 }
 
-/** @param {Stop[]} stops */
-export function firstAndLast(stops) {
-  const layers = stops.filter(({ key }) => key.startsWith("layer:"));
-  return { first: layers[0]?.key ?? null, last: layers[layers.length - 1]?.key ?? null };
+/**
+ * The ends of the row of layers, of an open layer's column, or of the list of tokens.
+ * @param {Scene} scene
+ * @param {string} from
+ * @returns {{first: string | null, last: string | null}}
+ */
+export function firstAndLast(scene, from) {
+  const stops = focusStops(scene);
+  const start = stops.find(({ key }) => key === from);
+  const inside = start && scene.panels.some(({ layer }) => layer === start.layer);
+  const row = from.startsWith("token:")
+    ? stops.filter(({ key }) => key.startsWith("token:"))
+    : from.startsWith("node:") && start && inside
+      ? columnOf(stops, start)
+      : stops.filter(({ key }) => key.startsWith("layer:"));
+  return { first: row[0]?.key ?? null, last: row.at(-1)?.key ?? null };
 }

@@ -138,6 +138,8 @@ export function drawAreas(group, { areas, areaReach, panels }) {
   const panelOf = new Map(panels.map((panel) => [panel.layer, panel]));
   const top = (/** @type {{layer: number}} */ { layer }) =>
     panelOf.get(layer)?.y ?? -areaReach.above;
+  const wordOf = (/** @type {{layer: number}} */ { layer }) =>
+    panelOf.get(layer)?.pending ? `Layer ${layer} · computing…` : `Layer ${layer}`;
   const joined = items.data(areas, (d) => d.layer);
   joined.exit().remove();
   const entered = joined.enter().append("g");
@@ -151,7 +153,7 @@ export function drawAreas(group, { areas, areaReach, panels }) {
     .attr("data-nav", (d) => `layer:${d.layer}`)
     .attr("role", "button")
     .attr("aria-expanded", (d) => String(d.open))
-    .attr("aria-label", (d) => d.name);
+    .attr("aria-label", (d) => d.name.replace(/^Layer \d+/, wordOf(d)));
   const hit = {
     x: (/** @type {import("../layout/overview.js").LayerArea} */ d) => d.x,
     y: top,
@@ -166,8 +168,5 @@ export function drawAreas(group, { areas, areaReach, panels }) {
     .attr("x", (d) => (d.open ? d.x + 14 : d.x + d.width / 2))
     .attr("y", (d) => (d.open ? top(d) + 22 : top(d) - 3))
     .attr("text-anchor", (d) => (d.open ? "start" : "middle"))
-    .text((d) => {
-      if (!d.open) return `layer ${d.layer}`;
-      return panelOf.get(d.layer)?.pending ? `Layer ${d.layer} · computing…` : `Layer ${d.layer}`;
-    });
+    .text((d) => (d.open ? wordOf(d) : `layer ${d.layer}`));
 }

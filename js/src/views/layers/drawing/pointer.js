@@ -3,7 +3,7 @@
 import { pressed } from "../../../words/keys.js";
 import { arrowOf } from "../../shared/arrows.js";
 import { BANK } from "../layout/parts.js";
-import { firstAndLast, focusStops, nextStop } from "./keyboard.js";
+import { firstAndLast, nextStop } from "./keyboard.js";
 
 /** @typedef {import("../../../types.js").StageAction} StageAction */
 /** @typedef {import("../layout/scene.js").Scene} Scene */
@@ -11,6 +11,7 @@ import { firstAndLast, focusStops, nextStop } from "./keyboard.js";
 /**
  * @typedef {object} Attention
  * @property {() => Scene | null} scene
+ * @property {() => import("../../../types.js").StageView | null} view
  * @property {(action: StageAction) => void} dispatch
  * @property {(id: string | null) => void} pointAt Lights a node or a source at once.
  */
@@ -19,7 +20,7 @@ import { firstAndLast, focusStops, nextStop } from "./keyboard.js";
  * @param {SVGSVGElement} svg
  * @param {Attention} context
  */
-export function listen(svg, { scene, dispatch, pointAt }) {
+export function listen(svg, { scene, view, dispatch, pointAt }) {
   let active = "layer:0";
   /** @type {string | null} */
   let pointed = null;
@@ -28,7 +29,10 @@ export function listen(svg, { scene, dispatch, pointAt }) {
     /** @type {string} */ type,
     /** @type {(event: any) => void} */ handler,
     /** @type {boolean} */ capture = false,
-  ) => svg.addEventListener(type, handler, { signal: controller.signal, capture });
+  ) => holderOf(type).addEventListener(type, handler, { signal: controller.signal, capture });
+  // Chromium takes an SVG that listens to the focus for one that can have it.
+  const holderOf = (/** @type {string} */ type) =>
+    type.startsWith("focus") ? (svg.parentElement ?? svg) : svg;
 
   const stopOf = (/** @type {EventTarget | null} */ target) =>
     target instanceof Element ? target.closest("[data-nav]") : null;
@@ -50,6 +54,7 @@ export function listen(svg, { scene, dispatch, pointAt }) {
     const stops = [...svg.querySelectorAll("[data-nav]")];
     const holder =
       stops.find((element) => element.getAttribute("data-nav") === active) ??
+      elementFor(`layer:${/^(?:layer:|close:|node:L)(\d+)/.exec(active)?.[1]}`) ??
       svg.querySelector('[data-role="layer"]');
     active = holder?.getAttribute("data-nav") ?? active;
     for (const element of stops) {
@@ -184,21 +189,25 @@ export function listen(svg, { scene, dispatch, pointAt }) {
 
   on("keydown", (/** @type {KeyboardEvent} */ event) => {
     const current = scene();
+    const shown = view();
     const element = stopOf(event.target);
-    if (!current || !element) return;
+    if (!current || !shown || !element) return;
     const arrow = arrowOf(event);
     const key = pressed(event, "open", "add", "out", "first", "last");
     if (key === "open" || key === "add") {
       activate(element, key === "add");
     } else if (key === "out") {
       const layer = element.getAttribute("data-layer");
+      // First what is chosen is let go, which is the shell's to do.
+      if (shown.selection.length > 0) return;
       if (layer === null || !current.panels.some((panel) => panel.layer === Number(layer))) return;
       close(Number(layer));
     } else if (key !== null) {
-      const { first, last } = firstAndLast(focusStops(current));
+      const { first, last } = firstAndLast(current, active);
       focus(key === "first" ? first : last);
     } else if (arrow) {
-      focus(nextStop(focusStops(current), active, arrow));
+      const { edges } = shown.graph;
+      focus(nextStop(current, active, arrow, { edges, measure: shown.measure }));
     } else {
       return;
     }

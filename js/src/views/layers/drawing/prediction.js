@@ -1,6 +1,6 @@
 /** The prediction's bars, each a button that makes its token the target. */
 
-import { writeToken } from "../../shared/glyphs.js";
+import { keepApart, writeToken } from "../../shared/glyphs.js";
 import { appear, leave, settle, staying } from "../../shared/motion.js";
 
 /** @typedef {import("../layout/prediction.js").PredictionRow} PredictionRow */
@@ -76,4 +76,5 @@ function drawRows(group, rows, motion) {
     .attr("x", (d) => d.width - 7)
     .attr("y", (d) => d.height / 2 + 4)
     .text((d) => d.number);
+  merged.each(keepApart);
 }

@@ -26,9 +26,11 @@ function cellPath({ x, width, round }) {
  * @param {Group} group
  * @param {SceneCell[]} cells
  * @param {number[]} breaks
+ * @param {Set<number>} open Layers whose stretches are nodes of their own: a closed one says all.
  * @param {import("../../shared/motion.js").Motion} motion
  */
-export function drawCells(group, cells, breaks, motion) {
+export function drawCells(group, cells, breaks, open, motion) {
+  const isStop = (/** @type {SceneCell} */ { layer }) => layer === null || open.has(layer);
   const paths =
     /** @type {import("d3-selection").Selection<SVGPathElement, SceneCell, any, any>} */ (
       group.selectAll(staying("path.vw-cell"))
@@ -46,7 +48,9 @@ export function drawCells(group, cells, breaks, motion) {
     .attr("data-node", (d) => d.id)
     .attr("data-kind", (d) => d.kind)
     .attr("data-layer", (d) => d.layer)
-    .attr("data-nav", (d) => `node:${d.id}`)
+    .attr("data-nav", (d) => (isStop(d) ? `node:${d.id}` : null))
+    .attr("tabindex", (d) => (isStop(d) ? "-1" : null))
+    .attr("aria-hidden", (d) => (isStop(d) ? null : "true"))
     .attr("role", "button")
     .attr("aria-label", (d) => d.name);
 

@@ -40,14 +40,6 @@ const PATIENCE = 120;
 /** How many heads are remembered as turned to. */
 const REMEMBERED = 32;
 
-/** What an opened layer is announced by. */
-const COUNTED = [
-  ["head", "head", "heads"],
-  ["opaque", "opaque part", "opaque parts"],
-  ["expert", "expert", "experts"],
-  ["neuron", "neuron", "neurons"],
-];
-
 /**
  * @param {HTMLElement} el
  * @param {{dispatch: (action: StageAction) => void}} host
@@ -70,6 +62,7 @@ export function createStage(el, { dispatch }) {
   let waiting;
   const input = listen(/** @type {SVGSVGElement} */ (frame.svg.node()), {
     scene: () => scene,
+    view: () => view,
     dispatch,
     pointAt(id) {
       pointedAt = id;
@@ -88,7 +81,8 @@ export function createStage(el, { dispatch }) {
     frame.svg.attr("width", next.width);
     settle(frame.stream.datum(next), motion, { transform: (d) => `translate(0,${d.axisY})` });
     drawPanels(frame.panels, next.panels, motion);
-    drawCells(frame.cells, next.cells, next.breaks, motion);
+    const open = new Set(next.panels.map(({ layer }) => layer));
+    drawCells(frame.cells, next.cells, next.breaks, open, motion);
     drawRiverTexts(frame.riverTexts, next.riverTexts, motion);
     ribbons.draw(next.parts, motion);
     drawAreas(frame.areas, next);
@@ -190,7 +184,6 @@ export function createStage(el, { dispatch }) {
         const at = layerOf(next.selection[next.selection.length - 1]);
         const panel = layerToReveal(drawn, scene, { room, roomBefore, at });
         if (panel) reveal(scroller, panel, { room, animated });
-        announceOpened(drawn, scene, dispatch);
       }
       mark();
     },
@@ -233,29 +226,6 @@ function needsLayout(before, after) {
     !same(before.expanded, after.expanded) ||
     !same(before.pending, after.pending)
   );
-}
-
-/**
- * @param {Scene | null} before
- * @param {Scene} after
- * @param {(action: StageAction) => void} dispatch
- */
-function announceOpened(before, after, dispatch) {
-  if (!before) return;
-  const ready = (/** @type {Scene} */ scene) =>
-    scene.panels.filter(({ pending }) => !pending).map(({ layer }) => layer);
-  const known = new Set(ready(before));
-  for (const layer of ready(after)) {
-    if (known.has(layer)) continue;
-    const inLayer = after.nodes.filter((node) => node.layer === layer);
-    const counted = COUNTED.flatMap(([kind, one, many]) => {
-      const count = inLayer.filter((node) => node.kind === kind).length;
-      return count === 0 ? [] : `${count} ${count === 1 ? one : many}`;
-    });
-    const text = `Layer ${layer} is open: ${counted.join(", ") || "nothing apart"}`;
-    // The shell may draw again when told: let this update finish first.
-    queueMicrotask(() => dispatch({ type: "announce", text }));
-  }
 }
 
 /**

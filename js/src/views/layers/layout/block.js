@@ -1,7 +1,7 @@
 /** An open layer: both halves, the wholes beside the river, and the river's way through. */
 
 import { formatValue } from "../../../words/figures.js";
-import { nodeName, OPAQUE } from "../../../words/names.js";
+import { nodeName, OPAQUE, seenName } from "../../../words/names.js";
 import { nodeValue } from "../../shared/graph.js";
 import { scaleUnit, unitText } from "../../shared/legendLayout.js";
 import { commonScale, ribbonWidth, signOf } from "../../shared/scales.js";
@@ -252,6 +252,7 @@ function placeWhole(frame, node, outflows, x, bank, side = "left") {
   const kind = WHOLE_WORDS[node.kind] ?? node.kind;
   /** @type {Pick<SceneText, "x" | "anchor">} */
   const beside = toLeft ? { x: -pill / 2 - 10, anchor: "end" } : { x: pill / 2 + 10 };
+  const seen = [fitText(node.label ?? "", room, 13), number ? `${kind} ${number}` : kind];
   frame.nodes.push({
     id: node.id,
     kind: node.kind,
@@ -265,19 +266,19 @@ function placeWhole(frame, node, outflows, x, bank, side = "left") {
       {
         ...beside,
         y: -2,
-        text: fitText(node.label ?? "", room, 13),
+        text: seen[0],
         face: "strong",
         tone: "ink",
       },
       {
         ...beside,
         y: 12,
-        text: number ? `${kind} ${number}` : kind,
+        text: seen[1],
         face: "number",
         tone: signOf(value, measure),
       },
     ],
-    name: nodeName(index, node, value, measure),
+    name: seenName(index, node, value, measure, seen),
   });
   if (!write) return;
   const mouth = tributaryLine([x, y - edge], outward * BANK, {

@@ -71,7 +71,12 @@ export function placePrediction(index, columns) {
     // Where there is room for one, a word says more than a number.
     const room = besides < LEAST_WORD ? width - 14 : besides;
     const role = /** @type {PredictionRow["role"]} */ (roleOf(token.id));
-    const chance = `${token.text}, probability ${probability(chances)}`;
+    const text = fitText(token.text, room, SIZE * (role === "target" ? 1.02 : 1));
+    const facts = [
+      apart && `${probability(chances)} probable`,
+      text !== token.text && `in full ${token.text}`,
+      role === "target" ? "the target" : "follow this token",
+    ];
     rows.push({
       id: token.id,
       x,
@@ -79,12 +84,12 @@ export function placePrediction(index, columns) {
       width,
       height: BAR,
       bar: Math.max(2, chances * (width - NUMBER_ROOM)),
-      text: fitText(token.text, room, SIZE * (role === "target" ? 1.02 : 1)),
+      text,
       number: besides < LEAST_WORD ? "" : number,
       title: token.text,
       role,
       apart,
-      name: role === "target" ? `${chance}, the target` : `${chance}. Follow this token`,
+      name: `${text} ${number} ${apart ? "by rank" : "probable"}: ${facts.filter(Boolean).join(", ")}`,
     });
   };
   first.forEach((token, at) => {

@@ -1,7 +1,7 @@
 /** A row of a block: a bar, a word, and what it adds; ribbons arrive at its left, leave at its right. */
 
 import { count, formatValue } from "../../../words/figures.js";
-import { nodeName, restUnit } from "../../../words/names.js";
+import { restUnit, seenName } from "../../../words/names.js";
 import { signOf } from "../../shared/scales.js";
 import { fitText, textWidth } from "../../shared/text.js";
 import { LABEL_GAP, TAG_ROOM } from "./grid.js";
@@ -86,7 +86,13 @@ export function rowNode(spec) {
     box: { x: -3, y: -rowHeight / 2, width: right - x + 3, height: rowHeight },
     tone,
     texts,
-    name: nodeName(index, node, value, measure),
+    name: seenName(
+      index,
+      node,
+      value,
+      measure,
+      texts.map(({ text }) => text),
+    ),
   };
 }
 

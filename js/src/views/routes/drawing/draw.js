@@ -1,7 +1,7 @@
 /** The routes view's shapes and words, joined by what they are so that changes glide. */
 
 import { select } from "d3-selection";
-import { writeToken } from "../../shared/glyphs.js";
+import { keepApart, writeToken } from "../../shared/glyphs.js";
 import { appear, leave, settle, staying } from "../../shared/motion.js";
 import { SLANT } from "../layout/foot.js";
 
@@ -193,6 +193,7 @@ export function drawTokens(group, tokens, hatch, motion) {
       .attr("text-anchor", "middle")
       .attr("y", d.barY + d.bar + 12)
       .text(d.number);
+    keepApart.call(/** @type {SVGGElement} */ (this));
   });
 }
 
@@ -337,5 +338,6 @@ export function drawCrown(group, prediction, motion) {
       .attr("text-anchor", "middle")
       .attr("y", 15)
       .text(d.note);
+    keepApart.call(/** @type {SVGGElement} */ (this));
   });
 }

@@ -25,7 +25,10 @@ export function listenToRoutes(svg, { scene, pointAt, open }) {
   let pointed = "";
   const controller = new AbortController();
   const on = (/** @type {string} */ type, /** @type {(event: any) => void} */ handler) =>
-    svg.addEventListener(type, handler, { signal: controller.signal });
+    holderOf(type).addEventListener(type, handler, { signal: controller.signal });
+  // Chromium takes an SVG that listens to the focus for one that can have it.
+  const holderOf = (/** @type {string} */ type) =>
+    type.startsWith("focus") ? (svg.parentElement ?? svg) : svg;
 
   const stops = () => [...svg.querySelectorAll("[data-nav]")];
   const elementFor = (/** @type {string} */ key) =>

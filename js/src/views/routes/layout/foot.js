@@ -70,6 +70,7 @@ export function placeFoot(model, columns, tokens, y, write) {
     const whole = tokens[position]?.text ?? "";
     const shown = slanted ? fitText(whole, LONGEST_SLANTED, SIZE) : text;
     const wide = slanted ? 24 : Math.max(24, textWidth(text, SIZE) + 10);
+    const number = numbered.has(position) && Math.abs(value) >= least ? write(value) : "";
     return {
       id: `P${position}.embed`,
       position,
@@ -85,8 +86,11 @@ export function placeFoot(model, columns, tokens, y, write) {
       barY: wordsHeight - 8,
       barWidth: Math.min(18, width * 0.5),
       tone: signOf(value, model.routes.measure),
-      number: numbered.has(position) && Math.abs(value) >= least ? write(value) : "",
-      name: `${whole} at position ${position}: adds ${write(value)} to the prediction`,
+      number,
+      name:
+        `${shown} ${number}${number ? " to the prediction" : ""}: ` +
+        `${shown === whole ? "" : `in full ${whole}, `}the token at position ${position}` +
+        `${number ? "" : `, adds ${write(value)} to the prediction`}`,
     };
   });
   /** @type {RouteFold[]} */

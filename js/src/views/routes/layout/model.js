@@ -277,3 +277,19 @@ function readPruned(edges, nodes) {
   }
   return pruned;
 }
+
+/**
+ * The streams of a column that are drawn: a layer's middle that nothing joins is the same stream as
+ * its end.
+ * @param {RoutesModel} model
+ * @param {Stream[]} column From the bottom up.
+ */
+export function shownStreams({ passages, marks, strands }, column) {
+  const joined = new Set([...passages, ...marks].map(({ to }) => to.id));
+  const linked = new Set(strands.map(({ key }) => key));
+  return column.filter(({ id, level }, at) => {
+    const passes =
+      linked.has(`${id}→${column[at + 1]?.id}`) && linked.has(`${column[at - 1]?.id}→${id}`);
+    return level % 2 === 0 || joined.has(id) || !passes;
+  });
+}

@@ -8,7 +8,7 @@ import { placeColumns, placeLevels } from "./grid.js";
 import { placeRouteLabels } from "./labels.js";
 import { placeLanes } from "./lanes.js";
 import { leastOf, placeAccount, placeKey } from "./legend.js";
-import { readRoutes } from "./model.js";
+import { readRoutes, shownStreams } from "./model.js";
 import {
   accountOf,
   influenceWords,
@@ -131,8 +131,7 @@ export function layoutRoutes({ routes, graph, keep = null, width }) {
 }
 
 /**
- * Every stream, as far as its river reaches halfway to its neighbours. A layer's middle that nothing
- * joins is the same stream as its end.
+ * Every stream, as far as its river reaches halfway to its neighbours.
  * @param {RoutesModel} model
  * @param {FlowGraph} graph
  * @param {import("./grid.js").RouteColumns} columns
@@ -140,14 +139,8 @@ export function layoutRoutes({ routes, graph, keep = null, width }) {
  * @returns {RouteStop[]}
  */
 function placeStops(model, graph, columns, levels) {
-  const joined = new Set([...model.passages, ...model.marks].map(({ to }) => to.id));
-  const linked = new Set(model.strands.map(({ key }) => key));
   return [...model.columns.values()].flatMap((all) => {
-    const streams = all.filter(({ id, level }, at) => {
-      const passes =
-        linked.has(`${id}→${all[at + 1]?.id}`) && linked.has(`${all[at - 1]?.id}→${id}`);
-      return level % 2 === 0 || joined.has(id) || !passes;
-    });
+    const streams = shownStreams(model, all);
     return streams.flatMap((stream, at) => {
       // The token below stands for the embedding.
       if (stream.level === 0) return [];
@@ -193,7 +186,7 @@ function placePrediction(graph, focusX, width, { routes }) {
     text,
     note,
     box: { x: -wide / 2, y: -17, width: wide, height: 40 },
-    name: `Prediction: ${text}, ${note}; ${influenceWords(routes.total, routes)}`,
+    name: `${text} ${note}: the prediction, ${influenceWords(routes.total, routes)}`,
   };
 }
 

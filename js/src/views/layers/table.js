@@ -1,0 +1,162 @@
+/** The layers view as tables: its layers, what open ones hold, and the next token. */
+
+import { mergedGraph, pendingLayers } from "../../state/selectors.js";
+import { formatValue, percent } from "../../words/figures.js";
+import { tokenText } from "../../words/words.js";
+import { indexGraph } from "../shared/graph.js";
+import { choosing, numberCell, tokenCell, wordsCell } from "../shared/tables.js";
+import { readBlock } from "./layout/blockContent.js";
+import { layerWrites } from "./layout/overview.js";
+import { ADDS, blockTables, rankOf } from "./tableOfBlock.js";
+
+/** @import { State } from "../../state/state.js" */
+/** @import { FlowGraph, Measure } from "../../types.js" */
+/** @import { GraphIndex } from "../shared/graph.js" */
+/** @import { TableCell, TableData, TableRow, ViewTables } from "../shared/tables.js" */
+
+/** @type {Record<Measure, string>} */
+const BY = {
+  logit: "in logits",
+  share: "as shares of the whole that it flows into",
+  norm: "as lengths",
+  proximity: "by proximity to the whole that it flows into",
+};
+
+/**
+ * @param {State} state
+ * @returns {ViewTables}
+ */
+export function layersTables(state) {
+  const graph = mergedGraph(state);
+  if (!graph) return { tables: [], waits: "Nothing has been traced yet." };
+  const { measure, expanded } = state;
+  const index = indexGraph(graph);
+  const pending = pendingLayers(state);
+  const open = expanded.filter((layer) => !pending.includes(layer)).sort((a, b) => a - b);
+  const waits = pending.length > 0 ? `Layer ${pending.join(", ")}: computing…` : null;
+  return {
+    tables: [
+      layersTable(index, measure, expanded),
+      ...open.flatMap((layer) => blockTables(index, readBlock(index, layer, measure), measure)),
+      nextTable(graph),
+    ],
+    waits,
+  };
+}
+
+/**
+ * @param {FlowGraph} graph
+ * @returns {string} "␣Tokyo", or one token over another
+ */
+const aim = ({ target, foil }) => (foil ? `${target.text} over ${foil.text}` : target.text);
+
+/**
+ * @param {GraphIndex} index
+ * @param {Measure} measure
+ * @param {number[]} expanded
+ * @returns {TableData}
+ */
+function layersTable(index, measure, expanded) {
+  const { graph, layers } = index;
+  const has = (/** @type {"attention" | "mix" | "mlp"} */ part) =>
+    layers.some((parts) => parts[part] !== undefined);
+  const ranked = layers.some(({ post }) => post?.target_rank != null);
+  const kinds = /** @type {const} */ ([
+    ["attention", "attention"],
+    ["mix", "opaque part"],
+    ["mlp", "MLP"],
+  ]).filter(([part]) => has(part));
+  // Lengths and shares of different wholes have no sum.
+  const sums = measure === "logit";
+
+  /** @param {(typeof layers)[number]} parts @returns {TableRow} */
+  function rowOf(parts) {
+    const { layer, post } = parts;
+    const { above, below } = layerWrites(index, parts, measure);
+    const writes = [...above, ...below];
+    const values = writes.flatMap(({ value }) => value ?? []);
+    /** @type {TableCell} */
+    const heading = {
+      ...wordsCell(`Layer ${layer}`),
+      action: { type: "toggle-layer", layer },
+      open: expanded.includes(layer),
+    };
+    return {
+      key: `${layer}`,
+      cells: [
+        heading,
+        ...kinds.flatMap(([part, name]) => {
+          const write = writes.find(({ node }) => node === parts[part]);
+          const cell = tokenCell(write?.node.label);
+          return [
+            choosing(cell, write?.node, `written by ${name} of layer ${layer}`),
+            numberCell(formatValue(write?.value ?? null, measure)),
+          ];
+        }),
+        sums && numberCell(formatValue(sumOf(values), measure)),
+        choosing(tokenCell(post?.label), post, `the stream after layer ${layer}`),
+        ranked && numberCell(rankOf(post)),
+      ].filter((cell) => cell !== false),
+    };
+  }
+
+  const embed = index.nodes.get("embed");
+  const start = {
+    key: "start",
+    cells: [
+      wordsCell("Embedding"),
+      ...kinds.flatMap(() => [tokenCell(""), numberCell("")]),
+      sums && numberCell(""),
+      choosing(tokenCell(tokenText(graph, graph.position)), embed, "the embedding"),
+      ranked && numberCell(rankOf(layers[0]?.pre)),
+    ].filter((cell) => cell !== false),
+  };
+  return {
+    key: "layers",
+    caption: `Layers at ${tokenText(graph, graph.position)}, position ${graph.position}: what each writes and adds to ${aim(graph)}, ${BY[measure]}`,
+    columns: [
+      { text: "layer" },
+      ...kinds.flatMap(([, name]) => [
+        { text: `${name} writes` },
+        { text: `${name} ${ADDS[measure]}`, number: true },
+      ]),
+      sums && { text: "layer adds", number: true },
+      { text: "would predict" },
+      ranked && { text: `rank of ${graph.target.text}`, number: true },
+    ].filter((column) => column !== false),
+    rows: [...(embed ? [start] : []), ...layers.map(rowOf)],
+  };
+}
+
+/** @param {number[]} values */
+const sumOf = (values) =>
+  values.length > 0 ? values.reduce((sum, value) => sum + value, 0) : null;
+
+/**
+ * @param {FlowGraph} graph
+ * @returns {TableData}
+ */
+function nextTable({ prediction, target, foil }) {
+  const shown = [...prediction];
+  for (const token of [target, foil]) {
+    if (token?.probability == null || shown.some(({ id }) => id === token.id)) continue;
+    shown.push(/** @type {any} */ (token));
+  }
+  return {
+    key: "next",
+    caption: "Next token",
+    columns: [{ text: "token" }, { text: "probability", number: true }, { text: "is" }],
+    rows: shown.map(({ id, text, probability: chance }) => ({
+      key: `${id}`,
+      cells: [
+        {
+          ...tokenCell(text),
+          action: { type: "set-target", id, text },
+          tells: "follow this token",
+        },
+        numberCell(percent(chance)),
+        wordsCell(id === target.id ? "the target" : id === foil?.id ? "compared with" : ""),
+      ],
+    })),
+  };
+}

@@ -1,0 +1,147 @@
+/** What a screen reader is told when something has changed that its reader did not see. */
+
+import { knownNode, mergedGraph, pendingLayers } from "../state/selectors.js";
+import { counted, percent, whole } from "./format.js";
+import { contribution, nodeTitle, tokenText } from "./words.js";
+
+/** @import { State } from "../state/state.js" */
+/** @import { FlowGraph } from "../types.js" */
+
+/**
+ * What happened, each under a topic of its own: of what happens in a row, the last of a topic counts.
+ *
+ * @typedef {{topic: string, text: string}} Announcement
+ */
+
+/** What an opened layer is told by. */
+const COUNTED = [
+  ["head", "head", "heads"],
+  ["opaque", "opaque part", "opaque parts"],
+  ["expert", "expert", "experts"],
+  ["neuron", "neuron", "neurons"],
+];
+
+/**
+ * @param {State} before
+ * @param {State} after
+ * @returns {Announcement[]}
+ */
+export function announcements(before, after) {
+  if (before === after) return [];
+  return [
+    ...graphNews(before, after),
+    ...layerNews(before, after),
+    ...routesNews(before, after),
+    ...selectionNews(before, after),
+    ...problemNews(before, after),
+  ];
+}
+
+/**
+ * @param {State} before
+ * @param {State} after
+ * @returns {Announcement[]}
+ */
+function graphNews(before, after) {
+  const { graph } = after;
+  if (!graph || graph.revision === before.graph?.revision) return [];
+  const { target, foil, position } = graph;
+  const rank = target.rank === null ? "" : `, rank ${whole(target.rank)}`;
+  const stands = target.probability === null ? "" : `: ${percent(target.probability)}${rank}`;
+  const over = foil ? ` over ${foil.text}` : "";
+  const place = `at ${tokenText(graph, position)}, position ${position}`;
+  return [{ topic: "graph", text: `New graph ${place}, for ${target.text}${over}${stands}.` }];
+}
+
+/**
+ * @param {State} before
+ * @param {State} after
+ * @returns {Announcement[]}
+ */
+function layerNews(before, after) {
+  const graph = mergedGraph(after);
+  if (!graph) return [];
+  const known = new Set(readyLayers(before));
+  const now = readyLayers(after);
+  const opened = now.filter((layer) => !known.has(layer));
+  const closed = before.expanded.filter((layer) => !after.expanded.includes(layer));
+  return [
+    ...closed.map((layer) => ({ topic: `layer ${layer}`, text: `Layer ${layer} is closed.` })),
+    ...opened.map((layer) => ({
+      topic: `layer ${layer}`,
+      text: `Layer ${layer} is open: ${contentOf(graph, layer)}.`,
+    })),
+  ];
+}
+
+/** @param {State} state */
+function readyLayers(state) {
+  const pending = pendingLayers(state);
+  return state.graph ? state.expanded.filter((layer) => !pending.includes(layer)) : [];
+}
+
+/**
+ * @param {FlowGraph} graph
+ * @param {number} layer
+ * @returns {string} "9 heads, 12 neurons"
+ */
+function contentOf({ nodes }, layer) {
+  const inLayer = nodes.filter((node) => node.layer === layer);
+  const parts = COUNTED.flatMap(([kind, one, many]) => {
+    const count = inLayer.filter((node) => node.kind === kind).length;
+    return count === 0 ? [] : counted(count, one, many);
+  });
+  return parts.join(", ") || "nothing apart";
+}
+
+/**
+ * @param {State} before
+ * @param {State} after
+ * @returns {Announcement[]}
+ */
+function routesNews(before, after) {
+  const { routes, graph, view } = after;
+  const isThere = (/** @type {State} */ state) =>
+    state.view === "routes" && state.routes?.revision === state.graph?.revision;
+  if (view !== "routes" || !graph || !routes || !isThere(after) || isThere(before)) return [];
+  const positions = new Set(routes.nodes.map(({ position }) => position));
+  const text = `Routes to ${graph.target.text}: from ${counted(positions.size, "position")} of ${graph.tokens.length}.`;
+  return [{ topic: "routes", text }];
+}
+
+/**
+ * @param {State} before
+ * @param {State} after
+ * @returns {Announcement[]}
+ */
+function selectionNews(before, after) {
+  const { selection } = after;
+  const graph = mergedGraph(after);
+  if (!graph || before.selection.join() === selection.join()) return [];
+  return [{ topic: "selection", text: selectionWords(after, graph) }];
+}
+
+/**
+ * @param {State} state
+ * @param {FlowGraph} graph
+ */
+function selectionWords(state, graph) {
+  const { selection } = state;
+  if (selection.length === 0) return "Nothing is selected.";
+  if (selection.length > 1) return `${whole(selection.length)} parts are selected.`;
+  const node = knownNode(state, selection[0]);
+  if (!node) return `Selected: ${selection[0]}.`;
+  const facts = [nodeTitle(node, graph), node.label, contribution(node, graph)];
+  return `Selected: ${facts.filter(Boolean).join(", ")}.`;
+}
+
+/**
+ * @param {State} before
+ * @param {State} after
+ * @returns {Announcement[]}
+ */
+function problemNews(before, after) {
+  return after.problems
+    .filter((problem) => !before.problems.includes(problem))
+    .map(({ key, message }) => ({ topic: `problem ${key}`, text: message }));
+}
