@@ -72,7 +72,6 @@ export function createToolbar(controller, popovers, shown) {
     type: "button",
     class: "vw-field",
     "data-role": "show",
-    "aria-label": "Layers and heads that are shown",
     "aria-haspopup": "dialog",
     "aria-expanded": "false",
     title: "Which layers and heads are drawn plainly",
@@ -154,6 +153,7 @@ export function createToolbar(controller, popovers, shown) {
     showFoil(state);
     showKeep(state);
     fill(filter, "show ", h("span", { class: "vw-kept" }, showName(filters)), icon("chevron"));
+    filter.setAttribute("aria-label", `show ${showName(filters)}: layers and heads that are shown`);
     filter.disabled = search.disabled = !graph;
     showExactness(state);
   }

@@ -143,6 +143,14 @@ describe("a head that the reader turns to", () => {
     });
   }
 
+  it("that is unfolded already takes no other's place", () => {
+    const graph = randomGraph({ seed: 9, layers: 12, heads: 16, open: [5] });
+    const scene = sceneOf(graph, { width: 1008, expanded: [5] });
+    const [strongest] = scene.nodes.filter(({ kind }) => kind === "query");
+    const interest = [headOf(strongest.id)];
+    expect(sceneOf(graph, { width: 1008, expanded: [5], interest }).folded).toEqual(scene.folded);
+  });
+
   it("is found in the ids of what belongs to it", () => {
     expect(headOf("L3.H4")).toBe("L3.H4");
     expect(headOf("L3.H4.V2")).toBe("L3.H4");

@@ -162,7 +162,7 @@ export function chooseDetail(stacked, most, fits) {
 export function unfoldedHeads(bands, count, interest) {
   const ids = bands.filter(folds).map(({ head }) => head.id);
   const wanted = interest.filter((id) => ids.includes(id));
-  return new Set([...wanted, ...ids].slice(0, count));
+  return new Set([...new Set([...wanted, ...ids])].slice(0, count));
 }
 
 /**
