@@ -36,7 +36,8 @@ def test_the_file_is_the_one_that_the_menu_saves(browser, new_page, shown, tmp_p
     assert [file.name for file in tmp_path.iterdir()] == ["figure.svg"]
 
     saved = shown.save_html(tmp_path / "page.html")
-    page = new_page(viewport={"width": WIDTH, "height": 900}, reduced_motion="reduce")
+    # From Python it is as tall as it needs: so is the page that it is compared with.
+    page = new_page(viewport={"width": WIDTH, "height": 2400}, reduced_motion="reduce")
     page.goto(saved.as_uri())
     widget = widget_of(page)
     widget.locator('[data-role="layer"]').first.wait_for()

@@ -1,0 +1,82 @@
+"""An open layer fits the screens that people have; what the reader turns to unfolds."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.labels import overlapping_labels
+from tests.browser.steps import (
+    HEAD,
+    LAYER,
+    PROJECT,
+    node,
+    open_layer,
+    panel_of,
+    settle,
+    widget_of,
+)
+
+SIDEWAYS = """(root) => [...root.querySelectorAll(".vw-scroller"), document.documentElement]
+    .filter((e) => e.checkVisibility() && e.scrollWidth > e.clientWidth + 1)
+    .map((e) => `${e.className} ${e.scrollWidth} in ${e.clientWidth}`)"""
+
+
+@pytest.mark.parametrize("width", [424, 600, 760, 1032, 1280, 1920])
+def test_an_open_layer_with_its_panel_fits(open_widget, width):
+    # The page around the widget takes 24 px.
+    page = open_widget(page_options={"viewport": {"width": width, "height": 720}})
+    widget = widget_of(page)
+    open_layer(widget)
+    node(widget, HEAD).click()
+    expect(panel_of(widget)).to_contain_text(PROJECT[HEAD]["top"][0]["text"])
+    page.mouse.move(2, 2)
+    settle(widget)
+    assert widget.evaluate(SIDEWAYS) == []
+    assert overlapping_labels(widget) == []
+    if width >= 1008:
+        box = widget.bounding_box()
+        assert box["height"] <= 720
+        panel = panel_of(widget).bounding_box()
+        assert panel["y"] >= box["y"]
+        assert panel["y"] + panel["height"] <= box["y"] + box["height"] + 1
+
+
+def test_the_panel_lies_over_what_is_not_read(open_widget):
+    page = open_widget(page_options={"viewport": {"width": 1008, "height": 720}})
+    widget = widget_of(page)
+    open_layer(widget)
+    for chosen in (HEAD, f"L{LAYER}.mlp"):
+        if panel_of(widget).is_visible():
+            panel_of(widget).get_by_role("button", name="Close").first.click()
+            expect(panel_of(widget)).to_be_hidden()
+        node(widget, chosen).click()
+        settle(widget)
+        panel, read = panel_of(widget).bounding_box(), node(widget, chosen).bounding_box()
+        above = read["y"] + read["height"] <= panel["y"]
+        below = panel["y"] + panel["height"] <= read["y"]
+        assert above or below, chosen
+
+
+def test_a_folded_head_unfolds_under_the_pointer(open_widget):
+    page = open_widget(page_options={"viewport": {"width": 1008, "height": 720}})
+    widget = widget_of(page)
+    open_layer(widget)
+    heads = widget.locator('.vw-node[data-kind="head"]')
+    queries = widget.locator('.vw-node[data-kind="query"]')
+    expect(heads).not_to_have_count(0)
+    count = queries.count()
+    assert 0 < count < heads.count()
+    weak = heads.nth(heads.count() - 1)
+    name = weak.get_attribute("data-node")
+    height = widget.bounding_box()["height"]
+    expect(node(widget, f"{name}.Q")).to_have_count(0)
+    weak.hover()
+    expect(node(widget, f"{name}.Q")).to_be_visible()
+    expect(queries).to_have_count(count)
+    settle(widget)
+    assert widget.bounding_box()["height"] == height
+    at = node(widget, name).bounding_box()
+    page.mouse.move(2, 2)
+    settle(widget)
+    assert node(widget, name).bounding_box() == at, "what was turned to stays"
