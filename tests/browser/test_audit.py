@@ -88,7 +88,7 @@ def test_the_audit_by_keyboard_alone(open_widget):
     page = open_widget()
     widget = widget_of(page)
     settle(widget)
-    widget.get_by_role("button", name="Layers and heads that are shown").focus()
+    widget.locator('[data-role="show"]').focus()
     page.keyboard.press("ArrowRight")
     expect(mark_of(widget)).to_be_focused()
     page.keyboard.press("Enter")

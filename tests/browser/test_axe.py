@@ -21,7 +21,7 @@ from tests.browser.steps import (
 )
 
 THEMES = ["light", "dark"]
-WINDOWS = ["keep", "exact", "target", "foil", "under-tokens"]
+WINDOWS = ["keep", "show", "exact", "target", "foil", "under-tokens", "open-help"]
 
 
 @pytest.fixture(params=THEMES)
@@ -84,10 +84,59 @@ def test_a_window(widget, role):
     assert violations(page) == []
 
 
+def test_the_search(widget):
+    page, found = widget
+    open_layer(found)
+    layer_area(found, 0).focus()
+    page.keyboard.press("/")
+    page.keyboard.type("Jap")
+    expect(found.locator('[data-role="search-count"]')).not_to_have_text("")
+    assert violations(page) == []
+
+
+def test_pins(widget):
+    page, found = widget
+    open_layer(found)
+    page.evaluate("(pins) => model.set('pins', pins)", [HEAD, "L23.H5"])
+    expect(found.locator('[data-role="pins"] thead th')).to_have_count(2)
+    settle(found)
+    assert violations(page) == []
+
+
 def test_the_menu_of_downloads(widget):
     page, found = widget
     found.get_by_role("button", name="Export").click()
     expect(found.get_by_role("menu")).to_be_visible()
+    assert violations(page) == []
+
+
+@pytest.mark.parametrize("view", ["Layers", "Routes"])
+def test_the_tables(widget, view):
+    page, found = widget
+    open_layer(found)
+    node(found, HEAD).click()
+    found.get_by_role("button", name=view, exact=True).click()
+    found.get_by_role("button", name="table", exact=True).click()
+    expect(found.locator(".vw-table").nth(1)).to_be_visible()
+    assert violations(page) == []
+
+
+def test_a_long_prompt_scrolls_by_keyboard(open_widget):
+    page = open_widget(page_options={"viewport": {"width": 1008, "height": 720}})
+    found = widget_of(page)
+    page.evaluate(
+        """() => {
+            const graph = model.get("graph");
+            const tokens = Array.from({ length: 300 }, (_, position) =>
+                ({ ...graph.tokens[position % 8], position }));
+            model.replies = {};
+            model.set("graph", { ...graph, tokens, position: 299, revision: graph.revision + 1 });
+            model.set("focus", 299);
+        }"""
+    )
+    open_layer(found)
+    node(found, HEAD).click()
+    expect(panel_of(found)).to_contain_text(PROJECT[HEAD]["top"][0]["text"])
     assert violations(page) == []
 
 

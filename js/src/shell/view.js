@@ -97,7 +97,7 @@ export function mountView(el, controller) {
   let dark = false;
   /** @type {string | null} */
   let chosen = null;
-  const regions = [promptBar, toolbar, problems, panel, table].map(({ roving }) => roving);
+  const regions = [promptBar, toolbar, problems, panel, table, pins].map(({ roving }) => roving);
   const keepFocus = createFocusKeeper(root, regions, () => {
     const { view } = controller.getState();
     if (!table.el.hidden) return { el: table.el, chosen };
@@ -242,6 +242,7 @@ export function mountView(el, controller) {
     panel.destroy();
     search.destroy();
     table.destroy();
+    pins.destroy();
     toolbar.destroy();
     popovers.destroy();
     for (const each of views) each.destroy();

@@ -19,10 +19,10 @@ export const KEYS = /** @satisfies {Record<string, Key>} */ ({
     place: "anywhere",
     words: "close what is open: a window, the search, a layer, the panel",
   },
-  left: { on: ["ArrowLeft"], place: "in the picture", words: "go to what lies that way" },
-  right: { on: ["ArrowRight"], place: "in the picture", words: "go to what lies that way" },
-  up: { on: ["ArrowUp"], place: "in the picture", words: "go to what lies that way" },
-  down: { on: ["ArrowDown"], place: "in the picture", words: "go to what lies that way" },
+  left: { on: ["ArrowLeft"], place: "in the picture", words: "go along what flows in and out" },
+  right: { on: ["ArrowRight"], place: "in the picture", words: "go along what flows in and out" },
+  up: { on: ["ArrowUp"], place: "in the picture", words: "go to what is above or below" },
+  down: { on: ["ArrowDown"], place: "in the picture", words: "go to what is above or below" },
   open: {
     on: ["Enter", "Space"],
     place: "in the picture",
@@ -36,15 +36,23 @@ export const KEYS = /** @satisfies {Record<string, Key>} */ ({
   first: {
     on: ["Home"],
     place: "in the picture",
-    words: "go to the first or the last: of layers, or token and prediction",
+    words: "go to the first or the last: of layers, of a column, or token and prediction",
   },
   last: {
     on: ["End"],
     place: "in the picture",
-    words: "go to the first or the last: of layers, or token and prediction",
+    words: "go to the first or the last: of layers, of a column, or token and prediction",
   },
-  before: { on: ["ArrowLeft"], place: "in the prompt", words: "go along the tokens" },
-  after: { on: ["ArrowRight"], place: "in the prompt", words: "go along the tokens" },
+  before: {
+    on: ["ArrowLeft"],
+    place: "in the prompt",
+    words: "go along the tokens; so also in the tools, the panel and the tables",
+  },
+  after: {
+    on: ["ArrowRight"],
+    place: "in the prompt",
+    words: "go along the tokens; so also in the tools, the panel and the tables",
+  },
   start: { on: ["Home"], place: "in the prompt", words: "go to the first or the last token" },
   end: { on: ["End"], place: "in the prompt", words: "go to the first or the last token" },
   submit: {

@@ -8,6 +8,8 @@ import { rankWords, tokenText } from "../../words/words.js";
 
 /** As many as the kernel's reply will hold: rows are kept free for them so that nothing jumps. */
 const TOKENS = 10;
+/** So many of the prompt's tokens stand in the panel without scrolling. */
+const SURELY_FITS = 16;
 
 /**
  * @param {string} title
@@ -147,7 +149,9 @@ export function attentionSection(graph, attention, known, source) {
     return chip;
   });
   const title = source === null ? "it reads from" : "left by";
-  return section(title, h("div", { class: "vw-reads" }, ...chips));
+  // So many scroll, which the keyboard has to be able to do as well.
+  const scrolls = seen.length > SURELY_FITS && { tabindex: 0, role: "region", "aria-label": title };
+  return section(title, h("div", { class: "vw-reads", ...scrolls }, ...chips));
 }
 
 /**

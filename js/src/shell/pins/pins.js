@@ -4,6 +4,7 @@ import { layerOfNode } from "../../state/filters.js";
 import { isRouteId } from "../../state/revisions.js";
 import { knownDetail, knownNode, outgoingPart } from "../../state/selectors.js";
 import { createChangeGuard, fill, h, iconButton } from "../../ui/dom.js";
+import { createRoving } from "../../ui/roving.js";
 import { routeNodeTitle } from "../../views/routes/words.js";
 import { percent } from "../../words/format.js";
 import { nodeFacts, nodeTitle, rankWords, tokenText } from "../../words/words.js";
@@ -38,6 +39,7 @@ export function createPins(controller) {
     "aria-label": "Pinned nodes, side by side",
     hidden: true,
   });
+  const roving = createRoving(el);
 
   /** @param {State} state */
   function update(state) {
@@ -48,10 +50,7 @@ export function createPins(controller) {
       return;
     const shown = pins.map((id) => pinOf(state, id));
     last = new Map(shown.flatMap(({ id, node }) => (node ? [[id, node]] : [])));
-    const { activeElement } = /** @type {Document | ShadowRoot} */ (el.getRootNode());
-    const role = el.contains(activeElement) && activeElement?.getAttribute("data-pin");
     fill(el, tableOf(shown, state, graph));
-    if (role) /** @type {HTMLElement | null} */ (el.querySelector(`[data-pin="${role}"]`))?.focus();
   }
 
   /**
@@ -184,7 +183,7 @@ export function createPins(controller) {
     controller.dispatch({ type: "reveal", node: id, layer: isRouteId(id) ? null : layer });
   }
 
-  return { el, update };
+  return { el, update, roving, destroy: roving.destroy };
 }
 
 /** @param {string} id */

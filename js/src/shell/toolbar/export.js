@@ -124,13 +124,14 @@ export function createExportMenu(controller, popovers, { root, room, marks, onPr
 
 /** @param {KeyboardEvent} event */
 function moveInMenu(event) {
-  const key = pressed(event, "upper", "lower", "left", "right");
+  const key = pressed(event, "upper", "lower", "left", "right", "start", "end");
   if (!key) return;
   const step = key === "lower" || key === "right" ? 1 : -1;
   const menu = /** @type {HTMLElement} */ (event.currentTarget);
   const items = /** @type {HTMLElement[]} */ ([...menu.querySelectorAll("[role^='menuitem']")]);
   const from = items.indexOf(/** @type {HTMLElement} */ (event.target));
-  items[(from + step + items.length) % items.length]?.focus();
+  const ends = { start: 0, end: items.length - 1 }[/** @type {string} */ (key)];
+  items[ends ?? (from + step + items.length) % items.length]?.focus();
   event.preventDefault();
   event.stopPropagation();
 }

@@ -6,6 +6,9 @@ import { MARKS } from "../../words/marks.js";
 
 /** @import { Popovers } from "../../ui/popover.js" */
 
+/** It scrolls, and the keyboard scrolls it: so it has the focus, and says what it is. */
+const REGION = { role: "region", "aria-label": "How to read it" };
+
 /**
  * @param {Popovers} popovers
  * @returns {(anchor: HTMLElement) => void} Opens it, or closes it.
@@ -24,7 +27,7 @@ function content(close) {
   const places = [...new Set(keys.map(({ place }) => place))];
   return h(
     "div",
-    { class: "vw-help", "data-role": "help", "data-first": true, tabindex: 0 },
+    { class: "vw-help", "data-role": "help", "data-first": true, tabindex: 0, ...REGION },
     h(
       "div",
       { class: "vw-keep-head" },
