@@ -12,6 +12,7 @@ import torch
 import traitlets
 
 import visit_widget as vw
+from tests.pages import data_in
 from tests.tiny import make_speaker, tokenizer
 
 N_LAYERS = make_speaker("gpt2").config.n_layer
@@ -316,7 +317,7 @@ def test_a_page_carries_it(widget):
     arrange(widget)
     widget.expanded, widget.keep = [1], {}
     widget.pins = ["L0.H1", "L1.attn", "L0.H9"]
-    data = widget._page_data("visible", None, False)
+    data = data_in(widget._page("visible", None, False))
     assert data["view_state"] == through_json(widget.view_state)
     for name in ("selection", "pins", "filters", "display"):
         assert data["traits"][name] == getattr(widget, name)
