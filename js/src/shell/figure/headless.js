@@ -21,7 +21,7 @@ export async function figureFile(data, { theme, width, format, scale }) {
   const { under } = state.display;
   const svg = drawFigure(state, {
     home: document.body,
-    room: { width, height: Number.POSITIVE_INFINITY, dark, reducedMotion: true, found: null },
+    room: { width, height: 100_000, dark, reducedMotion: true, found: null },
     dark,
     marks: {
       attribution: under.includes("attribution"),

@@ -56,8 +56,6 @@ import { placeRiver } from "./river.js";
 
 const TOP_PAD = 14;
 const CLOSE_TOP_PAD = 6;
-/** From this height on the key stands as wide apart as it likes. */
-const ENOUGH = 1000;
 
 /**
  * @param {object} view
@@ -121,7 +119,7 @@ export function layoutScene({
       left: columns.start.x,
       right: Math.min(width, columns.width) - 14,
       y,
-      close: open.size > 0 && height < ENOUGH,
+      close: open.size > 0 && Number.isFinite(height),
     });
   const stacked = columns.columns.some(
     ({ layer, width: own }) => own < (open.get(layer)?.elastic.slim ?? 0) - 0.5,
