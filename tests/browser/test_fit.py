@@ -40,6 +40,12 @@ def test_an_open_layer_with_its_panel_fits(open_widget, width):
         panel = panel_of(widget).bounding_box()
         assert panel["y"] >= box["y"]
         assert panel["y"] + panel["height"] <= box["y"] + box["height"] + 1
+    if width == 1032:
+        room = widget.locator(".vw-side-content").evaluate(
+            "(e) => [e.scrollWidth - e.clientWidth, e.scrollHeight - e.clientHeight]"
+        )
+        assert room[0] == 0, "no column is out of sight"
+        assert room[1] <= 4, "and nothing but the foot's rim below"
 
 
 def test_the_panel_lies_over_what_is_not_read(open_widget):

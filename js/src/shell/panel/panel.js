@@ -54,7 +54,9 @@ const WRITERS = new Set([
  */
 export function createPanel(controller) {
   const changed = createChangeGuard();
-  const content = h("div", { class: "vw-side-content" });
+  // Columns that are balanced scroll down, as one that is filled to its height would not.
+  const flow = h("div", { class: "vw-side-flow" });
+  const content = h("div", { class: "vw-side-content" }, flow);
   const el = h(
     "aside",
     { class: "vw-side", "data-role": "panel", "aria-label": "Selection", hidden: true },
@@ -76,7 +78,7 @@ export function createPanel(controller) {
     const held = [selection, graph, details, blocks, detailsAsked, problems, expanded, keep];
     if (!changed(...held, routes, live, state.pins)) return;
     const key = selection.join(" ");
-    fill(content, contentOf(state, graph));
+    fill(flow, contentOf(state, graph));
     const least = content.querySelector("details");
     if (least) keepLeast(least, state);
     if (shown !== key) content.scrollTop = 0;
