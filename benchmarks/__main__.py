@@ -24,7 +24,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=["trace", "lens", "draw", "routes", "memory"],
+        choices=["trace", "lens", "draw", "routes", "memory", "labels"],
         help="some benchmarks",
     )
     parser.add_argument(
@@ -37,16 +37,19 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     options = arguments()
     # Heavy, and not for --help.
-    from . import drawing, memory, projecting, routing, tracing
-    from .report import write_page
+    from . import drawing, labels, memory, projecting, routing, tracing
+    from .report import LENSES_PAGE, write_page
     from .setting import Setting, machine
 
     start = time.perf_counter()
     setting = Setting(options.tokens, options.memory_tokens, options.repeats, options.quick)
     benchmarks = {
         "trace": tracing, "lens": projecting, "draw": drawing, "routes": routing, "memory": memory,
+        "labels": labels,
     }  # fmt: skip
-    usual = [name for name in benchmarks if not (options.quick and name == "memory")]
+    # What lenses say is no matter of time, and takes its own: it is asked for by name.
+    seldom = ("labels", "memory") if options.quick else ("labels",)
+    usual = [name for name in benchmarks if name not in seldom]
     chosen = options.only or usual
     where = machine(setting)
     print(f"{where}\n", flush=True)
@@ -59,6 +62,10 @@ def main() -> None:
             tables.append(table)
     print(f"Took {time.perf_counter() - start:.0f} s.")
 
+    if chosen == ["labels"] and options.write is not False and not options.quick:
+        write_page(where, tables, LENSES_PAGE)
+        print("Written into docs/lenses.md.")
+        return
     in_full = options.only is None and not options.quick and options.repeats is None
     if in_full if options.write is None else options.write:
         write_page(where, tables)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +19,18 @@ if TYPE_CHECKING:
 
 DEMO_PROMPT = "The capital of Japan is the city of"
 TINY_WORDS = ("the", "cat", "sat", "on", "a", "mat", "dog", "ran", "to", "city", "red", "blue")
+
+
+@pytest.fixture(autouse=True)
+def no_lenses_of_the_user(
+    monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Which lens is the default hangs on what has been fitted: here, nothing."""
+    from visit_widget.lens import choose, files
+
+    folder = tmp_path_factory.getbasetemp() / f"cache-{uuid.uuid4()}"
+    monkeypatch.setattr(files, "cache_folder", lambda: folder)
+    choose._made.clear()
 
 
 @pytest.fixture(scope="session")

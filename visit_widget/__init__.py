@@ -20,13 +20,18 @@ _HOME = {
     "Anatomy": ".model",
     "Audit": ".trace",
     "BlockAnatomy": ".model",
+    "CalibratedLens": ".lens",
     "FlowGraph": ".flow",
+    "JacobianLens": ".lens",
     "Join": ".model",
     "Keep": ".flow",
+    "Lens": ".lens",
     "Limit": ".flow",
+    "LocalLens": ".lens",
     "LogitLens": ".lens",
     "Target": ".trace",
     "Trace": ".trace",
+    "TunedLens": ".lens",
     "UnsupportedModelError": ".model",
     "VisitError": ".model",
     "VisitWidget": ".widget",
@@ -41,13 +46,18 @@ __all__ = [
     "Anatomy",
     "Audit",
     "BlockAnatomy",
+    "CalibratedLens",
     "FlowGraph",
+    "JacobianLens",
     "Join",
     "Keep",
+    "Lens",
     "Limit",
+    "LocalLens",
     "LogitLens",
     "Target",
     "Trace",
+    "TunedLens",
     "UnsupportedModelError",
     "VisitError",
     "VisitWidget",
@@ -60,7 +70,7 @@ __all__ = [
 
 if TYPE_CHECKING:
     from .flow import FlowGraph, Keep, Limit
-    from .lens import LogitLens
+    from .lens import CalibratedLens, JacobianLens, Lens, LocalLens, LogitLens, TunedLens
     from .model import Anatomy, BlockAnatomy, Join, UnsupportedModelError, VisitError
     from .model.demo import load_demo
     from .model.families import supported

@@ -146,6 +146,12 @@ def make_parser() -> argparse.ArgumentParser:
         "of any of them (default: mean)",
     )
     parser.add_argument(
+        "--lens",
+        choices=["local", "logit", "calibrated", "jacobian", "tuned"],
+        help="what reads vectors as tokens; one that needs it is fitted first, once for each model "
+        "(default: jacobian where it has been fitted, else local)",
+    )
+    parser.add_argument(
         "--focus",
         type=int,
         default=-1,
@@ -214,6 +220,7 @@ def write_page(options: argparse.Namespace) -> Path:
             focus=options.focus,
             measure=options.measure,
             view=options.view,
+            lens=options.lens,
         )
         bar.update()
         note = widget.status["message"]

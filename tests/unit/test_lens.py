@@ -129,8 +129,10 @@ def test_a_tiny_memory_bound_changes_nothing(family, memory):
 def test_no_more_logits_are_made_at_once_than_memory_allows(monkeypatch, memory):
     model, lens = make_model("llama"), vw.LogitLens(make_model("llama"), memory=memory)
     largest = []
-    make = lens._unembed
-    monkeypatch.setattr(lens, "_unembed", lambda *a: largest.append(make(*a)) or largest[-1])
+    make = lens.readout._unembed
+    monkeypatch.setattr(
+        lens.readout, "_unembed", lambda *a: largest.append(make(*a)) or largest[-1]
+    )
     lens.project(some_vectors(100))
     assert sum(len(made) for made in largest) == 100
     assert max(made.numel() * made.element_size() for made in largest) <= memory

@@ -8,11 +8,9 @@ sums to it.
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ..model import UnsupportedModelError
-from ..model.norms import Norm
-from ..trace import Trace
+from ..lens.samples import in_stream
 from ..trace.attention import AttentionRow
 from ..trace.stream import added
 from .sheet import Sheet
@@ -31,15 +29,13 @@ def _draw_attention(sheet: Sheet, layer: int) -> None:
     trace, at, name = sheet.trace, sheet.position, f"L{layer}"
     row, along = trace.attention_row(layer, at), sheet.read.layers[layer].mid
     whole = added(trace, layer, at, "attention")
-    part = trace.anatomy.blocks[layer]
-    norm = _understood(trace, part.attention_norm)
     ln1 = sheet.node(f"{name}.ln1", "norm", trace.attention_input(layer, at), None, layer=layer)
     sheet.edge(f"{name}.pre", ln1, "read")
 
     lengths = row.heads.norm(dim=-1)
     kept = sheet.choose("heads", row.heads, whole, along, lengths, f"{name}.attn.rest")
     if kept:
-        _draw_heads(sheet, layer, row, kept, norm)
+        _draw_heads(sheet, layer, row, kept)
     rows = _kept_rows(sheet, layer, row, whole)
     owners = {head: f"{name}.H{head}" for head in kept}
     left = {owners[head]: row.heads[head] for head in kept}
@@ -93,9 +89,7 @@ def _kept_rows(
     return [(i, every[i]) for i in sheet.choose("rows", every, whole, along, signed)]
 
 
-def _draw_heads(
-    sheet: Sheet, layer: int, row: AttentionRow, heads: list[int], norm: Norm | None
-) -> None:
+def _draw_heads(sheet: Sheet, layer: int, row: AttentionRow, heads: list[int]) -> None:
     trace, at, name = sheet.trace, sheet.position, f"L{layer}"
     along = sheet.read.layers[layer].mid
     memories: dict[int, list[int]] = {}
@@ -133,8 +127,9 @@ def _draw_heads(
     strongest = {head: int(row.scores[head].argmax()) for head in heads}
     sources = sorted({*strongest.values(), *(j for js in memories.values() for j in js)})
     column = {source: n for n, source in enumerate(sources)}
-    asked = _in_stream(norm, trace.query_directions(layer, at, heads, sources))
-    answered = _in_stream(norm, trace.key_directions(layer, at, heads, sources))
+    norm = in_stream(trace, layer, "attention")
+    asked = norm(trace.query_directions(layer, at, heads, sources))
+    answered = norm(trace.key_directions(layer, at, heads, sources))
     for n, head in enumerate(heads):
         query = sheet.node(
             f"{name}.H{head}.Q", "query", asked[n, column[strongest[head]]], None,
@@ -160,9 +155,8 @@ def _draw_mlp(sheet: Sheet, layer: int) -> None:
     every, whole = row.parts(), added(trace, layer, at, "mlp")
     signed = row.activations.sign() * every.norm(dim=-1)
     kept = sheet.choose("neurons", every, whole, along, signed, f"{name}.mlp.rest")
-    norm = _understood(trace, anatomy.mlp_norm)
     numbers = [row.number(n) for n in kept]
-    keys = _in_stream(norm, trace.neuron_directions(layer, numbers, at))
+    keys = in_stream(trace, layer, "mlp")(trace.neuron_directions(layer, numbers, at))
     parts: list[tuple[str, Tensor, str]] = []
     for n, (place, neuron) in enumerate(zip(kept, numbers, strict=True)):
         activation = float(row.activations[place])
@@ -195,20 +189,3 @@ def _draw_mlp(sheet: Sheet, layer: int) -> None:
         )
     parts += sheet.rounding(layer, "mlp", along)
     sheet.flow(f"{name}.mlp", whole, parts, along)
-
-
-def _understood(trace: Trace, module: nn.Module | None) -> Norm | None:
-    """A norm that stands before a sublayer, if its gain can be told. Nothing exact hangs on it:
-    it only turns directions in the normed stream into directions in the stream.
-    """
-    try:
-        return trace.norm(module)
-    except UnsupportedModelError:
-        return None
-
-
-def _in_stream(norm: Norm | None, directions: Tensor) -> Tensor:
-    """Directions in a normed input as directions in the stream, so that the lens can read them."""
-    if norm is None:
-        return directions
-    return norm.pull_back(directions, directions.new_ones(()))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 from typing import Any
 
-from ..lens import LogitLens
+from ..lens import Lens, lens_of
 from ..model import VisitError
 from ..trace import Trace
 from ..trace.logit import logit_direction
@@ -33,7 +34,7 @@ def flow_graph(
     layers: Sequence[int] = (),
     keep: Keep | dict[str, Any] | None = None,
     measure: str = "share",
-    lens: LogitLens | None = None,
+    lens: Lens | str | None = None,
 ) -> FlowGraph:
     """The pruned flow graph of a trace: every layer's overview, and the block graph of each layer
     in `layers`.
@@ -48,7 +49,8 @@ def flow_graph(
         keep: what pruning keeps; `Keep.visit()` is the published tool's choice.
         measure: what ranks the parts: "share", "logit", "norm" or "proximity". Edges carry all
             four.
-        lens: labels the nodes; a LogitLens of the model by default.
+        lens: reads the nodes' vectors as tokens: a `Lens`, or the name of one ("local", "logit",
+            "calibrated", "jacobian", "tuned"); "local" by default (docs/lenses.md).
 
     Raises:
         VisitError: an argument is out of range; the message says which and what there is.
@@ -64,7 +66,7 @@ def routes_graph(
     foil: TargetLike | None = None,
     measure: str = "share",
     keep: Keep | dict[str, Any] | None = None,
-    lens: LogitLens | None = None,
+    lens: Lens | str | None = None,
 ) -> FlowGraph:
     """The routes by which a prediction comes from the tokens: positions × layers, every edge a
     head's (head, source) part, an MLP or the residual, pruned by influence.
@@ -76,7 +78,8 @@ def routes_graph(
         foil: as `flow_graph`.
         measure: what an edge's influence is made of; `docs/measures.md` has the formulas.
         keep: `Keep.routes` and `Keep.routes_by` say what is followed.
-        lens: labels the nodes; a LogitLens of the model by default.
+        lens: as `flow_graph`. What a local lens says of the focus alone is left to the one beside
+            it.
 
     Raises:
         VisitError: an argument is out of range; the message says which and what there is.
@@ -104,7 +107,7 @@ class Painter:
         foil: TargetLike | Followed | None = None,
         keep: Keep | dict[str, Any] | None = None,
         measure: str = "share",
-        lens: LogitLens | None = None,
+        lens: Lens | str | None = None,
         before: Painter | None = None,
     ) -> None:
         if measure not in MEASURES:
@@ -114,9 +117,9 @@ class Painter:
         trace.needs_model("A flow graph")
         self.trace, self.measure, self.keep = trace, measure, Keep.of(keep)
         self.position = trace.position(position)
-        self.lens = lens or LogitLens(trace.model, trace.anatomy)
+        self.lens = lens_of(lens, trace)
         stream = trace.residual(trace.n_layers - 1)[self.position]
-        self._said = self.lens.logits(stream)
+        self._said = self.lens.readout.logits(stream)
         self.target = followed(trace, int(self._said.argmax()) if target is None else target)
         self.foil = None if foil is None else followed(trace, foil)
         self.read = logit_direction(trace, self.target, self.foil, self.position)
@@ -128,6 +131,10 @@ class Painter:
                 for name, known in before._drawn.items()
                 if known[0] == self._asked(name)
             }
+        alike = before is not None and before._about[:2] == self._about[:2]
+        if alike and before is not None and before.lens is self.lens:
+            # What a lens makes of this prompt and position does not hang on the target.
+            vars(self).update({k: v for k, v in vars(before).items() if k == "_lens_here"})
 
     def overview(self) -> tuple[list[Node], list[Edge]]:
         """The nodes and edges of the all-layer overview."""
@@ -174,12 +181,16 @@ class Painter:
             return self.routes().attribution or {}
         return attribution_of(self._walk("logit"))
 
+    @cached_property
+    def _lens_here(self) -> Lens:
+        return self.lens.at(self.trace, self.position)
+
     def _walk(self, measure: str) -> Walk:
         return Walk(self.trace, self.read, self.position, self.keep, measure)
 
     @property
-    def _about(self) -> tuple[int, int, Followed, Followed | None]:
-        return id(self.trace), self.position, self.target, self.foil
+    def _about(self) -> tuple[int, int, Followed, Followed | None, int]:
+        return id(self.trace), self.position, self.target, self.foil, id(self.lens)
 
     def _asked(self, name: str | int) -> Any:
         """What else the drawing of a piece depends on."""
@@ -197,13 +208,14 @@ class Painter:
         if name not in self._drawn:
             sheet = Sheet(
                 self.trace,
-                self.lens,
+                self.lens.anywhere if name == "routes" else self._lens_here,
                 self.position,
                 self.target,
                 self.foil,
                 self.read,
                 self.keep,
                 self.measure,
+                name != "routes",
             )
             self._drawn[name] = self._asked(name), sheet, draw(sheet)
         _, self.sheets[name], drawn = self._drawn[name]
@@ -246,6 +258,7 @@ class Painter:
             edges=edges,
             view=view,
             attribution=attribution,
+            lens=self.lens.name,
         )
 
     def _followed(self, target: Followed) -> dict[str, Any]:

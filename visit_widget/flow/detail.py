@@ -9,21 +9,26 @@ from typing import Any
 
 import torch
 
-from ..lens import Projection
+from ..lens import Lens, Projection
 from ..model import VisitError
 from .build import Painter
 from .sheet import Sheet
 from .target import standings_of
 
 N_TOKENS, N_SOURCES = 10, 8
+# Of each other lens.
+N_BESIDE = 5
 
 
-def details(painter: Painter, node_ids: Sequence[str]) -> dict[str, dict[str, Any]]:
+def details(
+    painter: Painter, node_ids: Sequence[str], lenses: Sequence[Lens] = ()
+) -> dict[str, dict[str, Any]]:
     """{node id: detail}; the fields of a detail are in docs/protocol.md.
 
     Args:
         painter: holds the sheets that the nodes are on; a layer that was not drawn yet is drawn.
         node_ids: nodes of the overview or of any layer.
+        lenses: others to read them with.
 
     Raises:
         VisitError: a node does not exist in this graph.
@@ -43,8 +48,10 @@ def details(painter: Painter, node_ids: Sequence[str]) -> dict[str, dict[str, An
                 strict=True,
             )
         )
+        beside = _beside(painter, sheet, drawn, lenses)
         for node_id in ids:
             found[node_id] = _detail(painter, sheet, node_id, seen)
+            found[node_id]["readings"] = beside.get(node_id, [])
     return {i: found[i] for i in node_ids}
 
 
@@ -73,17 +80,32 @@ def sheet_of(painter: Painter, node_id: str) -> Sheet:
 
 
 def _readings(sheet: Sheet, projection: Projection) -> list[dict[str, Any]]:
-    tops = sheet.tokens(projection.top_ids, projection.top_probabilities)
-    bottoms = sheet.tokens(projection.bottom_ids, projection.bottom_probabilities)
-    for rows, logits in ((tops, projection.top_logits), (bottoms, projection.bottom_logits)):
-        for row, values in zip(rows, logits.tolist(), strict=True):
-            for token, value in zip(row, values, strict=True):
-                token["logit"] = value
+    tops, bottoms = sheet.tokens(projection)
     targets, foils = standings_of(projection, sheet.target, sheet.foil)
     return [
         {"top": top, "bottom": bottom, "target": target, "foil": foil}
         for top, bottom, target, foil in zip(tops, bottoms, targets, foils, strict=True)
     ]
+
+
+def _beside(
+    painter: Painter, sheet: Sheet, node_ids: list[str], lenses: Sequence[Lens]
+) -> dict[str, list[dict[str, Any]]]:
+    """What other lenses make of nodes: {node id: [{"lens", "unit", "top", "bottom"}]}."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    labelled = [i for i in node_ids if sheet.nodes[i].kind != "rounding"]
+    for lens in lenses if labelled else ():
+        if lens.name == sheet.lens.name:
+            continue
+        here = lens.at(painter.trace, painter.position) if sheet.at_focus else lens.anywhere
+        tops, bottoms = sheet.tokens(
+            sheet.project(labelled, N_BESIDE, N_BESIDE, everything=False, lens=here)
+        )
+        for node_id, top, bottom in zip(labelled, tops, bottoms, strict=True):
+            unit = here.unit_at(sheet.site(node_id))
+            reading = {"lens": lens.name, "unit": unit, "top": top, "bottom": bottom}
+            found.setdefault(node_id, []).append(reading)
+    return found
 
 
 def _detail(

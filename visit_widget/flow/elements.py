@@ -23,8 +23,11 @@ class Node:
         expert: the number of the expert that a neuron belongs to, in a mixture of experts.
         position: the position whose computation it is part of.
         label: the token it projects to, as a person reads it.
-        top, bottom: the tokens it writes most and least: dicts of id, text, probability.
-        target_probability, target_rank: of the target in this node's own projection.
+        top, bottom: the tokens it writes most and least: dicts of id, text, score (what the lens
+            orders them by, in `unit`) and probability (None where none was made).
+        unit: what the scores are: "logit", "sd" or "nats" (docs/lenses.md).
+        target_probability, target_rank: of the target in this node's own projection; None where
+            none was made.
         norm: length of its vector.
         logit: what it adds to the target's logit (target − foil with a foil).
         activation: of a neuron, or of a W_O row's input.
@@ -45,6 +48,7 @@ class Node:
     label: str | None = None
     top: list[dict[str, Any]] = field(default_factory=list)
     bottom: list[dict[str, Any]] = field(default_factory=list)
+    unit: str | None = None
     target_probability: float | None = None
     target_rank: int | None = None
     norm: float | None = None

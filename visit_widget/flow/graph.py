@@ -45,6 +45,7 @@ class FlowGraph:
         attribution: of a routes graph, where its influence comes from: {"tokens": [{"position",
             "value", "direct"}], "bias", "opaque", "rest", "total"}, and "rounding" in half
             precision; docs/measures.md says what each is.
+        lens: the name of the lens that its labels were read with.
     """
 
     model: dict[str, Any]
@@ -62,6 +63,7 @@ class FlowGraph:
     version: int = VERSION
     view: View = "block"
     attribution: dict[str, Any] | None = None
+    lens: str = "logit"
 
     @cached_property
     def _by_id(self) -> dict[str, Node]:

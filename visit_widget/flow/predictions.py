@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..lens import LogitLens
+from ..lens import Lens
 from ..trace import Trace
 
 N_GUESSES = 3
@@ -12,7 +12,7 @@ N_GUESSES = 3
 AT_ONCE = 64
 
 
-def predictions(trace: Trace, lens: LogitLens) -> list[dict[str, Any]]:
+def predictions(trace: Trace, lens: Lens) -> list[dict[str, Any]]:
     """For each position its likeliest next tokens ("top", best first), and how the prompt's own
     next token stands ("next"; None at the last position). No further pass of the model is taken.
     """
@@ -20,7 +20,7 @@ def predictions(trace: Trace, lens: LogitLens) -> list[dict[str, Any]]:
     k = min(N_GUESSES, trace.n_vocab)
     rows: list[tuple[list[int], list[float], float, int]] = []
     for begin in range(0, len(trace), AT_ONCE):
-        logits = lens.logits(streams[begin : begin + AT_ONCE])
+        logits = lens.readout.logits(streams[begin : begin + AT_ONCE])
         log_total = logits.logsumexp(-1)
         best = logits.topk(k)
         top = (best.values - log_total[:, None]).exp()

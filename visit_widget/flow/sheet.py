@@ -6,6 +6,7 @@ Projecting to the vocabulary is what costs; a sheet gathers every vector and ask
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..lens import LogitLens, Projection
+from ..lens import Lens, Projection, Site
 from ..model import UnsupportedModelError
 from ..trace import Trace, bounds
 from ..trace.audit import tolerance_of
@@ -23,7 +24,7 @@ from ..trace.target import Followed
 from .elements import Edge, Node
 from .keep import Keep
 from .measures import measure, measures
-from .target import standings_of
+from .target import numbers, standings_of
 
 N_TOP, N_BOTTOM = 5, 3
 # (node id, summand, edge kind) of what flows into a whole.
@@ -45,6 +46,7 @@ class Sheet:
         read: how the target's logit (minus the foil's) reads the stream at the focus.
         keep: what pruning keeps.
         measure: what it ranks by.
+        at_focus: whether everything on it is of that position.
 
     Attributes:
         vectors: {node id: (d_model,)} what each node's label is read from.
@@ -54,14 +56,16 @@ class Sheet:
     def __init__(
         self,
         trace: Trace,
-        lens: LogitLens,
+        lens: Lens,
         position: int,
         target: Followed,
         foil: Followed | None,
         read: LogitDirection,
         keep: Keep,
         measure: str,
+        at_focus: bool = True,
     ) -> None:
+        self.at_focus = at_focus
         self.trace, self.lens, self.position = trace, lens, position
         self.target, self.foil, self.read = target, foil, read
         self.keep, self.measure = keep, measure
@@ -175,14 +179,14 @@ class Sheet:
         """
         labelled = list(self.vectors) if labelled is None else labelled
         labelled = [i for i in labelled if self._nodes[i].kind != "rounding"]
-        projection = self.project(labelled, N_TOP, N_BOTTOM)
-        tops = self.tokens(projection.top_ids, projection.top_probabilities)
-        bottoms = self.tokens(projection.bottom_ids, projection.bottom_probabilities)
+        projection = self.project(labelled, N_TOP, N_BOTTOM, everything=False)
+        tops, bottoms = self.tokens(projection)
         standings = standings_of(projection, self.target, self.foil)[0]
         for node_id, top, bottom, standing in zip(labelled, tops, bottoms, standings, strict=True):
             self._nodes[node_id] = replace(
                 self._nodes[node_id],
                 label=top[0]["text"],
+                unit=self.lens.unit_at(self.site(node_id)),
                 top=top,
                 bottom=bottom,
                 target_probability=None if standing is None else standing["probability"],
@@ -215,35 +219,109 @@ class Sheet:
         rows = (self.edge_out_of(row) for row in split)
         return edge.share + sum(row.share or 0.0 for row in rows if row is not None), edge.target
 
-    def project(self, node_ids: Sequence[str], k: int, bottom: int) -> Projection:
-        """The lens's reading of nodes; vectors that are the same tensor are projected once."""
-        place: dict[int, int] = {}
-        order: list[Tensor] = []
-        for node_id in node_ids:
-            vector = self.vectors[node_id]
-            if id(vector) not in place:
-                place[id(vector)] = len(order)
-                order.append(vector)
-        targets = [*self.target.ids, *(() if self.foil is None else self.foil.ids)]
-        vectors = (
-            torch.stack(order) if order else self.read.direction.new_zeros(0, self.trace.d_model)
-        )
-        found = self.lens.project(vectors, k, bottom, targets)
-        rows = torch.tensor(
-            [place[id(self.vectors[i])] for i in node_ids],
-            dtype=torch.long,
-            device=self.lens.device,
-        )
-        return Projection(*(column[rows] for column in vars(found).values()))
+    def site(self, node_id: str) -> Site:
+        """Where a node's vector stands, as lenses know it."""
+        return site_of(self._nodes[node_id], self.trace)
 
-    def tokens(self, ids: Tensor, probabilities: Tensor) -> list[list[dict[str, Any]]]:
-        """(n, k) token ids and probabilities as n lists of {id, text, probability}."""
-        k = ids.shape[1]
-        flat = ids.flatten().tolist()
-        unique = sorted(set(flat))
-        texts = dict(zip(unique, self.trace.texts(unique), strict=True))
-        cells = [
-            {"id": i, "text": texts[i], "probability": p}
-            for i, p in zip(flat, probabilities.flatten().tolist(), strict=True)
+    def project(
+        self,
+        node_ids: Sequence[str],
+        k: int,
+        bottom: int,
+        everything: bool = True,
+        lens: Lens | None = None,
+    ) -> Projection:
+        """The lens's reading of nodes; vectors that are the same tensor are projected once.
+
+        Args:
+            node_ids: which.
+            k: how many of the tokens that they write most.
+            bottom: how many of those that they write least.
+            everything: whether probabilities are wanted of all, not of the streams alone.
+            lens: another than the sheet's own.
+        """
+        lens = lens or self.lens
+        place: dict[tuple[int, str], int] = {}
+        order: list[str] = []
+        keys = {}
+        for node_id in node_ids:
+            site = self.site(node_id)
+            # The stream after a block and before the next one is one vector.
+            key = id(self.vectors[node_id]), "stream" if site.kind in _STREAMS else site.kind
+            keys[node_id] = key
+            if key not in place:
+                place[key] = len(order)
+                order.append(node_id)
+        targets = [*self.target.ids, *(() if self.foil is None else self.foil.ids)]
+        vectors = [self.vectors[i] for i in order]
+        where = [self.site(i) for i in order]
+        wanted = [everything or site.kind in _STREAMS for site in where]
+        found = lens.project(
+            torch.stack(vectors) if order else self.read.direction.new_zeros(0, self.trace.d_model),
+            k,
+            bottom,
+            targets,
+            layer=[site.layer for site in where],
+            site=[site.kind for site in where],
+            probabilities=torch.tensor(wanted, dtype=torch.bool),
+        )
+        rows = [place[keys[i]] for i in node_ids]
+        return found.rows(torch.tensor(rows, dtype=torch.long, device=lens.device))
+
+    def tokens(
+        self, projection: Projection
+    ) -> tuple[list[list[dict[str, Any]]], list[list[dict[str, Any]]]]:
+        """The top and the bottom tokens of each vector, as lists of {id, text, score,
+        probability}.
+        """
+        top = _columns(projection.top_ids, projection.top_logits, projection.top_probabilities)
+        low = _columns(
+            projection.bottom_ids, projection.bottom_logits, projection.bottom_probabilities
+        )
+        known = sorted({i for rows in (top, low) for row in rows for i, _, _ in row})
+        texts = dict(zip(known, self.trace.texts(known), strict=True))
+        told = [
+            [
+                [{"id": i, "text": texts[i], "score": s, "probability": p} for i, s, p in row]
+                for row in rows
+            ]
+            for rows in (top, low)
         ]
-        return [cells[n * k : (n + 1) * k] for n in range(ids.shape[0])]
+        return told[0], told[1]
+
+
+_STREAMS = ("pre", "mid", "post")
+_PLACES = {"attn": "attention", "mlp": "mlp"}
+_RESTS = {"head": "attention", "value": "head", "neuron": "mlp"}
+_KINDS = {"expert": "mlp", "opaque": "mixer"}
+
+
+def site_of(node: Node, trace: Trace) -> Site:
+    """Where a node's vector stands, as lenses know it."""
+    last = trace.n_layers - 1
+    if node.layer is None:
+        own = re.match(r"P\d+\.L(\d+)\.(mid|post)$", node.id)
+        if own:
+            return Site(int(own[1]), own[2])
+        return Site(0, "pre") if node.kind == "embed" else Site(last, "post")
+    name = node.id.rpartition(".")[2]
+    if node.kind == "residual":
+        return Site(node.layer, name)
+    if node.kind == "norm":
+        late = name == "ln2" and not trace.anatomy.blocks[node.layer].parallel
+        return Site(node.layer, "mid" if late else "pre")
+    if node.kind == "bias":
+        return Site(node.layer, _PLACES.get(node.id.split(".")[-2], "value"))
+    if node.kind == "rest":
+        assert node.rest is not None
+        # In routes, of all that flows into a stream.
+        return Site(node.layer, _RESTS.get(node.rest["of"], "mlp"))
+    return Site(node.layer, _KINDS.get(node.kind, node.kind))
+
+
+def _columns(ids: Tensor, scores: Tensor, chances: Tensor) -> list[list[tuple[int, float, Any]]]:
+    """(id, score, probability) of each token of each vector, as far as there are tokens."""
+    return [
+        [(i, s, p) for i, s, p in zip(*row, strict=True) if i >= 0]
+        for row in zip(ids.tolist(), numbers(scores), numbers(chances), strict=True)
+    ]

@@ -75,6 +75,26 @@ def standings_of(
 def _standings(projection: Projection, start: int, end: int) -> list[Standing]:
     if start == end:
         return [None] * len(projection.top_ids)
-    probabilities = projection.target_probabilities[:, start:end].sum(-1).tolist()
+    probabilities = numbers(projection.target_probabilities[:, start:end].sum(-1))
     ranks = projection.target_ranks[:, start:end].amin(-1).tolist()
-    return [{"probability": p, "rank": r} for p, r in zip(probabilities, ranks, strict=True)]
+    return [
+        {"probability": p, "rank": r} if r else None
+        for p, r in zip(probabilities, ranks, strict=True)
+    ]
+
+
+def numbers(values: Tensor) -> list[Any]:
+    """A tensor as lists of numbers, None in the place of NaN."""
+    missing = values.isnan()
+    if not bool(missing.any()):
+        return values.tolist()
+
+    def told(value: Any) -> Any:
+        return [told(v) for v in value] if isinstance(value, list) else _or_none(value)
+
+    found: list[Any] = told(values.tolist())
+    return found
+
+
+def _or_none(value: float) -> float | None:
+    return value if value == value else None

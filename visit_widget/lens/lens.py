@@ -1,69 +1,169 @@
-"""The logit lens: what a vector of the residual stream would say if the model stopped there.
+"""What every lens is: a way to read vectors of a model as tokens.
 
-    lens(x) = U · N_f(x) + b
+A lens carries each vector from where it stands to the last stream, and lets the model's own final
+norm and unembedding read it there:
 
-Source: nostalgebraist (2020), "interpreting GPT: the logit lens"; Katz & Belinkov (2023) read every
-    part of a block
-with it. Two readings of the final norm are offered:
+    lens(x) = U · N_f(carried(x)) + b
 
-- ``norm="own"``: N_f is computed on the vector itself. VISIT's reading, and the one for labels: the
-vector's direction
-  alone decides, whatever its length.
-- ``norm="stream"``: the scale of N_f is frozen at that of a given stream, and constants are left
-out. The logits of
-  parts then add up to those of their sum.
+How it carries is what lenses differ in: not at all (`LogitLens`), by a mean Jacobian
+(`JacobianLens`), by a map that was learnt (`TunedLens`). `CalibratedLens` orders tokens by how
+unusual a score is; `LocalLens` asks what this prompt's own prediction makes of a part.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from abc import ABC
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..model import Anatomy, VisitError, anatomy_of
-from ..model.linear import apply, input_dtype, is_plain
-from ..model.loaded import weights_at_hand
-from ..model.norms import Norm
-from ..model.watch import device_of
-from .ranking import largest, smallest
+from ..model import Anatomy
+from .readout import NormReading, Projection, Readout, Scores
+from .sites import Site, sites
 
-NormReading = Literal["own", "stream"]
-
-_ROWS_AT_ONCE = 8
+if TYPE_CHECKING:
+    from ..trace import Trace
 
 
-@dataclass(frozen=True)
-class Projection:
-    """What a lens says of n vectors.
-
-    Attributes:
-        top_ids: (n, k) the tokens that each vector writes most, best first.
-        top_logits, top_probabilities: (n, k).
-        bottom_ids: (n, k_bottom) the tokens that it writes least, least first.
-        bottom_logits, bottom_probabilities: (n, k_bottom).
-        target_logits, target_probabilities: (n, n_targets) of the tokens asked for.
-        target_ranks: (n, n_targets) 1 for the most likely token.
-    """
-
-    top_ids: Tensor
-    top_logits: Tensor
-    top_probabilities: Tensor
-    bottom_ids: Tensor
-    bottom_logits: Tensor
-    bottom_probabilities: Tensor
-    target_logits: Tensor
-    target_probabilities: Tensor
-    target_ranks: Tensor
-
-
-class LogitLens:
-    """Projects vectors of the residual stream to the vocabulary.
+class Lens(ABC):
+    """Reads vectors as tokens.
 
     Arithmetic is in float32 at least, also for half-precision weights.
+
+    Args:
+        model: a decoder of `transformers`.
+        anatomy: where the model keeps its parts, when that cannot be found.
+        memory: bytes that the logits of one chunk may take.
+
+    Attributes:
+        name: what the lens is called in `lens=…` and on screen.
+        unit: what its scores are: "logit", "sd" or "nats".
+        readout: the model's final norm and unembedding.
+    """
+
+    name: ClassVar[str]
+    unit: ClassVar[str] = "logit"
+
+    def __init__(
+        self, model: PreTrainedModel, anatomy: Anatomy | None = None, memory: int = 2**28
+    ) -> None:
+        self.readout = Readout(model, anatomy, memory)
+        self.anatomy, self.memory = self.readout.anatomy, memory
+        self.n_vocab, self.d_model = self.readout.n_vocab, self.readout.d_model
+        self.dtype, self.device = self.readout.dtype, self.readout.device
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(d_model={self.d_model}, n_vocab={self.n_vocab})"
+
+    def at(self, trace: Trace, position: int) -> Lens:
+        """The lens for one position of one prompt: itself, unless it depends on them."""
+        return self
+
+    @property
+    def anywhere(self) -> Lens:
+        """The lens for vectors at any position: itself, unless it is one for the focus alone."""
+        return self
+
+    def unit_at(self, site: Site) -> str:
+        """What the scores of a vector there are: "logit", "sd" or "nats"."""
+        return self.unit
+
+    def logits(
+        self,
+        vectors: Tensor,
+        norm: NormReading = "own",
+        stream: Tensor | None = None,
+        *,
+        layer: int | Sequence[int] | None = None,
+        site: str | Sequence[str] = "post",
+    ) -> Tensor:
+        """The lens's logits: (…, d_model) → (…, n_vocab). Mind the size: `project` keeps to the
+        memory bound.
+
+        Args:
+            vectors: (…, d_model).
+            norm: "own", or "stream" for logits that add up.
+            stream: (d_model,) the last stream, whose scale is frozen; needed for "stream".
+            layer: where the vectors stand; see `project`.
+            site: likewise.
+        """
+        flat = vectors.reshape(-1, vectors.shape[-1])
+        where = sites(len(flat), layer, site, self.anatomy)
+        found = self.readout.logits(self.carried(flat, where), norm, stream)
+        return found.reshape(*vectors.shape[:-1], self.n_vocab)
+
+    def project(
+        self,
+        vectors: Tensor,
+        k: int = 10,
+        bottom: int = 0,
+        targets: Sequence[int] = (),
+        norm: NormReading = "own",
+        stream: Tensor | None = None,
+        *,
+        layer: int | Sequence[int] | None = None,
+        site: str | Sequence[str] = "post",
+        probabilities: bool | Tensor = True,
+    ) -> Projection:
+        """Top and bottom tokens of each vector, and what it says of the targets.
+
+        Args:
+            vectors: (n, d_model).
+            k: how many top tokens.
+            bottom: how many bottom tokens.
+            targets: token ids whose logit, probability and rank are wanted.
+            norm: "own" or "stream" (`readout.py`).
+            stream: (d_model,) the last stream, whose scale is frozen; needed for "stream".
+            layer: the layer where the vectors stand, or one for each; the last by default.
+            site: what they are there (`Site.kind`), or one for each; streams after the block by
+                default.
+            probabilities: whether they are wanted, or (n,) of which vectors.
+
+        Raises:
+            VisitError: an argument is out of range; the message says which and what there is.
+        """
+        self.readout.check(vectors, k, bottom, targets)
+        where = sites(len(vectors), layer, site, self.anatomy)
+        wanted = probabilities
+        if isinstance(wanted, bool):
+            wanted = torch.full((len(vectors),), wanted, dtype=torch.bool)
+        return self.read(vectors, where, k, bottom, targets, norm, stream, wanted)
+
+    def read(
+        self,
+        vectors: Tensor,
+        where: Sequence[Site],
+        k: int,
+        bottom: int,
+        targets: Sequence[int],
+        norm: NormReading,
+        stream: Tensor | None,
+        probabilities: Tensor,
+    ) -> Projection:
+        """As `project`, of arguments that are checked."""
+        return self.readout.project(
+            self.carried(vectors, where), k, bottom, targets, norm, stream, probabilities,
+            self.scores(where),
+        )  # fmt: skip
+
+    def carried(self, vectors: Tensor, where: Sequence[Site]) -> Tensor:
+        """The vectors as they are read at the last stream: (n, d_model)."""
+        return vectors
+
+    def scores(self, where: Sequence[Site]) -> Scores | None:
+        """What tokens are ordered by, of vectors at these sites; None for their logits."""
+        return None
+
+
+class LogitLens(Lens):
+    """What a vector would say if the model stopped there: lens(x) = U · N_f(x) + b.
+
+    Source: nostalgebraist (2020), "interpreting GPT: the logit lens"; Katz & Belinkov (2023) read
+    every part of a block with it. It needs no fitting, and it is exact for what is written in the
+    last layer; for what later layers still work on it often names tokens that mean nothing.
 
     Args:
         model: a decoder of `transformers`.
@@ -76,158 +176,4 @@ class LogitLens:
         torch.Size([8, 5])
     """
 
-    def __init__(
-        self, model: PreTrainedModel, anatomy: Anatomy | None = None, memory: int = 2**28
-    ) -> None:
-        self.anatomy = anatomy or anatomy_of(model)
-        self.n_vocab, self.d_model = self.anatomy.n_vocab, self.anatomy.d_model
-        self.memory = memory
-        self.softcap = self.anatomy.softcap
-        head = self.anatomy.unembedding
-        self.dtype = torch.promote_types(input_dtype(head, torch.float32), torch.float32)
-        self.device = device_of(head) or torch.device("cpu")
-        norm = self.anatomy.final_norm
-        self.norm = (
-            None
-            if norm is None
-            else Norm(norm, self.d_model, self.dtype, self.device, "the final norm")
-        )
-
-    def logits(
-        self, vectors: Tensor, norm: NormReading = "own", stream: Tensor | None = None
-    ) -> Tensor:
-        """The lens's logits: (…, d_model) → (…, n_vocab). Mind the size: `project` keeps to the
-        memory bound.
-
-        Args:
-            vectors: (…, d_model).
-            norm: "own", or "stream" for logits that add up.
-            stream: (d_model,), whose scale is frozen; needed for "stream".
-        """
-        flat = self._normed(vectors.reshape(-1, vectors.shape[-1]), norm, stream)
-        result = torch.cat(
-            [self._unembed(chunk, norm) for chunk in self._chunks(flat)] or [flat[:, :0]]
-        )
-        return result.reshape(*vectors.shape[:-1], self.n_vocab)
-
-    def project(
-        self,
-        vectors: Tensor,
-        k: int = 10,
-        bottom: int = 0,
-        targets: Sequence[int] = (),
-        norm: NormReading = "own",
-        stream: Tensor | None = None,
-    ) -> Projection:
-        """Top and bottom tokens of each vector, and what it says of the targets.
-
-        Args:
-            vectors: (n, d_model).
-            k: how many top tokens.
-            bottom: how many bottom tokens.
-            targets: token ids whose logit, probability and rank are wanted.
-            norm: "own" or "stream".
-            stream: (d_model,), whose scale is frozen; needed for "stream".
-        """
-        if vectors.ndim != 2:
-            raise VisitError(
-                f"Vectors to project have shape (n, {self.d_model}), not {tuple(vectors.shape)}."
-            )
-        if k < 0 or bottom < 0:
-            raise VisitError(f"k={k} and bottom={bottom} say how many tokens: neither is negative.")
-        wrong = [t for t in targets if not 0 <= t < self.n_vocab]
-        if wrong:
-            raise VisitError(
-                f"Token id {wrong[0]} is outside the model's vocabulary of {self.n_vocab}."
-            )
-        normed = self._normed(vectors, norm, stream)
-        chosen = torch.as_tensor(list(targets), dtype=torch.long, device=self.device)
-        k, bottom = min(k, self.n_vocab), min(bottom, self.n_vocab)
-        rows = [
-            self._read(self._unembed(chunk, norm), k, bottom, chosen)
-            for chunk in self._chunks(normed)
-        ]
-        if not rows:
-            rows = [self._read(normed.new_zeros(0, self.n_vocab), k, bottom, chosen)]
-        return Projection(*(torch.cat(column) for column in zip(*rows, strict=True)))
-
-    def _normed(self, vectors: Tensor, norm: NormReading, stream: Tensor | None) -> Tensor:
-        if vectors.shape[-1] != self.d_model:
-            raise VisitError(
-                f"The lens reads vectors of {self.d_model} numbers, not {vectors.shape[-1]}."
-            )
-        x = vectors.detach().to(device=self.device, dtype=self.dtype)
-        if norm == "own":
-            with torch.no_grad():
-                return self._scaled(x if self.norm is None else self.norm(x))
-        if norm != "stream":
-            raise VisitError(
-                f"norm={norm!r} is not a reading of the final norm: use 'own' or 'stream'."
-            )
-        if stream is None:
-            raise VisitError(
-                "norm='stream' freezes the norm at a stream: pass that stream, of shape (d_model,)."
-            )
-        if stream.shape[-1] != self.d_model:
-            raise VisitError(f"A stream has {self.d_model} numbers, not {stream.shape[-1]}.")
-        if self.norm is None:
-            return self._scaled(x)
-        return self._scaled(self.norm.linear(x, self.norm.scale(stream.detach().to(x))))
-
-    def _scaled(self, normed: Tensor) -> Tensor:
-        scale = self.anatomy.head_scale
-        return normed if scale == 1.0 else normed * scale
-
-    def _chunks(self, normed: Tensor) -> Iterator[Tensor]:
-        # Twice, for the logits and what top-k and log-sum-exp make of them.
-        at_once = max(1, self.memory // (2 * self.n_vocab * normed.element_size()))
-        yield from normed.split(at_once) if len(normed) else ()
-
-    def _unembed(self, normed: Tensor, norm: NormReading) -> Tensor:
-        head = self.anatomy.unembedding
-        with torch.no_grad(), weights_at_hand(head):
-            plain = head if isinstance(head, nn.Linear) and is_plain(head) else None
-            if plain is None:
-                theirs = normed.to(input_dtype(head, self.dtype))
-                logits = apply(head, theirs).to(self.dtype)
-                if norm == "stream":
-                    logits = logits - apply(head, torch.zeros_like(theirs[:1])).to(self.dtype)
-            elif plain.weight.dtype == self.dtype:
-                logits = normed @ plain.weight.T
-            else:
-                # Widen the weights a slice of the vocabulary at a time.
-                step = max(1, self.memory // (4 * self.d_model * normed.element_size()))
-                logits = torch.cat(
-                    [normed @ w.to(self.dtype).T for w in plain.weight.split(step)], dim=-1
-                )
-            if plain is not None and plain.bias is not None and norm == "own":
-                logits += plain.bias.to(self.dtype)
-        if self.anatomy.logit_scale != 1.0:
-            logits = logits * self.anatomy.logit_scale
-        if self.softcap and norm == "own":
-            logits = torch.tanh(logits / self.softcap) * self.softcap
-        result: Tensor = logits
-        return result
-
-    @staticmethod
-    def _read(logits: Tensor, k: int, bottom: int, targets: Tensor) -> tuple[Tensor, ...]:
-        # Not by log-sum-exp: on a CPU it is several times slower where it meets denormal numbers.
-        said = torch.log_softmax(logits, -1)
-        top, low = largest(logits, k), smallest(logits, bottom)
-        mine = logits[:, targets]
-        ranks = torch.empty_like(mine, dtype=torch.long)
-        # Counted in floats: on a CPU several times faster than summing booleans, and exact up to
-        # sixteen million tokens. A few rows at a time stay in the cache.
-        above = logits.new_empty(min(_ROWS_AT_ONCE, len(logits)), logits.shape[1])
-        for rows, row_targets, counts in zip(
-            logits.split(_ROWS_AT_ONCE), mine.split(_ROWS_AT_ONCE), ranks.split(_ROWS_AT_ONCE),
-            strict=True,
-        ):  # fmt: skip
-            for n in range(len(targets)):
-                more = torch.gt(rows, row_targets[:, n, None], out=above[: len(rows)])
-                counts[:, n] = more.sum(-1) + 1
-        return (
-            top[1], top[0], said.gather(-1, top[1]).exp(),
-            low[1], low[0], said.gather(-1, low[1]).exp(),
-            mine, said[:, targets].exp(), ranks,
-        )  # fmt: skip
+    name = "logit"

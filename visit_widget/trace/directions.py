@@ -158,8 +158,10 @@ class Projection:
                 return found[0]
         raise VisitError(f"The attention of layer {self.layer} could not be run again on its own.")
 
-    def attend(self, x: Tensor, rows: list[int] | None, **listen: Any) -> None:
-        """Run the attention module on the normed inputs of these rows (of all, if None)."""
+    def attend(self, x: Tensor, rows: list[int] | None, **listen: Any) -> Any:
+        """What the attention module gives for the normed inputs of these rows (of all, if
+        None).
+        """
         attention = self.part.attention
         assert attention is not None
         args, kwargs = self.kept.arguments
@@ -178,7 +180,7 @@ class Projection:
         args, kwargs = tuple(put(a) for a in args), {k: put(v) for k, v in kwargs.items()}
         listen.setdefault("listener", lambda _: None)
         with listening(self.trace.model, within=attention, **listen):
-            attention(*args, **kwargs)
+            return attention(*args, **kwargs)
 
     def _freeze(self, module: nn.Module, args: tuple[Tensor, ...], _output: Tensor) -> Tensor:
         """A norm of queries or keys: its scale is the one at the first call."""

@@ -39,6 +39,7 @@ from .target import TargetLike
 
 if TYPE_CHECKING:
     from ..flow import FlowGraph, Keep
+    from ..lens import Lens
 
 At = Literal["pre", "mid", "post"]
 
@@ -285,6 +286,7 @@ class Trace(TracedPass, Copied):
         layers: Sequence[int] = (),
         keep: Keep | None = None,
         measure: str = "share",
+        lens: Lens | str | None = None,
     ) -> FlowGraph:
         """The pruned flow graph: every layer's overview, and the block graph of each layer in
         `layers`.
@@ -294,7 +296,7 @@ class Trace(TracedPass, Copied):
         # The one look up the house: a trace is where a user asks for its graphs.
         from ..flow import flow_graph
 
-        return flow_graph(self, position, target, foil, layers, keep, measure)
+        return flow_graph(self, position, target, foil, layers, keep, measure, lens)
 
     def routes(
         self,
@@ -303,6 +305,7 @@ class Trace(TracedPass, Copied):
         foil: TargetLike | None = None,
         measure: str = "share",
         keep: Keep | None = None,
+        lens: Lens | str | None = None,
     ) -> FlowGraph:
         """The routes by which a prediction comes from the tokens: positions × layers, pruned by
         influence.
@@ -311,7 +314,7 @@ class Trace(TracedPass, Copied):
         """
         from ..flow import routes_graph
 
-        return routes_graph(self, position, target, foil, measure, keep)
+        return routes_graph(self, position, target, foil, measure, keep, lens)
 
     # What the rooms of this package use.
 

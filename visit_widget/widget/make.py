@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from ..flow import Keep
+from ..lens import Lens
 from ..model import Anatomy
 from ..trace.inputs import Prompt
 from ..trace.target import TargetLike
@@ -30,6 +31,7 @@ def visit(
     keep: Keep | dict[str, Any] | None = None,
     measure: str = "logit",
     view: str = "block",
+    lens: Lens | str | None = None,
     anatomy: Anatomy | None = None,
     keep_on: torch.device | str | None = None,
     attention_mask: Any = None,
@@ -51,6 +53,10 @@ def visit(
         keep: what pruning keeps; `Keep.visit()` is the published tool's choice.
         measure: what ribbons mean: "logit", "share", "norm" or "proximity".
         view: "block" for the layers at the focus, "routes" for positions × layers.
+        lens: what reads vectors as tokens (docs/lenses.md): a `Lens`, or "local", "logit",
+            "calibrated", "jacobian" or "tuned"; one that needs fitting is fitted once, with a
+            progress bar, and kept. By default the Jacobian lens where it has been fitted, else the
+            local lens.
         anatomy: where the model keeps its parts, when that cannot be found.
         keep_on: as in `trace`.
         attention_mask: as in `trace`.
@@ -72,7 +78,7 @@ def visit(
         alone(
             prompt=(prompt, None), focus=(focus, -1), target=(target, None), foil=(foil, None),
             layers=(layers, ()), keep=(keep, None), measure=(measure, "logit"),
-            view=(view, "block"), attention_mask=(attention_mask, None),
+            view=(view, "block"), lens=(lens, None), attention_mask=(attention_mask, None),
             add_special_tokens=(add_special_tokens, None),
         )  # fmt: skip
         return _remade(untraced(model, tokenizer, anatomy, keep_on), view_state)
@@ -80,7 +86,7 @@ def visit(
     session = session_of(
         model, tokenizer, prompt, anatomy, keep_on, attention_mask, add_special_tokens
     )
-    first = session.first(focus, target, foil, keep, measure)
+    first = session.first(focus, target, foil, keep, measure, lens)
     return VisitWidget(session, first, layers, view)
 
 
@@ -88,6 +94,8 @@ def _remade(session: Session, state: dict[str, Any]) -> VisitWidget:
     wanted = read(state, session)
     session.take(wanted.prompt)
     traits = checked_traits(wanted, session)
-    first = session.first(wanted.focus, wanted.target, wanted.foil, wanted.keep, wanted.measure)
+    first = session.first(
+        wanted.focus, wanted.target, wanted.foil, wanted.keep, wanted.measure, wanted.lens
+    )
     check_facts(state["model"], session)
     return VisitWidget(session, first, (), wanted.view, traits)

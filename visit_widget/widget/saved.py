@@ -10,7 +10,7 @@ from .session import Session
 from .view_state import PLAIN
 
 Progress = Callable[[int, int], None]
-REDRAWS = ("focus", "target", "foil", "keep", "measure")
+REDRAWS = ("focus", "target", "foil", "keep", "measure", "lens")
 SETTABLE = ("prompt", *REDRAWS, *PLAIN, "view")
 # The traits of the widget that are saved.
 SAVED = (*SETTABLE, "graph", "status")

@@ -13,7 +13,7 @@ from ..flow import Keep, Painter
 from ..flow.detail import details, sheet_of
 from ..flow.predictions import predictions
 from ..flow.target import name_of
-from ..lens import LogitLens
+from ..lens import Lens, known_lenses, lens_of
 from ..model import Anatomy, VisitError
 from ..model.attention_call import MODEL_LOCK
 from ..model.given import check_language_model, tokenizer_of
@@ -39,6 +39,7 @@ class First(NamedTuple):
     measure: str
     keep: Keep
     notes: str
+    lens: str = "logit"
 
 
 class Session:
@@ -69,7 +70,8 @@ class Session:
         self.painter: Painter
         self.revision = 0
         self.facts: dict[str, Any] = {}
-        self._lens: LogitLens | None = None
+        # By name, those that were given as objects.
+        self._given: dict[str, Lens] = {}
         self._vocabulary: list[str] | None = None
         self._predictions: WeakKeyDictionary[Trace, list[dict[str, Any]]] = WeakKeyDictionary()
         # By trace and position: an audit takes passes of the model, and does not depend on the
@@ -93,7 +95,7 @@ class Session:
             trace.anatomy if own else None,
             trace.keep_on if keep_on is None else keep_on,
         )
-        session.trace, session._lens = trace, LogitLens(trace.model, trace.anatomy)
+        session.trace = trace
         return session
 
     def read(
@@ -105,7 +107,6 @@ class Session:
                 self.model, self.tokenizer, prompt, anatomy=self.anatomy, keep_on=self.keep_on,
                 attention_mask=attention_mask, add_special_tokens=add_special_tokens,
             )  # fmt: skip
-            self._lens = self._lens or LogitLens(self.model, self.trace.anatomy)
 
     def edit(self, text: str) -> None:
         """Trace the prompt with its text changed, and its special tokens as they were; the old
@@ -117,7 +118,6 @@ class Session:
             known = Prepared(before.input_ids, before._text, before.special)
             prompt = checked(model, edited(self.tokenizer, known, text))
             self.trace = trace_prepared(model, self.tokenizer, prompt, self.anatomy, self.keep_on)
-            self._lens = self._lens or LogitLens(self.model, self.trace.anatomy)
 
     def take(self, prompt: Prepared) -> None:
         """Trace a prompt that was traced before, unless it is the one that is there."""
@@ -134,7 +134,6 @@ class Session:
             check_traceable(model)
             ready = checked(model, prompt)
             self.trace = trace_prepared(model, self.tokenizer, ready, self.anatomy, self.keep_on)
-            self._lens = self._lens or LogitLens(self.model, self.trace.anatomy)
 
     def keep_drawn(self) -> None:
         """Go back to the trace of the last graph drawn, after another could not be."""
@@ -143,17 +142,42 @@ class Session:
     def frame(
         self, focus: int, target: TargetLike | Followed | None, foil: TargetLike | Followed | None,
         keep: Keep | dict[str, Any] | None, measure: str, layers: list[int],
+        lens: Lens | str | None = None,
     ) -> dict[str, Any]:  # fmt: skip
         """A new first frame, as the `graph` trait carries it."""
         with MODEL_LOCK:
             known = getattr(self, "painter", None)
-            painter = Painter(self.trace, focus, target, foil, keep, measure, self._lens, known)
+            chosen = self.lens(lens)
+            painter = Painter(self.trace, focus, target, foil, keep, measure, chosen, known)
             graph = painter.graph(layers)
             self.painter, self.facts = painter, dict(graph.model)
             self.revision += 1
             self._remember(painter.target)
             self._remember(painter.foil)
-            return {**compact(graph), "revision": self.revision}
+            return {**compact(graph), "revision": self.revision, "lenses": self.lenses()}
+
+    def lens(self, lens: Lens | str | None, fit: bool = False) -> Lens:
+        """A lens for this model, by name or as it is; one that was given once is known by its name.
+
+        Args:
+            lens: a lens, the name of one, or None for the default.
+            fit: whether to fit one that has not been.
+
+        Raises:
+            VisitError: there is none, it is another model's, or it has not been fitted.
+        """
+        with MODEL_LOCK:
+            if isinstance(lens, str) and lens in self._given:
+                return self._given[lens]
+            found = lens_of(lens, self.trace, fit)
+            if isinstance(lens, Lens):
+                self._given[lens.name] = found
+            return found
+
+    def lenses(self) -> list[str]:
+        """The names of the lenses that can be chosen at once."""
+        known = known_lenses(self.trace.model, self.trace.anatomy)
+        return [*known, *(name for name in self._given if name not in known)]
 
     def first(
         self,
@@ -162,13 +186,15 @@ class Session:
         foil: TargetLike | Followed | None,
         keep: Keep | dict[str, Any] | None,
         measure: str,
+        lens: Lens | str | None = None,
     ) -> First:
         """The first frame of a widget; arguments as `visit`."""
         position, keep = self.trace.position(focus), Keep.of(keep)
         asked = [(None, "") if t is None else self.follow(t) for t in (target, foil)]
-        graph = self.frame(position, asked[0][0], asked[1][0], keep, measure, [])
+        chosen = self.lens(lens, fit=True)
+        graph = self.frame(position, asked[0][0], asked[1][0], keep, measure, [], chosen)
         notes = joined((*(note for _, note in asked), *self.trace.notes))
-        return First(graph, position, measure, keep, notes)
+        return First(graph, position, measure, keep, notes, chosen.name)
 
     def exactness(self) -> dict[str, Any]:
         """How far off the identities are that can be checked without another pass."""
@@ -234,7 +260,8 @@ class Session:
                     sheet_of(self.painter, node_id)
                 except VisitError as error:
                     missing[node_id] = str(error)
-            found = details(self.painter, [i for i in nodes if i not in missing])
+            others = [self.lens(name) for name in self.lenses()]
+            found = details(self.painter, [i for i in nodes if i not in missing], others)
             answer = {"revision": self.revision, "nodes": compact(found)}
             return {**answer, "missing": missing} if lenient else answer
 

@@ -37,7 +37,7 @@ class Wanted:
     Attributes:
         prompt: the prompt, as the model takes it.
         target, foil: what is followed; the foil may be None.
-        focus, measure, view: as the traits.
+        focus, measure, view, lens: as the traits.
         keep: likewise.
         traits: the state's values of `PLAIN`, not checked yet: that takes the prompt's trace.
     """
@@ -49,6 +49,7 @@ class Wanted:
     measure: str
     keep: Keep
     view: str
+    lens: str | None
     traits: dict[str, Any]
 
 
@@ -60,7 +61,7 @@ def state_of(session: Session, traits: Mapping[str, Any]) -> dict[str, Any]:
         traits: its traits, of `PLAIN` and "focus", "measure", "keep", "view" at least.
     """
     trace, painter = session.trace, session.painter
-    names = ("focus", "measure", "keep", "view", *PLAIN)
+    names = ("focus", "measure", "keep", "view", "lens", *PLAIN)
     return {
         "version": VERSION,
         "model": {**session.facts, "fingerprint": fingerprint(unwrapped(trace.model))},
@@ -90,7 +91,7 @@ def read(state: Any, session: Session) -> Wanted:
             f"This view state is of version {_short(version)}, and this visit_widget reads version "
             f"{VERSION}: {_REMAKE[0].lower()}{_REMAKE[1:]}"
         )
-    unknown = [key for key in state if key not in _NAMES]
+    unknown = [key for key in state if key not in (*_NAMES, *_LATER)]
     if unknown:
         raise VisitError(f"A view state has no {unknown[0]!r}: leave it out. {_REMAKE}")
     missing = [name for name in _NAMES if name not in state]
@@ -118,6 +119,7 @@ def read(state: Any, session: Session) -> Wanted:
         measure=measure,
         keep=Keep.of(state["keep"]),
         view=check_view(state["view"]),
+        lens=_lens(state.get("lens")),
         traits={name: state[name] for name in PLAIN},
     )
 
@@ -146,6 +148,16 @@ _NAMES = (
     "version", "model", "prompt", "as_text", "input_ids", "special", "target", "foil", "focus",
     "measure", "keep", "view", *PLAIN,
 )  # fmt: skip
+
+
+# What states did not have from the beginning.
+_LATER = ("lens",)
+
+
+def _lens(name: Any) -> str | None:
+    if name is not None and not isinstance(name, str):
+        raise VisitError(f"The view state's 'lens' is a name, not {_short(name)}. {_REMAKE}")
+    return name
 
 
 def _check_model(known: Any, session: Session) -> None:

@@ -30,8 +30,8 @@ class VisitWidget(Saving, anywidget.AnyWidget):
     """A flow graph in a notebook. Made by `visit`.
 
     Every trait may be set and observed from Python. Setting `prompt`, `focus`, `target`, `foil`,
-    `keep` or `measure` publishes a new `graph`; only a new `prompt` takes a pass of the model. What
-    cannot be used raises a VisitError and changes nothing.
+    `keep`, `measure` or `lens` publishes a new `graph`; only a new `prompt` takes a pass of the
+    model. What cannot be used raises a VisitError and changes nothing.
 
     Attributes:
         prompt: the prompt's text.
@@ -44,6 +44,8 @@ class VisitWidget(Saving, anywidget.AnyWidget):
         selection: ids of the selected nodes.
         measure: what ribbons mean, and what prunes them.
         view: "block" or "routes".
+        lens: the name of the lens that reads vectors as tokens; set one of `graph["lenses"]`, a
+            `Lens`, or None for the default. What has to be fitted first is not set, but said.
         keep: what pruning keeps; set a Keep or a mapping of its fields.
         pins: ids of up to four nodes that are compared.
         filters: {"layers": [first, last] or None, "heads": {layer: heads}}: what is drawn plainly;
@@ -66,6 +68,7 @@ class VisitWidget(Saving, anywidget.AnyWidget):
     selection = traitlets.List(traitlets.Unicode()).tag(sync=True)
     measure = traitlets.Unicode("logit").tag(sync=True)
     view = traitlets.Unicode("block").tag(sync=True)
+    lens = traitlets.Any("logit").tag(sync=True)
     keep = traitlets.Any().tag(sync=True)
     pins = traitlets.List(traitlets.Unicode()).tag(sync=True)
     filters = traitlets.Dict(NO_FILTERS).tag(sync=True)
@@ -87,6 +90,7 @@ class VisitWidget(Saving, anywidget.AnyWidget):
             graph=first.graph,
             measure=first.measure,
             view=view,
+            lens=first.lens,
             keep=first.keep.to_dict(),
             status={"state": "ready", "message": first.notes, **session.exactness()},
             **(more or {"expanded": sorted({session.trace.layer(layer) for layer in layers})}),
@@ -150,11 +154,15 @@ class VisitWidget(Saving, anywidget.AnyWidget):
             session.take(wanted.prompt)
             traits = checked_traits(wanted, session)
             focus, keep = session.trace.position(wanted.focus), wanted.keep
-            graph = session.frame(focus, wanted.target, wanted.foil, keep, wanted.measure, [])
+            graph = session.frame(
+                focus, wanted.target, wanted.foil, keep, wanted.measure, [], wanted.lens
+            )
         except BaseException:
             self._put_back(before)
             raise
-        traits.update(measure=wanted.measure, keep=keep.to_dict(), view=wanted.view)
+        traits.update(
+            measure=wanted.measure, keep=keep.to_dict(), view=wanted.view, lens=graph["lens"]
+        )
         self._publish(graph, joined(session.trace.notes), **traits)
 
     def routes(self) -> FlowGraph:
@@ -222,6 +230,10 @@ class VisitWidget(Saving, anywidget.AnyWidget):
             )
         return str(proposal["value"])
 
+    @traitlets.validate("lens")
+    def _valid_lens(self, proposal: Any) -> str:
+        return self._session.lens(proposal["value"]).name
+
     @traitlets.validate("view")
     def _valid_view(self, proposal: Any) -> str:
         return check_view(proposal["value"])
@@ -262,7 +274,7 @@ class VisitWidget(Saving, anywidget.AnyWidget):
             target, foil = (
                 None if t is None else self._session.follow(t)[0] for t in (target, foil)
             )
-            graph = self._session.frame(focus, target, foil, self.keep, self.measure, [])
+            graph = self._session.frame(focus, target, foil, self.keep, self.measure, [], self.lens)
         except BaseException as error:
             self._put_back(before)
             self._report(sentence(error))

@@ -1,0 +1,194 @@
+"""What a part changes in this prompt's own prediction, to first order.
+
+    effect(x) = ∂ log p_t / ∂ (stream at the focus, where x is written) · x
+
+for the tokens t that the model finds likeliest after the prompt: by how much a token's
+log-probability would rise, per unit, if the part were a little larger, everything later reacting to
+it: attention patterns, MLPs and norms. It needs no fitting, and it is exact to first order; it
+says nothing of a large change, and nothing of tokens that are out of the question here.
+
+The rows are those of this prompt's own Jacobian J_L = ∂ (last stream) / ∂ (stream at layer L) that
+these tokens read: with N' the derivative of the final norm, effect(x) = (U_t − Σ p U) N' J_L x.
+Among all the vocabulary the largest effects are on tokens that nobody would say; among the fifty
+likeliest the words can be read (docs/lenses.md has the numbers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from ..model import Anatomy, VisitError
+from ..trace import Trace
+from ..trace.gradients import gradients
+from .lens import Lens, LogitLens
+from .readout import NormReading, Projection
+from .sites import Site
+
+N_LIKELY = 50
+
+
+class LocalLens(Lens):
+    """Reads what is written to the stream by its effect on this prompt's prediction; other vectors
+    are read by another lens.
+
+    Args:
+        model: a decoder of `transformers`.
+        anatomy: where the model keeps its parts, when that cannot be found.
+        memory: bytes that the logits of one chunk may take.
+        beside: reads the streams and what is looked for in them; the logit lens by default.
+        likely: how many of the likeliest tokens are told apart.
+    """
+
+    name, unit = "local", "nats"
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        anatomy: Anatomy | None = None,
+        memory: int = 2**28,
+        beside: Lens | None = None,
+        likely: int = N_LIKELY,
+    ) -> None:
+        super().__init__(model, anatomy, memory)
+        if likely < 1:
+            raise VisitError(f"likely={likely} tokens cannot be told apart: give 1 or more.")
+        self.beside = beside or LogitLens(model, self.anatomy, memory)
+        self.model, self.likely = model, min(likely, self.n_vocab)
+
+    def at(self, trace: Trace, position: int) -> LocalLens:
+        """The lens for one position of a traced prompt."""
+        return _LocalLensAt(self, trace, position)
+
+    @property
+    def anywhere(self) -> Lens:
+        """The lens for vectors at any position: the one beside it."""
+        return self.beside
+
+    def unit_at(self, site: Site) -> str:
+        """What the scores of a vector there are."""
+        return self.unit if site.writes else self.beside.unit_at(site)
+
+    def read(
+        self,
+        vectors: Tensor,
+        where: Sequence[Site],
+        k: int,
+        bottom: int,
+        targets: Sequence[int],
+        norm: NormReading,
+        stream: Tensor | None,
+        probabilities: Tensor,
+    ) -> Projection:
+        """As `project`, of arguments that are checked."""
+        writes = torch.tensor([site.writes for site in where], dtype=torch.bool)
+        order: list[Tensor] = []
+        pieces: list[Projection] = []
+        for mine, lens in ((~writes, self.beside.read), (writes, self._effects)):
+            rows = mine.nonzero()[:, 0]
+            if len(rows) or not pieces:
+                given = vectors[rows.to(vectors.device)], [where[n] for n in rows.tolist()]
+                wanted = probabilities[rows.to(probabilities.device)]
+                pieces.append(lens(*given, k, bottom, targets, norm, stream, wanted))
+                order.append(rows)
+        if len(pieces) == 1:
+            return pieces[0]
+        return _evened(pieces).rows(torch.cat(order).argsort().to(self.device))
+
+    def _effects(
+        self,
+        vectors: Tensor,
+        where: Sequence[Site],
+        k: int,
+        bottom: int,
+        targets: Sequence[int],
+        norm: NormReading,
+        stream: Tensor | None,
+        probabilities: Tensor,
+    ) -> Projection:
+        raise VisitError(
+            "A local lens reads parts of one prompt's own pass: ask it at a position, as in "
+            "lens.at(trace, −1)."
+        )
+
+
+class _LocalLensAt(LocalLens):
+    """A local lens at one position of a traced prompt."""
+
+    def __init__(self, lens: LocalLens, trace: Trace, position: int) -> None:
+        self.__dict__.update(lens.__dict__)
+        self.beside = lens.beside.at(trace, position)
+        self.trace, self.position = trace, trace.position(position)
+        stream = trace.residual(trace.n_layers - 1)[self.position]
+        self.tokens = self.readout.logits(stream).topk(self.likely).indices
+        self._rows = gradients(trace, self._directions(stream), self.position)
+
+    def at(self, trace: Trace, position: int) -> LocalLens:
+        """The lens for another position or prompt; itself for its own."""
+        if trace is self.trace and trace.position(position) == self.position:
+            return self
+        return super().at(trace, position)
+
+    def _directions(self, stream: Tensor) -> Tensor:
+        """∂ log p_t / ∂ (last stream): (likely, d_model)."""
+        with torch.inference_mode(False), torch.enable_grad():
+            x = stream.detach().clone().expand(self.likely, -1).contiguous().requires_grad_()
+            said = self.readout.differentiable(x).log_softmax(-1)
+            own = said[torch.arange(self.likely), self.tokens]
+            return torch.autograd.grad(own.sum(), x)[0].detach()
+
+    def effects(self, vectors: Tensor, where: Sequence[Site]) -> Tensor:
+        """(n, likely) by how much each adds to the log-probability of each of `tokens`."""
+        found = vectors.new_empty(len(vectors), self.likely)
+        groups: dict[Site, list[int]] = {}
+        for n, site in enumerate(where):
+            groups.setdefault(Site(site.layer, site.at(self.anatomy)), []).append(n)
+        for site, numbers in groups.items():
+            rows = self._rows.at(site.layer, site.at(self.anatomy))
+            found[numbers] = vectors[numbers] @ rows.to(vectors).T
+        return found
+
+    def _effects(
+        self,
+        vectors: Tensor,
+        where: Sequence[Site],
+        k: int,
+        bottom: int,
+        targets: Sequence[int],
+        norm: NormReading,
+        stream: Tensor | None,
+        probabilities: Tensor,
+    ) -> Projection:
+        effects = self.effects(vectors, where).to(self.device)
+        k, bottom = min(k, self.likely), min(bottom, self.likely)
+        top, low = effects.topk(k), (-effects).topk(bottom)
+        n, n_targets = len(vectors), len(targets)
+        mine = effects.new_full((n, n_targets), torch.nan)
+        place = {token: column for column, token in enumerate(self.tokens.tolist())}
+        for column, token in enumerate(targets):
+            if token in place:
+                mine[:, column] = effects[:, place[token]]
+        return Projection(
+            self.tokens[top.indices], top.values, torch.full_like(top.values, torch.nan),
+            self.tokens[low.indices], -low.values, torch.full_like(low.values, torch.nan),
+            mine, torch.full_like(mine, torch.nan), torch.zeros_like(mine, dtype=torch.long),
+        )  # fmt: skip
+
+
+def _evened(pieces: list[Projection]) -> Projection:
+    """Several joined that may name differently many tokens: what is missing is token −1."""
+    widths = {name: max(getattr(p, name).shape[1] for p in pieces) for name in vars(pieces[0])}
+
+    def wide(name: str, column: Tensor) -> Tensor:
+        more = widths[name] - column.shape[1]
+        if not more:
+            return column
+        fill = -1 if name.endswith("ids") else torch.nan
+        return torch.cat([column, column.new_full((len(column), more), fill)], 1)
+
+    return Projection.joined(
+        [Projection(*(wide(name, c) for name, c in vars(p).items())) for p in pieces]
+    )

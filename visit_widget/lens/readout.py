@@ -1,0 +1,280 @@
+"""The model's own way from the last stream to the vocabulary, for many vectors at once.
+
+    logits(x) = U · N_f(x) + b
+
+What every lens ends with. Two readings of the final norm are offered:
+
+- ``norm="own"``: N_f is computed on the vector itself: the vector's direction alone decides,
+  whatever its length.
+- ``norm="stream"``: the scale of N_f is frozen at that of a given stream, and constants are left
+  out. The logits of parts then add up to those of their sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ..model import Anatomy, VisitError, anatomy_of
+from ..model.linear import apply, input_dtype, is_plain
+from ..model.loaded import weights_at_hand
+from ..model.norms import Norm
+from ..model.watch import device_of
+from .ranking import largest, smallest
+
+NormReading = Literal["own", "stream"]
+# What scores a token becomes of its logit: (the logits of some vectors, their numbers) → scores.
+Scores = Callable[[Tensor, Tensor], Tensor]
+
+_ROWS_AT_ONCE = 8
+
+
+@dataclass(frozen=True)
+class Projection:
+    """What a lens says of n vectors.
+
+    Attributes:
+        top_ids: (n, k) the tokens that each vector writes most, best first.
+        top_logits, top_probabilities: (n, k).
+        bottom_ids: (n, k_bottom) the tokens that it writes least, least first.
+        bottom_logits, bottom_probabilities: (n, k_bottom).
+        target_logits, target_probabilities: (n, n_targets) of the tokens asked for.
+        target_ranks: (n, n_targets) 1 for the most likely token.
+
+    ``logits`` are what the lens orders tokens by: logits, or in its own unit (`Lens.unit`).
+    ``probabilities`` are NaN where none were asked for, or where the lens gives none; ranks are 0
+    where it has none.
+    """
+
+    top_ids: Tensor
+    top_logits: Tensor
+    top_probabilities: Tensor
+    bottom_ids: Tensor
+    bottom_logits: Tensor
+    bottom_probabilities: Tensor
+    target_logits: Tensor
+    target_probabilities: Tensor
+    target_ranks: Tensor
+
+    @classmethod
+    def joined(cls, pieces: Sequence[Projection]) -> Projection:
+        """Several, one after the other."""
+        columns = zip(*(vars(piece).values() for piece in pieces), strict=True)
+        return cls(*(torch.cat(column) for column in columns))
+
+    def rows(self, index: Tensor) -> Projection:
+        """Some of the vectors', in their order."""
+        return Projection(*(column[index] for column in vars(self).values()))
+
+
+class Readout:
+    """Final norm and unembedding of a model.
+
+    Arithmetic is in float32 at least, also for half-precision weights.
+
+    Args:
+        model: a decoder of `transformers`.
+        anatomy: where the model keeps its parts, when that cannot be found.
+        memory: bytes that the logits of one chunk may take.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, anatomy: Anatomy | None = None, memory: int = 2**28
+    ) -> None:
+        self.anatomy = anatomy or anatomy_of(model)
+        self.n_vocab, self.d_model = self.anatomy.n_vocab, self.anatomy.d_model
+        self.memory = memory
+        self.softcap = self.anatomy.softcap
+        head = self.anatomy.unembedding
+        self.dtype = torch.promote_types(input_dtype(head, torch.float32), torch.float32)
+        self.device = device_of(head) or torch.device("cpu")
+        norm = self.anatomy.final_norm
+        self.norm = (
+            None
+            if norm is None
+            else Norm(norm, self.d_model, self.dtype, self.device, "the final norm")
+        )
+
+    def logits(
+        self, vectors: Tensor, norm: NormReading = "own", stream: Tensor | None = None
+    ) -> Tensor:
+        """The lens's logits: (…, d_model) → (…, n_vocab). Mind the size: `project` keeps to the
+        memory bound.
+
+        Args:
+            vectors: (…, d_model).
+            norm: "own", or "stream" for logits that add up.
+            stream: (d_model,), whose scale is frozen; needed for "stream".
+        """
+        flat = self._normed(vectors.reshape(-1, vectors.shape[-1]), norm, stream)
+        result = torch.cat(
+            [self._unembed(chunk, norm) for chunk in self._chunks(flat)] or [flat[:, :0]]
+        )
+        return result.reshape(*vectors.shape[:-1], self.n_vocab)
+
+    def differentiable(self, vectors: Tensor) -> Tensor:
+        """(n, d_model) → (n, n_vocab) the logits that the model itself would give for these last
+        streams, differentiable, through its own modules.
+        """
+        anatomy, head = self.anatomy, self.anatomy.unembedding
+        norm = anatomy.final_norm
+        with weights_at_hand(head):
+            normed = vectors if norm is None else norm(vectors[:, None])[:, 0].to(vectors.dtype)
+            x = (normed * anatomy.head_scale).to(input_dtype(head, self.dtype))
+            logits = apply(head, x).to(vectors.dtype) * anatomy.logit_scale
+        return torch.tanh(logits / self.softcap) * self.softcap if self.softcap else logits
+
+    def project(
+        self,
+        vectors: Tensor,
+        k: int = 10,
+        bottom: int = 0,
+        targets: Sequence[int] = (),
+        norm: NormReading = "own",
+        stream: Tensor | None = None,
+        probabilities: Tensor | None = None,
+        scores: Scores | None = None,
+    ) -> Projection:
+        """Top and bottom tokens of each vector, and what it says of the targets.
+
+        Args:
+            vectors: (n, d_model).
+            k: how many top tokens.
+            bottom: how many bottom tokens.
+            targets: token ids whose logit, probability and rank are wanted.
+            norm: "own" or "stream".
+            stream: (d_model,), whose scale is frozen; needed for "stream".
+            probabilities: (n,) of which vectors probabilities are wanted; of all by default. They
+                cost as much again as the rest beside the matrix product.
+            scores: what tokens are ordered by instead of their logits; probabilities and ranks stay
+                those of the logits.
+        """
+        self.check(vectors, k, bottom, targets)
+        normed = self._normed(vectors, norm, stream)
+        chosen = torch.as_tensor(list(targets), dtype=torch.long, device=self.device)
+        k, bottom = min(k, self.n_vocab), min(bottom, self.n_vocab)
+        wanted = torch.ones(len(normed), dtype=torch.bool, device=self.device)
+        if probabilities is not None:
+            wanted = probabilities.to(wanted)
+        numbers = torch.arange(len(normed), device=self.device)
+        pieces, begin = [], 0
+        for chunk in self._chunks(normed):
+            rows = slice(begin, begin + len(chunk))
+            begin += len(chunk)
+            logits = self._unembed(chunk, norm)
+            by = logits if scores is None else scores(logits, numbers[rows])
+            pieces.append(_read(logits, by, k, bottom, chosen, wanted[rows]))
+        if not pieces:
+            none = normed.new_zeros(0, self.n_vocab)
+            pieces = [_read(none, none, k, bottom, chosen, wanted)]
+        return Projection.joined(pieces)
+
+    def check(self, vectors: Tensor, k: int, bottom: int, targets: Sequence[int]) -> None:
+        """Whether vectors can be projected.
+
+        Raises:
+            VisitError: saying what is wrong.
+        """
+        if vectors.ndim != 2:
+            raise VisitError(
+                f"Vectors to project have shape (n, {self.d_model}), not {tuple(vectors.shape)}."
+            )
+        if k < 0 or bottom < 0:
+            raise VisitError(f"k={k} and bottom={bottom} say how many tokens: neither is negative.")
+        wrong = [t for t in targets if not 0 <= t < self.n_vocab]
+        if wrong:
+            raise VisitError(
+                f"Token id {wrong[0]} is outside the model's vocabulary of {self.n_vocab}."
+            )
+
+    def _normed(self, vectors: Tensor, norm: NormReading, stream: Tensor | None) -> Tensor:
+        if vectors.shape[-1] != self.d_model:
+            raise VisitError(
+                f"The lens reads vectors of {self.d_model} numbers, not {vectors.shape[-1]}."
+            )
+        x = vectors.detach().to(device=self.device, dtype=self.dtype)
+        if norm == "own":
+            with torch.no_grad():
+                return self._scaled(x if self.norm is None else self.norm(x))
+        if norm != "stream":
+            raise VisitError(
+                f"norm={norm!r} is not a reading of the final norm: use 'own' or 'stream'."
+            )
+        if stream is None:
+            raise VisitError(
+                "norm='stream' freezes the norm at a stream: pass that stream, of shape (d_model,)."
+            )
+        if stream.shape[-1] != self.d_model:
+            raise VisitError(f"A stream has {self.d_model} numbers, not {stream.shape[-1]}.")
+        if self.norm is None:
+            return self._scaled(x)
+        return self._scaled(self.norm.linear(x, self.norm.scale(stream.detach().to(x))))
+
+    def _scaled(self, normed: Tensor) -> Tensor:
+        scale = self.anatomy.head_scale
+        return normed if scale == 1.0 else normed * scale
+
+    def _chunks(self, normed: Tensor) -> Iterator[Tensor]:
+        # Twice, for the logits and what top-k and log-sum-exp make of them.
+        at_once = max(1, self.memory // (2 * self.n_vocab * normed.element_size()))
+        yield from normed.split(at_once) if len(normed) else ()
+
+    def _unembed(self, normed: Tensor, norm: NormReading) -> Tensor:
+        head = self.anatomy.unembedding
+        with torch.no_grad(), weights_at_hand(head):
+            plain = head if isinstance(head, nn.Linear) and is_plain(head) else None
+            if plain is None:
+                theirs = normed.to(input_dtype(head, self.dtype))
+                logits = apply(head, theirs).to(self.dtype)
+                if norm == "stream":
+                    logits = logits - apply(head, torch.zeros_like(theirs[:1])).to(self.dtype)
+            elif plain.weight.dtype == self.dtype:
+                logits = normed @ plain.weight.T
+            else:
+                # Widen the weights a slice of the vocabulary at a time.
+                step = max(1, self.memory // (4 * self.d_model * normed.element_size()))
+                logits = torch.cat(
+                    [normed @ w.to(self.dtype).T for w in plain.weight.split(step)], dim=-1
+                )
+            if plain is not None and plain.bias is not None and norm == "own":
+                logits += plain.bias.to(self.dtype)
+        if self.anatomy.logit_scale != 1.0:
+            logits = logits * self.anatomy.logit_scale
+        if self.softcap and norm == "own":
+            logits = torch.tanh(logits / self.softcap) * self.softcap
+        result: Tensor = logits
+        return result
+
+
+def _read(
+    logits: Tensor, scores: Tensor, k: int, bottom: int, targets: Tensor, wanted: Tensor
+) -> Projection:
+    """What a chunk of vectors says, of their logits and scores, (n, n_vocab) each."""
+    top, low, mine = largest(scores, k), smallest(scores, bottom), logits[:, targets]
+    ranks = torch.empty_like(mine, dtype=torch.long)
+    # Counted in floats: on a CPU several times faster than summing booleans, and exact up to
+    # sixteen million tokens. A few rows at a time stay in the cache.
+    above = logits.new_empty(min(_ROWS_AT_ONCE, len(logits)), logits.shape[1])
+    for rows, row_targets, counts in zip(
+        logits.split(_ROWS_AT_ONCE), mine.split(_ROWS_AT_ONCE), ranks.split(_ROWS_AT_ONCE),
+        strict=True,
+    ):  # fmt: skip
+        for n in range(len(targets)):
+            more = torch.gt(rows, row_targets[:, n, None], out=above[: len(rows)])
+            counts[:, n] = more.sum(-1) + 1
+    chances = [torch.full_like(t, torch.nan) for t in (top[0], low[0], mine)]
+    rows = wanted.nonzero()[:, 0]
+    if len(rows):
+        # Not by log-sum-exp: on a CPU it is several times slower where it meets denormal numbers.
+        said = torch.log_softmax(logits if len(rows) == len(logits) else logits[rows], -1)
+        for column, ids in zip(chances, (top[1], low[1]), strict=False):
+            column[rows] = said.gather(-1, ids[rows]).exp()
+        chances[2][rows] = said[:, targets].exp()
+    return Projection(
+        top[1], top[0], chances[0], low[1], low[0], chances[1], mine, chances[2], ranks
+    )

@@ -1,0 +1,110 @@
+"""How what the model says at one position hangs on the streams there, to first order.
+
+    J_L = ∂ (last stream) / ∂ (stream at layer L),     both at the focus
+
+Rows of it are pulled back through the model's own modules by autograd, nothing frozen: attention
+patterns, gates and norms all react. So a part's product with a row is what it adds, to first order,
+to whatever that row reads.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..model.attention_call import MODEL_LOCK
+from .alone import Alone, NotAloneError
+from .tape import At, Place, Tape, pulled
+
+if TYPE_CHECKING:
+    from .trace import Trace
+
+# Directions that are pulled back together.
+AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Gradients:
+    """How n numbers at the end of the stream hang on the streams before, at one position.
+
+    Attributes:
+        pre, mid, post: (n_layers, n, d_model); mid is post where a layer has no stream between its
+            sublayers.
+    """
+
+    pre: Tensor
+    mid: Tensor
+    post: Tensor
+
+    def at(self, layer: int, at: At) -> Tensor:
+        """(n, d_model) of one stream."""
+        found: Tensor = getattr(self, at)[layer]
+        return found
+
+
+def gradients(trace: Trace, directions: Tensor, position: int) -> Gradients:
+    """Pull directions at the last stream back through everything that happens at one position.
+
+    The position is run alone where that gives what the pass gave (`alone.py`), else the whole
+    prompt up to it is run again.
+
+    Args:
+        trace: the traced pass.
+        directions: (n, d_model) ∂ (some number) / ∂ (last stream).
+        position: the focus, from 0.
+
+    Raises:
+        VisitError: no derivative can be taken through this model.
+    """
+    trace.needs_model("A gradient")
+    pieces = directions.detach().split(AT_ONCE)
+    with torch.inference_mode(False), MODEL_LOCK:
+        try:
+            alone = Alone(trace, position)
+            found = [_alone(alone, piece) for piece in pieces]
+        except NotAloneError:
+            tape = Tape(trace.model, trace.anatomy, trace.input_ids[: position + 1])
+            found = [_in_full(trace, tape, piece) for piece in pieces]
+    return Gradients(*(torch.cat(column, 1) for column in zip(*found, strict=True)))
+
+
+def _alone(alone: Alone, directions: Tensor) -> list[Tensor]:
+    # One row, and all directions pulled back through it at once; where an operation cannot do
+    # that, a row for each direction.
+    try:
+        return _through(alone, directions, 1)
+    except RuntimeError:
+        return _through(alone, directions, len(directions))
+
+
+def _through(alone: Alone, directions: Tensor, n_rows: int) -> list[Tensor]:
+    trace, streams = alone.trace, list[Tensor]()
+    with torch.enable_grad():
+        pre = alone.start().expand(n_rows, -1).detach().clone().requires_grad_()
+        for layer in range(trace.n_layers):
+            mid, post = alone.block(layer, pre, recorded=True)
+            streams += [pre, mid, post]
+            pre = post
+        given = directions.to(post)[:, None] if n_rows == 1 else directions.to(post)[None]
+        found = pulled(post, streams, given)
+    every = [trace.work(g[:, 0] if n_rows == 1 else g[0]) for g in found]
+    return [torch.stack(every[k::3]) for k in range(3)]
+
+
+def _in_full(trace: Trace, tape: Tape, directions: Tensor) -> list[Tensor]:
+    """By a pass of the whole prompt up to the position."""
+    n_tokens = len(tape.streams[0, "pre"])
+    given = directions.new_zeros(len(directions), n_tokens, trace.d_model)
+    given[:, -1] = directions
+    places = list(tape.streams)
+    rows = dict(zip(places, tape.pull(given, places), strict=True))
+
+    def at(layer: int, name: At) -> Tensor:
+        place: Place = (layer, name) if (layer, name) in rows else (layer, "post")
+        return trace.work(rows[place][:, -1])
+
+    names: tuple[At, ...] = ("pre", "mid", "post")
+    return [torch.stack([at(layer, n) for layer in range(trace.n_layers)]) for n in names]

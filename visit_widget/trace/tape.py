@@ -1,0 +1,132 @@
+"""One pass of a whole prompt with derivatives: the streams of every layer, and what a direction
+at the last of them becomes when it is pulled back through the model.
+"""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ..model import Anatomy, VisitError
+from ..model.attention import listening
+from ..model.attention_call import MODEL_LOCK
+from ..model.forward import logits_of
+from ..model.watch import first_tensor, input_device
+
+At = Literal["pre", "mid", "post"]
+Place = tuple[int, At]
+
+
+class Tape:
+    """A recorded pass of a prompt.
+
+    Args:
+        model: left as it is found.
+        anatomy: where it keeps its parts.
+        ids: (T,) the prompt.
+
+    Attributes:
+        streams: {(layer, "pre" | "mid" | "post"): (T, d_model)}; "mid" only where a layer has a
+            stream between its sublayers.
+    """
+
+    def __init__(self, model: PreTrainedModel, anatomy: Anatomy, ids: Tensor) -> None:
+        self._kept: dict[Place, Tensor] = {}
+        last = len(anatomy.blocks) - 1
+        with MODEL_LOCK, torch.inference_mode(False), torch.enable_grad(), ExitStack() as stack:
+            stack.enter_context(listening(model, lambda _: None))
+            for layer, part in enumerate(anatomy.blocks):
+                self._hook(stack, layer, part.block, None if part.parallel else part.mlp_entry)
+            given = ids[None].to(input_device(model))
+            logits_of(model, given, True, afresh=self._kept.clear)
+        self._last = self._kept[last, "post"]
+        self.streams = {place: self._rows(stream).detach() for place, stream in self._kept.items()}
+
+    def pull(self, directions: Tensor, places: list[Place]) -> list[Tensor]:
+        """∂ Σ ⟨directions, last stream⟩ / ∂ stream, for n sets of directions.
+
+        Args:
+            directions: (n, T, d_model) at every position of the last stream.
+            places: streams, as keys of `streams`.
+
+        Returns:
+            (n, T, d_model) for each place, in float32 at least.
+
+        Raises:
+            VisitError: no derivative can be taken through this model.
+        """
+        streams = [self._kept[place] for place in places]
+        given = directions.to(self._last).reshape(len(directions), *self._last.shape)
+        with MODEL_LOCK, torch.inference_mode(False), torch.enable_grad():
+            try:
+                found = pulled(self._last, streams, given)
+            except RuntimeError:
+                # Not every operation's derivative can be taken for several at once.
+                rows = [pulled(self._last, streams, one[None]) for one in given]
+                found = [torch.cat(column) for column in zip(*rows, strict=True)]
+        wide = torch.promote_types(self._last.dtype, torch.float32)
+        return [g.reshape(len(directions), -1, g.shape[-1]).to(wide) for g in found]
+
+    @staticmethod
+    def _rows(stream: Tensor) -> Tensor:
+        return stream.reshape(-1, stream.shape[-1])
+
+    def _hook(
+        self, stack: ExitStack, layer: int, block: nn.Module, middle: nn.Module | None
+    ) -> None:
+        def before(_: nn.Module, args: Any, kwargs: Any) -> Any:
+            stream = first_tensor(args) if args else kwargs.get("hidden_states")
+            assert stream is not None
+            if layer:
+                self._kept[layer, "pre"] = stream
+                return None
+            # Everything before the first block is as it is.
+            self._kept[layer, "pre"] = fresh = stream.detach().requires_grad_()
+            return (
+                ((fresh, *args[1:]), kwargs) if args else ((), {**kwargs, "hidden_states": fresh})
+            )
+
+        def between(_: nn.Module, args: Any, kwargs: Any) -> None:
+            stream = first_tensor(args) if args else first_tensor(kwargs)
+            assert stream is not None
+            self._kept[layer, "mid"] = stream
+
+        def after(_module: nn.Module, _args: Any, output: Any) -> None:
+            stream = first_tensor(output)
+            assert stream is not None
+            self._kept[layer, "post"] = stream
+
+        hooks = [block.register_forward_pre_hook(before, with_kwargs=True)]
+        hooks.append(block.register_forward_hook(after))
+        if middle is not None:
+            hooks.append(middle.register_forward_pre_hook(between, with_kwargs=True))
+        for hook in hooks:
+            stack.callback(hook.remove)
+
+
+def pulled(last: Tensor, streams: list[Tensor], directions: Tensor) -> list[Tensor]:
+    """∂ ⟨direction, last⟩ / ∂ stream for n directions at once: (n, …) each; zeros where nothing
+    hangs on a stream.
+
+    Raises:
+        VisitError: no derivative can be taken through this model.
+    """
+    try:
+        found = torch.autograd.grad(
+            last, streams, directions, retain_graph=True, allow_unused=True, is_grads_batched=True
+        )
+    except RuntimeError as error:
+        if last.requires_grad and len(directions) > 1:
+            raise
+        raise VisitError(
+            "No derivative can be taken through this model, so what a part changes in the "
+            f'prediction cannot be told ({error}): use lens="logit".'
+        ) from error
+    return [
+        directions.new_zeros(len(directions), *stream.shape) if g is None else g
+        for g, stream in zip(found, streams, strict=True)
+    ]
