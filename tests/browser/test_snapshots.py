@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.graphs import SCRIPTS, deep, give, in_scripts, renamed
 from tests.browser.snapshots import FIXED, compare, picture_of
 from tests.browser.steps import (
     BLOCK,
@@ -23,68 +22,6 @@ from tests.browser.steps import (
 )
 
 OTHER = 11
-SCRIPTS = ["שלום", "␣مرحبا!", "日本", "👩‍🔬", "\\xe6", "⏎", "10␣שלום", "e\u0301"]
-
-
-def renamed(block: dict, layer: int) -> dict:
-    """A block as if it were another layer's."""
-    moved = json.loads(re.sub(rf"\bL{LAYER}\b", f"L{layer}", json.dumps(block)))
-    nodes = [{**each, "layer": layer} for each in moved["nodes"]]
-    return {**moved, "layer": layer, "nodes": nodes}
-
-
-def in_scripts(graph: dict) -> dict:
-    """The graph of a prompt that is written in many ways."""
-    by_text = {token["text"]: SCRIPTS[at] for at, token in enumerate(graph["tokens"])}
-    text = json.dumps(graph, ensure_ascii=False)
-    for old, new in by_text.items():
-        text = text.replace(json.dumps(old, ensure_ascii=False), json.dumps(new))
-    return json.loads(text)
-
-
-def deep(graph: dict, n_layers: int) -> dict:
-    """The graph with more layers, which are the first ones again."""
-    had = graph["model"]["n_layers"]
-
-    def at(node_id: str, moved: int) -> str:
-        return re.sub(r"^L(\d+)", lambda m: f"L{int(m[1]) + moved}", node_id)
-
-    nodes = [each for each in graph["nodes"] if each["layer"] is not None]
-    rest = [each for each in graph["nodes"] if each["layer"] is None]
-    edges = []
-    for edge in graph["edges"]:
-        ends = (edge["source"], edge["target"])
-        last = any(end in ("norm", "logits") for end in ends)
-        moved = n_layers - had if last else 0
-        edges.append({**edge, "source": at(ends[0], moved), "target": at(ends[1], moved)})
-    for layer in range(had, n_layers):
-        model = 1 + (layer - had) % (had - 1)
-        moved = layer - model
-        nodes += [
-            {**each, "id": at(each["id"], moved), "layer": layer}
-            for each in graph["nodes"]
-            if each["layer"] == model
-        ]
-        edges += [
-            {
-                **edge,
-                "source": at(edge["source"], moved),
-                "target": at(edge["target"], moved),
-            }
-            for edge in graph["edges"]
-            if edge["target"].startswith(f"L{model}.")
-        ]
-    model = {**graph["model"], "n_layers": n_layers}
-    return {**graph, "model": model, "nodes": rest + nodes, "edges": edges}
-
-
-def give(page: Page, graph: dict | None = None, blocks: dict[int, dict] | None = None) -> None:
-    page.evaluate("(blocks) => Object.assign(model.blocks, blocks)", blocks or {})
-    if graph:
-        page.evaluate(
-            "(graph) => model.set('graph', graph)",
-            {**graph, "revision": GRAPH["revision"] + 1},
-        )
 
 
 def first(_page: Page, _widget: Locator) -> None:
@@ -111,7 +48,7 @@ def table(_page: Page, widget: Locator) -> None:
 
 
 def scripts(page: Page, widget: Locator) -> None:
-    give(page, in_scripts(GRAPH), {LAYER: in_scripts({**BLOCK, "tokens": GRAPH["tokens"]})})
+    give(page, in_scripts(GRAPH), {LAYER: in_scripts(BLOCK)})
     expect(widget).to_contain_text(SCRIPTS[0])
     open_layer(widget)
 

@@ -1,5 +1,6 @@
 /** Puts text on the clipboard, or where it can be copied by hand. */
 
+import { asWritten } from "../wire/bidi.js";
 import { h } from "./dom.js";
 
 /** @import { Attributes } from "./dom.js" */
@@ -18,7 +19,7 @@ export function copyButton(label, text, attributes = {}) {
     label,
   );
   async function copy() {
-    const copied = await copyText(text(), button);
+    const copied = await copyText(asWritten(text()), button);
     button.textContent = copied ? "copied" : "select and copy:";
     if (!copied && button.nextElementSibling?.tagName !== "CODE") {
       button.after(" ", h("code", { class: "vw-copied" }, text()));

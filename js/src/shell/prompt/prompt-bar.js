@@ -172,6 +172,7 @@ export function createPromptBar(controller, popovers) {
     const field = h("textarea", {
       class: "vw-prompt-input",
       rows: 1,
+      dir: "auto",
       "aria-label": "Prompt. Enter traces it, Escape leaves it as it was",
       spellcheck: "false",
       input: grow,

@@ -36,6 +36,7 @@ export function createSearch(controller, { main, home, onChange }) {
   const input = h("input", {
     type: "text",
     class: "vw-search-input",
+    dir: "auto",
     placeholder: "token, L23.H4, or what a node says",
     "aria-label": "Search this view: tokens, node ids such as L23.H4, and what nodes say",
     autocomplete: "off",
