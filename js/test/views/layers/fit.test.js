@@ -96,6 +96,23 @@ describe("an open layer", () => {
     }
   });
 
+  it("says what neurons look for also where two stand beside each other at 1,008 px", () => {
+    const graph = randomGraph({ seed: 3, layers: 30, heads: 9, open: [12, 23] });
+    const scene = sceneOf(graph, { width: 1008, height: 641, expanded: [12, 23] });
+    for (const layer of [12, 23]) {
+      const own = (kind) =>
+        scene.nodes.filter((node) => node.kind === kind && node.layer === layer);
+      expect(own("neuron").length).toBeGreaterThan(0);
+      expect(own("neuron_key").map(({ id }) => id)).toEqual(
+        own("neuron").map(({ id }) => `${id}.key`),
+      );
+      const words = own("neuron_key").flatMap(({ texts }) => texts.map(({ text }) => text));
+      expect(words.filter((text) => text !== "").length).toBe(own("neuron_key").length);
+    }
+    expect(scene.width).toBeLessThanOrEqual(1008);
+    expect(meetings(wordsOf(scene))).toEqual([]);
+  });
+
   it("shows the strongest heads unfolded, and all of them where there is room", () => {
     const graph = randomGraph({ seed: 4, layers: 30, heads: 32, open: [9] });
     const queries = ({ nodes }) => nodes.filter(({ kind }) => kind === "query").length;
