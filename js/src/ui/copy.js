@@ -13,11 +13,7 @@ const SAID_MS = 1500;
  * @param {Attributes} [attributes]
  */
 export function copyButton(label, text, attributes = {}) {
-  const button = h(
-    "button",
-    { type: "button", class: "vw-link", click: copy, ...attributes },
-    label,
-  );
+  const button = h("button", { class: "vw-link", click: copy, ...attributes }, label);
   async function copy() {
     const copied = await copyText(asWritten(text()), button);
     button.textContent = copied ? "copied" : "select and copy:";

@@ -38,7 +38,6 @@ export function createPins(controller) {
   const fold = h(
     "button",
     {
-      type: "button",
       class: "vw-pins-fold",
       "data-role": "pins-fold",
       "aria-expanded": false,
@@ -196,7 +195,6 @@ export function createPins(controller) {
         h(
           "button",
           {
-            type: "button",
             class: "vw-pin-title",
             "data-pin": id,
             title: `Select ${id}`,

@@ -124,6 +124,17 @@ describe("an open layer", () => {
     expect(queries(layoutScene(viewOf(graph, { width: 1008, expanded: [9] })))).toBe(10);
   });
 
+  it("has its key say what type means where that takes no line more", () => {
+    const graph = randomGraph({ seed: 4, layers: 30, heads: 9, open: [9] });
+    const keyOf = (width, expanded) => sceneOf(graph, { width, expanded }).legend;
+    const marks = ({ items }) => items.map(({ mark }) => mark);
+    expect(marks(keyOf(1440, [9]))).toEqual(expect.arrayContaining(["strong", "small"]));
+    expect(marks(keyOf(1440, []))).not.toContain("strong");
+    const narrow = keyOf(1008, [9]);
+    expect(marks(narrow)).not.toContain("strong");
+    expect(new Set(narrow.items.map(({ y }) => y)).size).toBe(1);
+  });
+
   it("is the same picture for the same graph", () => {
     const graph = randomGraph({ seed: 5, layers: 12, heads: 12, open: [4] });
     const view = { width: 1008, expanded: [4] };
