@@ -39,6 +39,7 @@ export function createPins(controller) {
     "button",
     {
       class: "vw-pins-fold",
+      title: "Unfold the pins, or fold them",
       "data-role": "pins-fold",
       "aria-expanded": false,
       click() {
