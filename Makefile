@@ -5,7 +5,7 @@ PORT   ?= 8888
 BIN    := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench bundle lint screenshots fixtures families constraints clean test-oldest
+.PHONY: help setup demo test bench bundle lint screenshots fixtures families constraints clean test-oldest snapshots
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -33,6 +33,10 @@ lint: setup ## formatting, lint and types of both languages
 screenshots: .venv/.ready ## redraw docs/images from the demo model
 	@scripts/chromium.sh
 	@$(BIN)/python scripts/screenshots.py
+
+snapshots: .venv/.ready ## rewrite tests/browser/snapshots, what the pictures of a fixed set of graphs are made of
+	@scripts/chromium.sh
+	@RENEW_SNAPSHOTS=1 $(BIN)/python -m pytest -q tests/browser/test_snapshots.py
 
 fixtures: .venv/.ready ## rewrite tests/fixtures from the demo model
 	@$(BIN)/python scripts/fixtures.py

@@ -5,19 +5,24 @@
  * every machine: no source map, no banner, no absolute paths.
  */
 
-import { mkdir, readFile } from "node:fs/promises";
+import { mkdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join, relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
+import { minify } from "@swc/core";
 import * as esbuild from "esbuild";
+import { trimSelections } from "./trim.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
 const watch = process.argv.includes("--watch");
 const outFlag = process.argv.find((arg) => arg.startsWith("--outdir="));
 const outdir = outFlag ? outFlag.slice("--outdir=".length) : join(root, "visit_widget", "static");
 
-/** anywidget keeps the bundle in every saved notebook, so it has a budget. */
-const BUDGET_BYTES = 280_000;
+/** anywidget keeps the bundle in every saved notebook, so it has a budget: bytes of both files. */
+const BUDGET_BYTES = 300_000;
+
+/** The first that know `:has` and nested rules; all of them are of 2023. */
+const BROWSERS = ["es2022", "chrome120", "edge120", "firefox121", "safari17.2"];
 
 /** @type {import("esbuild").BuildOptions} */
 const options = {
@@ -28,11 +33,12 @@ const options = {
   bundle: true,
   format: "esm",
   platform: "browser",
-  target: "es2022",
+  target: BROWSERS,
   minify: !watch,
   sourcemap: watch ? "inline" : false,
   legalComments: "none",
   charset: "utf8",
+  plugins: [trimSelections],
   logLevel: "warning",
 };
 
@@ -43,16 +49,32 @@ if (watch) {
 } else {
   await mkdir(outdir, { recursive: true });
   await esbuild.build(options);
+  let total = 0;
   for (const name of ["widget.js", "widget.css"]) {
-    const bytes = await readFile(join(outdir, name));
-    const kilobytes = (size) => `${(size / 1000).toFixed(1)} kB`;
-    const zipped = gzipSync(bytes).length;
-    console.log(
-      `${relative(root, join(outdir, name))}  ${kilobytes(bytes.length)}  (${kilobytes(zipped)} gzipped)`,
-    );
-    if (bytes.length > BUDGET_BYTES) {
-      console.error(`${name} is over its budget of ${kilobytes(BUDGET_BYTES)}`);
-      process.exitCode = 1;
-    }
+    const path = join(outdir, name);
+    if (name.endsWith(".js")) await writeFile(path, await smaller(await readFile(path, "utf8")));
+    const bytes = await readFile(path);
+    total += bytes.length;
+    const zipped = kilobytes(gzipSync(bytes).length);
+    console.log(`${relative(root, path)}  ${kilobytes(bytes.length)}  (${zipped} gzipped)`);
   }
+  if (total > BUDGET_BYTES) {
+    console.error(`${kilobytes(total)} are over the budget of ${kilobytes(BUDGET_BYTES)}`);
+    process.exitCode = 1;
+  }
+}
+
+/** @param {number} bytes */
+function kilobytes(bytes) {
+  return `${(bytes / 1000).toFixed(1)} kB`;
+}
+
+/**
+ * What esbuild leaves: a second minifier gets 4 % more out of the same code. No property is renamed.
+ * @param {string} code
+ */
+async function smaller(code) {
+  const compress = { ecma: 2022, module: true, passes: 4, unsafe_arrows: true };
+  const done = await minify(code, { module: true, ecma: 2022, compress, mangle: true });
+  return done.code;
 }

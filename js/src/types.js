@@ -204,6 +204,8 @@
  * @property {("attribution" | "predictions")[]} under What stands under the prompt's tokens.
  * @property {boolean} least Whether the panel's least tokens are open.
  * @property {boolean} unfolded Whether a long prompt is.
+ * @property {{query: string, hit: string | null} | null} search What is looked for, and the key of
+ *   what was gone to; null while nothing is.
  */
 
 /**

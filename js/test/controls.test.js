@@ -139,7 +139,9 @@ describe("traits that arrive with a graph", () => {
   test("how the shell is set up is a trait and no step", () => {
     const { controller, set, state } = setUp();
     controller.dispatch({ type: "set-display", display: { under: ["predictions"] } });
-    expect(set).toEqual([["display", { under: ["predictions"], least: false, unfolded: false }]]);
+    expect(set).toEqual([
+      ["display", { under: ["predictions"], least: false, unfolded: false, search: null }],
+    ]);
     expect(state().past).toEqual([]);
     controller.dispatch({ type: "set-display", display: { under: ["predictions"] } });
     expect(set).toHaveLength(1);
@@ -226,6 +228,40 @@ describe("on the page", () => {
     press(input, "Escape");
     expect(find('[data-role="search"]').hidden).toBe(true);
     expect(root.querySelector(".found")).toBeNull();
+  });
+
+  test("what is looked for, and what was gone to, is kept with the page", async () => {
+    const { find, host } = mount();
+    await settled();
+    find('[data-role="open-search"]').click();
+    const input = find(".vw-search-input");
+    input.value = "L1";
+    input.dispatchEvent(new window.Event("input", { bubbles: true }));
+    press(input, "Enter");
+    await settled();
+    const { search } = host.get("display");
+    expect(search.query).toBe("L1");
+    const again = mount({ display: host.get("display"), expanded: host.get("expanded") });
+    await settled();
+    expect(again.find('[data-role="search"]').hidden).toBe(false);
+    expect(again.find(".vw-search-input").value).toBe("L1");
+    const count = '[data-role="search-count"]';
+    expect(again.find(count).textContent).toBe(find(count).textContent);
+    expect(find(count).textContent).toMatch(/^1 of /);
+    expect(search.hit).toMatch(/^L1/);
+    press(input, "Escape");
+    expect(host.get("display").search).toBeNull();
+  });
+
+  test("a search that the kernel sets is on screen", async () => {
+    const { find, host } = mount();
+    await settled();
+    host.set("display", { ...host.get("display"), search: { query: "L1", hit: null } });
+    expect(find('[data-role="search"]').hidden).toBe(false);
+    expect(find('[data-role="search-count"]').textContent).toMatch(/found$/);
+    host.set("display", { ...host.get("display"), search: null });
+    expect(find('[data-role="search"]').hidden).toBe(true);
+    expect(find(".vw-stage").querySelector(".found")).toBeNull();
   });
 
   test("what the panel and the prompt show is kept with the page", async () => {

@@ -37,6 +37,8 @@ class FakeModel {
   silent = new Set();
   /** The blocks it can give, by layer. */
   blocks = expand;
+  /** What it can say of nodes, by id. */
+  details = project;
   /** What an audit finds. */
   audit = audit;
   /** The replies that depend on nothing but the graph's revision. */
@@ -113,9 +115,9 @@ class FakeModel {
       return reply({ ok: true, result: { ...block, revision } });
     }
     if (method === "project") {
-      const nodes = params.nodes.filter((node) => project[node]);
-      const details = Object.fromEntries(nodes.map((node) => [node, project[node]]));
-      const gone = params.nodes.filter((node) => !project[node]);
+      const nodes = params.nodes.filter((node) => this.details[node]);
+      const details = Object.fromEntries(nodes.map((node) => [node, this.details[node]]));
+      const gone = params.nodes.filter((node) => !this.details[node]);
       const missing = Object.fromEntries(gone.map((node) => [node, `${node} is not drawn.`]));
       const more = params.lenient ? { missing } : {};
       return reply({ ok: true, result: { revision, nodes: details, ...more } });

@@ -268,7 +268,9 @@ def test_a_long_prompt_of_many_scripts_wraps_and_is_whole(open_widget, open_alon
     settle(widget_of(page))
     file = export(page)
     shown = said(read(file))
-    assert shown[:300] == [words[at % len(words)] for at in range(300)]
+    # Words written from right to left are set apart.
+    apart = [f"\u2068{w}\u2069" if w in ("שלום", "␣مرحبا") else w for w in words]
+    assert shown[:300] == [apart[at % len(words)] for at in range(300)]
     alone = open_alone(file)
     screenshot(alone, "figure-long-prompt")
     places = alone.locator("svg").evaluate(TEXTS)[:300]
@@ -302,3 +304,20 @@ def test_a_figure_that_is_not_there_yet_is_not_made(open_widget):
     widget.get_by_role("button", name="Export").click()
     widget.get_by_role("menuitem", name="SVG").click()
     expect(widget.get_by_text("Try again when it is on screen")).to_be_visible()
+
+
+def test_a_figure_without_a_window_lights_what_was_looked_for(open_widget):
+    page = open_widget()
+    draw = """async (search) => {
+        const { figureFile } = await import("/visit_widget/static/widget.js");
+        const traits = await (await fetch("/tests/fixtures/traits.json")).json();
+        const display = { under: [], least: false, unfolded: false, search };
+        const data = { traits: { ...traits, display } };
+        const how = { theme: "light", width: 1000, format: "svg" };
+        return (await figureFile(data, how)).text();
+    }"""
+    plain = page.evaluate(draw, None)
+    assert page.evaluate(draw, {"query": "there is none of this", "hit": None}) == plain
+    found = page.evaluate(draw, {"query": "L3.attn", "hit": "L3.attn"})
+    assert found != plain
+    assert found.count("opacity") > plain.count("opacity"), "all else is dimmed"

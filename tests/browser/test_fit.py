@@ -48,6 +48,35 @@ def test_an_open_layer_with_its_panel_fits(open_widget, width):
         assert room[1] <= 4, "and nothing but the foot's rim below"
 
 
+@pytest.mark.parametrize("pins", [[HEAD], [HEAD, "L23.H5", "L23.mlp", "logits"]])
+def test_pins_take_a_line_and_unfold_over_the_picture(open_widget, screenshot, pins):
+    page = open_widget(page_options={"viewport": {"width": 1032, "height": 720}})
+    widget = widget_of(page)
+    open_layer(widget)
+    page.evaluate("(pins) => model.set('pins', pins)", pins)
+    fold = widget.locator('[data-role="pins-fold"]')
+    expect(fold).to_contain_text("Layer 23 · head 4")
+    settle(widget)
+    assert widget.bounding_box()["height"] <= 720
+    assert widget.evaluate(SIDEWAYS) == []
+    assert overlapping_labels(widget) == []
+    table = widget.locator(".vw-pins-table")
+    expect(table).to_be_hidden()
+    fold.focus()
+    before = widget.bounding_box()
+    page.keyboard.press("Enter")
+    expect(fold).to_have_attribute("aria-expanded", "true")
+    expect(table.locator("thead th")).to_have_count(len(pins))
+    settle(widget)
+    screenshot(page, f"pins-{len(pins)}")
+    assert widget.bounding_box()["height"] == before["height"]
+    room = widget.locator(".vw-pins-room").bounding_box()
+    assert room["y"] >= widget.bounding_box()["y"]
+    assert room["y"] + room["height"] <= fold.bounding_box()["y"] + 1
+    fold.click()
+    expect(table).to_be_hidden()
+
+
 def test_the_panel_lies_over_what_is_not_read(open_widget):
     page = open_widget(page_options={"viewport": {"width": 1008, "height": 720}})
     widget = widget_of(page)

@@ -66,7 +66,8 @@ def arrange(widget: vw.VisitWidget) -> None:
     widget.expanded = [1, 0]
     widget.selection, widget.pins = ["L1.H0"], ["L0.mlp", "L1.attn"]
     widget.filters = {"layers": [1, 1], "heads": {0: [1, 0, 0]}}
-    widget.display = {"under": ["predictions"], "unfolded": True}
+    search = {"query": "dog", "hit": "token 2"}
+    widget.display = {"under": ["predictions"], "unfolded": True, "search": search}
 
 
 def test_another_widget_of_the_model_shows_the_identical_picture(model, widget):
@@ -272,7 +273,11 @@ def test_nothing_is_said_twice(model, widget, name, value):
         ("filters", {"layers": (1, 1), "heads": {1: [1], "0": []}},
          {"layers": [1, 1], "heads": {"1": [1]}}),
         ("display", {"under": ["predictions", "attribution"]},
-         {"under": ["attribution", "predictions"], "least": False, "unfolded": False}),
+         {"under": ["attribution", "predictions"], "least": False, "unfolded": False,
+          "search": None}),
+        ("display", {"search": {"query": "dog"}},
+         {"under": ["attribution", "predictions"], "least": False, "unfolded": False,
+          "search": {"query": "dog", "hit": None}}),
     ],
 )  # fmt: skip
 def test_traits_have_one_way_to_be_written(widget, name, value, becomes):
@@ -286,6 +291,8 @@ def test_traits_have_one_way_to_be_written(widget, name, value, becomes):
     [
         ("pins", list("abcde")), ("filters", {"layers": [3, 9]}),
         ("filters", {"heads": {"0": [12]}}), ("display", {"under": ["everything"]}),
+        ("display", {"search": "dog"}), ("display", {"search": {"query": 3}}),
+        ("display", {"search": {"query": "a", "hit": 3}}),
     ],
 )  # fmt: skip
 def test_what_a_browser_sets_wrongly_is_put_back(widget, name, value):

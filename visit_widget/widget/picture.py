@@ -11,7 +11,12 @@ from ..trace.trace import Trace
 MOST_PINS = 4
 UNDER = ("attribution", "predictions")
 NO_FILTERS: dict[str, Any] = {"layers": None, "heads": {}}
-DISPLAY: dict[str, Any] = {"under": list(UNDER), "least": False, "unfolded": False}
+DISPLAY: dict[str, Any] = {
+    "under": list(UNDER),
+    "least": False,
+    "unfolded": False,
+    "search": None,
+}
 
 
 def check_ids(name: str, value: Any) -> list[str]:
@@ -81,8 +86,9 @@ def check_filters(trace: Trace, value: Any) -> dict[str, Any]:
 
 
 def check_display(value: Any) -> dict[str, Any]:
-    """{"under", "least", "unfolded"}: what stands under the tokens, whether the panel's section of
-    least tokens is open, and whether a long prompt is unfolded; what is left out is the default.
+    """{"under", "least", "unfolded", "search"}: what stands under the tokens, whether the panel's
+    section of least tokens is open, whether a long prompt is unfolded, and what is looked for, as
+    {"query", "hit"}, or None; what is left out is the default.
 
     Raises:
         VisitError: it is no such mapping.
@@ -97,7 +103,16 @@ def check_display(value: Any) -> dict[str, Any]:
     for name in ("least", "unfolded"):
         if not isinstance(given[name], bool):
             raise VisitError(f"display[{name!r}] is True or False, not {_short(given[name])}.")
-    return {**given, "under": [name for name in UNDER if name in under]}
+    search = given["search"]
+    if search is not None:
+        search = _fields("display['search']", search, {"query": "", "hit": None})
+        query, hit = search["query"], search["hit"]
+        if not isinstance(query, str) or not (hit is None or isinstance(hit, str)):
+            raise VisitError(
+                "display['search'] has a text as its 'query' and the id of what was found, or "
+                f"None, as its 'hit', not {_short(query)} and {_short(hit)}."
+            )
+    return {**given, "under": [name for name in UNDER if name in under], "search": search}
 
 
 def checks(trace: Trace) -> dict[str, Callable[[Any], Any]]:

@@ -50,8 +50,9 @@ class VisitWidget(Saving, anywidget.AnyWidget):
         pins: ids of up to four nodes that are compared.
         filters: {"layers": [first, last] or None, "heads": {layer: heads}}: what is drawn plainly;
             the rest is dimmed or drawn as one, and stays in all sums.
-        display: {"under", "least", "unfolded"}: what stands under the prompt's tokens, whether the
-            panel's least tokens are open, and whether a long prompt is unfolded.
+        display: {"under", "least", "unfolded", "search"}: what stands under the prompt's tokens,
+            whether the panel's least tokens are open, whether a long prompt is unfolded, and what
+            is looked for: {"query", "hit"}, or None.
         status: {"state", "message", "max_error", "exact"}.
     """
 

@@ -52,7 +52,7 @@ export function createProblems(dispatch) {
       retry &&
         h(
           "button",
-          { type: "button", class: "vw-link", click: () => dispatch({ type: "retry", key }) },
+          { class: "vw-link", click: () => dispatch({ type: "retry", key }) },
           "try again",
         ),
       iconButton("close", "Dismiss", () => dispatch({ type: "dismiss", key })),

@@ -122,7 +122,6 @@ export function createTable(controller) {
     const button = h(
       "button",
       {
-        type: "button",
         class: "vw-table-button",
         "data-role": role,
         "aria-label": tells ? `${text}: ${tells}` : null,

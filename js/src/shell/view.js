@@ -118,7 +118,7 @@ export function mountView(el, controller) {
     toolbar.update(state);
     problems.update(state);
     panel.update(state);
-    pins.update(state);
+    pins.update(state, isTight());
     filterNote.update(state);
     search.update(state);
     promptBar.light(search.found(), search.at());
@@ -142,7 +142,8 @@ export function mountView(el, controller) {
   }
 
   function room() {
-    const height = heightForViews(root, main);
+    const line = isTight() ? pins.el.offsetHeight : 0;
+    const height = heightForViews(root, main) - line;
     const reducedMotion = motion?.matches ?? false;
     return { width, height, dark, reducedMotion, found: search.found() };
   }
@@ -170,8 +171,9 @@ export function mountView(el, controller) {
   }
 
   /** @param {(typeof views)[number] | undefined} shown */
-  const isOver = (shown) =>
-    shown?.spot !== undefined && root.clientWidth >= NARROW && root.clientWidth < WIDE;
+  const isOver = (shown) => shown?.spot !== undefined && isTight();
+
+  const isTight = () => root.clientWidth >= NARROW && root.clientWidth < WIDE;
 
   /** @param {string} message */
   function reportProblem(message) {
@@ -209,6 +211,8 @@ export function mountView(el, controller) {
   const sizing = new ResizeObserver(() => {
     theme.check();
     root.classList.toggle("narrow", root.clientWidth > 0 && root.clientWidth < NARROW);
+    root.classList.toggle("tight", isTight());
+    pins.update(controller.getState(), isTight());
     const now = Math.floor(main.clientWidth);
     if (now === 0 || now === width) return;
     width = now;

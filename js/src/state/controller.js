@@ -3,6 +3,7 @@
  * requests, and tells every view. One controller a widget, however many views it has.
  */
 
+import { settingApart } from "../wire/bidi.js";
 import { createAsker } from "./asking.js";
 import { withHead } from "./filters.js";
 import { withRestClosed, withRestOpened } from "./keep.js";
@@ -55,9 +56,10 @@ const AWAIT_GRAPH_MS = 20_000;
 export const MOST_PINS = 4;
 
 /**
- * @param {Host} host
+ * @param {Host} given
  */
-export function createController(host) {
+export function createController(given) {
+  const host = settingApart(given);
   /** @type {State} */
   let state = reduce(
     { ...initialState, live: host.live },

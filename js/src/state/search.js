@@ -19,6 +19,17 @@ import { isStale, mergedGraph } from "./selectors.js";
  * @typedef {{hits: Hit[], note: string | null}} Found `note`: why something is not there.
  */
 
+/**
+ * What is lit, by node id and as "token 3"; null while nothing is.
+ *
+ * @param {Found} found
+ * @returns {Set<string> | null}
+ */
+export function litBy({ hits }) {
+  const keys = hits.flatMap(({ key, id }) => (id === null ? [key] : [key, id]));
+  return keys.length > 0 ? new Set(keys) : null;
+}
+
 /** In the routes' graph, parts that are not drawn by themselves. */
 const UNDRAWN = ["bias", "rest", "rounding"];
 

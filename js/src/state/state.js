@@ -124,7 +124,7 @@ export const initialState = {
   view: "block",
   pins: [],
   filters: NO_FILTERS,
-  display: { under: ["attribution", "predictions"], least: false, unfolded: false },
+  display: { under: ["attribution", "predictions"], least: false, unfolded: false, search: null },
   live: true,
   blocks: {},
   asked: [],

@@ -1,5 +1,6 @@
 /** Puts text on the clipboard, or where it can be copied by hand. */
 
+import { asWritten } from "../wire/bidi.js";
 import { h } from "./dom.js";
 
 /** @import { Attributes } from "./dom.js" */
@@ -12,13 +13,9 @@ const SAID_MS = 1500;
  * @param {Attributes} [attributes]
  */
 export function copyButton(label, text, attributes = {}) {
-  const button = h(
-    "button",
-    { type: "button", class: "vw-link", click: copy, ...attributes },
-    label,
-  );
+  const button = h("button", { class: "vw-link", click: copy, ...attributes }, label);
   async function copy() {
-    const copied = await copyText(text(), button);
+    const copied = await copyText(asWritten(text()), button);
     button.textContent = copied ? "copied" : "select and copy:";
     if (!copied && button.nextElementSibling?.tagName !== "CODE") {
       button.after(" ", h("code", { class: "vw-copied" }, text()));

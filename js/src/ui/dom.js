@@ -17,6 +17,8 @@
  */
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
+  // Of itself a button sends a form.
+  if (tag === "button") element.setAttribute("type", "button");
   for (const [name, value] of Object.entries(attributes)) {
     if (typeof value === "function") element.addEventListener(name, value);
     else setAttribute(element, name, value);
@@ -115,7 +117,6 @@ export function iconButton(name, label, onClick, attributes = {}) {
   return h(
     "button",
     {
-      type: "button",
       class: "vw-icon-button",
       "aria-label": label,
       title: label,

@@ -29,7 +29,7 @@ const DEFAULTS = {
   view: "block",
   pins: [],
   filters: { layers: null, heads: {} },
-  display: { under: ["attribution", "predictions"], least: false, unfolded: false },
+  display: { under: ["attribution", "predictions"], least: false, unfolded: false, search: null },
   status: { state: "ready", message: null, max_error: null, exact: null },
 };
 

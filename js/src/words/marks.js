@@ -36,6 +36,14 @@ export const MARKS = [
   { mark: "norm", name: "ring", words: "a norm, where a stream leaves the river" },
   { mark: "rest", name: "grey row", words: "parts not drawn apart; none is left out of a sum" },
   { mark: "opaque", name: "tall block", words: "a layer that does not attend, shown as one part" },
+  { mark: "strong", name: "strong word", words: "what a part writes: the token it is nearest to" },
+  { mark: "small", name: "small word", words: "what a part looks for, or answers to" },
+  { mark: "more", name: "slanted, underlined", words: "parts that a click shows one by one" },
+  {
+    mark: "tokens",
+    name: "letters of one width",
+    words: "tokens; all other words are the widget's",
+  },
   {
     mark: "bar",
     name: "bar under a token",

@@ -157,6 +157,8 @@ export function assemble(drawing, size, facts, palette, { title, summary }) {
     width,
     height,
     viewBox: `0 0 ${width} ${height}`,
+    // Whatever page it comes to stand in.
+    direction: "ltr",
   };
   return svgText(
     shape("svg", root, {}, [

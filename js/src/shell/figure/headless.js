@@ -1,5 +1,6 @@
 /** The figure of saved data, for a browser that nobody looks at. */
 
+import { findHits, litBy } from "../../state/search.js";
 import { initialState, reduce } from "../../state/state.js";
 import { drawFigure } from "./figure.js";
 import { pngFile, svgFile } from "./files.js";
@@ -18,10 +19,11 @@ const LATE = ["routes", "attribution", "predictions"];
 export async function figureFile(data, { theme, width, format, scale }) {
   const dark = theme === "dark";
   const state = stateOf(data);
-  const { under } = state.display;
+  const { under, search } = state.display;
+  const found = search ? litBy(findHits(state, search.query)) : null;
   const svg = drawFigure(state, {
     home: document.body,
-    room: { width, height: 100_000, dark, reducedMotion: true, found: null },
+    room: { width, height: 100_000, dark, reducedMotion: true, found },
     dark,
     marks: {
       attribution: under.includes("attribution"),

@@ -216,7 +216,6 @@ export function createPanel(controller) {
             h(
               "button",
               {
-                type: "button",
                 class: "vw-selected-part",
                 title: node ? titleOf(node, graph) : id,
                 click: () => controller.dispatch({ type: "select", nodes: [id] }),
@@ -287,7 +286,6 @@ export function createPanel(controller) {
         h(
           "button",
           {
-            type: "button",
             class: "vw-link",
             "data-role": "retry-details",
             click: () => controller.dispatch({ type: "retry", key: "details" }),

@@ -19,7 +19,6 @@ export function restSection({ id, rest }, { keep, live, dispatch }) {
   const more = h(
     "button",
     {
-      type: "button",
       class: "vw-button",
       "data-role": "open-rest",
       title: "Or double-click it in the picture",
@@ -30,7 +29,6 @@ export function restSection({ id, rest }, { keep, live, dispatch }) {
   const fewer = h(
     "button",
     {
-      type: "button",
       class: "vw-link",
       "data-role": "close-rest",
       click: () => dispatch({ type: "close-rest", node: id }),

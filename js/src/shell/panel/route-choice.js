@@ -98,7 +98,6 @@ export function openLink({ position, layer, kind }, { live, graph }, controller)
   return h(
     "button",
     {
-      type: "button",
       class: "vw-link",
       "data-role": "open-layer",
       click: () =>
@@ -126,7 +125,6 @@ function carrierRow(node, influence, { routes, layer, position, carriers }, stat
   return h(
     "button",
     {
-      type: "button",
       class: influence < 0 ? "vw-carrier against" : "vw-carrier",
       "data-node": node.id,
       "aria-label":

@@ -3,7 +3,7 @@
 import { layerOfNode } from "../../state/filters.js";
 import { isRouteId } from "../../state/revisions.js";
 import { knownDetail, knownNode, outgoingPart } from "../../state/selectors.js";
-import { createChangeGuard, fill, h, iconButton } from "../../ui/dom.js";
+import { createChangeGuard, fill, h, icon, iconButton } from "../../ui/dom.js";
 import { createRoving } from "../../ui/roving.js";
 import { routeNodeTitle } from "../../views/routes/words.js";
 import { percent } from "../../words/format.js";
@@ -33,24 +33,62 @@ export function createPins(controller) {
   const changed = createChangeGuard();
   /** @type {Map<string, Detail | Node>} What stays on show until the new graph's is there. */
   let last = new Map();
-  const el = h("section", {
-    class: "vw-pins",
-    "data-role": "pins",
-    "aria-label": "Pinned nodes, side by side",
-    hidden: true,
-  });
+  const room = h("div", { class: "vw-pins-room" });
+  const names = h("span", {});
+  const fold = h(
+    "button",
+    {
+      class: "vw-pins-fold",
+      title: "Unfold the pins, or fold them",
+      "data-role": "pins-fold",
+      "aria-expanded": false,
+      click() {
+        unfolded = !unfolded;
+        arrange();
+      },
+    },
+    icon("pin"),
+    names,
+    icon("up"),
+  );
+  const el = h(
+    "section",
+    {
+      class: "vw-pins",
+      "data-role": "pins",
+      "aria-label": "Pinned nodes, side by side",
+      hidden: true,
+    },
+    room,
+    fold,
+  );
   const roving = createRoving(el);
+  let tight = false;
+  let unfolded = false;
 
-  /** @param {State} state */
-  function update(state) {
+  /** Where there is little room the pins are a line, and their table stands over the picture. */
+  function arrange() {
+    fold.hidden = !tight;
+    fold.setAttribute("aria-expanded", String(unfolded));
+    room.hidden = tight && !unfolded;
+  }
+
+  /**
+   * @param {State} state
+   * @param {boolean} isTight
+   */
+  function update(state, isTight) {
     const { pins, graph, details, oldDetails, detailsMissing, problems, blocks, routes } = state;
     el.hidden = pins.length === 0 || !graph;
+    tight = isTight;
+    arrange();
     if (el.hidden || !graph) return;
     if (!changed(pins, graph, details, oldDetails, detailsMissing, problems, blocks, routes))
       return;
     const shown = pins.map((id) => pinOf(state, id));
     last = new Map(shown.flatMap(({ id, node }) => (node ? [[id, node]] : [])));
-    fill(el, tableOf(shown, state, graph));
+    fill(room, tableOf(shown, state, graph));
+    names.textContent = shown.map((pin) => titleOf(pin, graph)).join(", ");
   }
 
   /**
@@ -147,8 +185,8 @@ export function createPins(controller) {
    * @param {State} state
    * @param {FlowGraph} graph
    */
-  function headOf({ id, node }, state, graph) {
-    const title = !node ? id : isRouteId(id) ? routeNodeTitle(node, graph) : nodeTitle(node, graph);
+  function headOf(pin, state, graph) {
+    const { id, node } = pin;
     return h(
       "th",
       { scope: "col" },
@@ -158,13 +196,12 @@ export function createPins(controller) {
         h(
           "button",
           {
-            type: "button",
             class: "vw-pin-title",
             "data-pin": id,
             title: `Select ${id}`,
             click: () => show(id, state.view),
           },
-          h("b", {}, title),
+          h("b", {}, titleOf(pin, graph)),
           node && h("span", { class: "vw-pin-id" }, id),
         ),
         iconButton("close", `Unpin ${id}`, () => controller.dispatch({ type: "unpin", node: id }), {
@@ -184,6 +221,15 @@ export function createPins(controller) {
   }
 
   return { el, update, roving, destroy: roving.destroy };
+}
+
+/**
+ * @param {Pin} pin
+ * @param {FlowGraph} graph
+ */
+function titleOf({ id, node }, graph) {
+  if (!node) return id;
+  return isRouteId(id) ? routeNodeTitle(node, graph) : nodeTitle(node, graph);
 }
 
 /** @param {string} id */

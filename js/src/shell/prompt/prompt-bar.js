@@ -54,9 +54,8 @@ export function createPromptBar(controller, popovers) {
     role: "group",
     "aria-label": "Prompt tokens; the chosen one is where the model is looked into",
   });
-  const fold = h("button", { type: "button", class: "vw-link vw-fold", click: toggleFold });
+  const fold = h("button", { class: "vw-link vw-fold", click: toggleFold });
   const target = h("button", {
-    type: "button",
     class: "vw-chip vw-target",
     "data-role": "target",
     "aria-haspopup": "dialog",
@@ -107,7 +106,6 @@ export function createPromptBar(controller, popovers) {
     return h(
       "button",
       {
-        type: "button",
         class: "vw-chip",
         "data-position": position,
         title: `Look at what the model computes at token ${position}`,
@@ -172,6 +170,7 @@ export function createPromptBar(controller, popovers) {
     const field = h("textarea", {
       class: "vw-prompt-input",
       rows: 1,
+      dir: "auto",
       "aria-label": "Prompt. Enter traces it, Escape leaves it as it was",
       spellcheck: "false",
       input: grow,
@@ -183,8 +182,8 @@ export function createPromptBar(controller, popovers) {
       },
     });
     field.value = failed?.retry?.prompt ?? state.prompt;
-    const trace = h("button", { type: "button", class: "vw-button", click: submit }, "Trace");
-    const cancel = h("button", { type: "button", class: "vw-link", click: stop }, "cancel");
+    const trace = h("button", { class: "vw-button", click: submit }, "Trace");
+    const cancel = h("button", { class: "vw-link", click: stop }, "cancel");
     const form = h("div", { class: "vw-prompt-edit" }, field, trace, cancel);
     el.replaceChildren(form);
     field.focus({ preventScroll: true });

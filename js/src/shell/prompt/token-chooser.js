@@ -33,6 +33,7 @@ export function createTokenChooser(options) {
   const input = h("input", {
     type: "text",
     class: "vw-chooser-input",
+    dir: "auto",
     role: "combobox",
     placeholder: "search the vocabulary",
     "aria-label": options.label,

@@ -49,7 +49,6 @@ export function createFilterNote(controller) {
   const reset = h(
     "button",
     {
-      type: "button",
       class: "vw-link",
       "data-role": "show-all",
       click: () => controller.dispatch({ type: "set-filters", filters: NO_FILTERS }),

@@ -1,6 +1,7 @@
 /** The search over the view on screen: a field, how many were found, and ways from one to the next. */
 
-import { findHits } from "../../state/search.js";
+import { findHits, litBy } from "../../state/search.js";
+import { sameValue } from "../../state/state.js";
 import { createChangeGuard, h, icon, iconButton } from "../../ui/dom.js";
 import { whole } from "../../words/format.js";
 import { pressed } from "../../words/keys.js";
@@ -8,11 +9,14 @@ import { pressed } from "../../words/keys.js";
 /** @import { Controller } from "../../state/controller.js" */
 /** @import { Found, Hit } from "../../state/search.js" */
 /** @import { State } from "../../state/state.js" */
+/** @import { Display } from "../../types.js" */
 
 /** How long a picture takes to come to rest. */
 const REST_MS = 340;
 /** How long a layer may take to come. */
 const PATIENCE_MS = 20_000;
+/** How long typing pauses before what is typed is a part of the view's state. */
+const TYPED_MS = 300;
 
 /**
  * @param {Controller} controller
@@ -32,10 +36,15 @@ export function createSearch(controller, { main, home, onChange }) {
   let seeksUntil = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let seeking;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let typing;
+  /** @type {Display["search"]} What the state says, as far as is known here. */
+  let told = null;
 
   const input = h("input", {
     type: "text",
     class: "vw-search-input",
+    dir: "auto",
     placeholder: "token, L23.H4, or what a node says",
     "aria-label": "Search this view: tokens, node ids such as L23.H4, and what nodes say",
     autocomplete: "off",
@@ -66,6 +75,7 @@ export function createSearch(controller, { main, home, onChange }) {
       before = /** @type {HTMLElement | null} */ (activeElement);
       el.hidden = false;
       refresh();
+      tell();
     }
     input.focus({ preventScroll: true });
     input.select();
@@ -79,6 +89,7 @@ export function createSearch(controller, { main, home, onChange }) {
     current = null;
     clearTimeout(seeking);
     refresh();
+    tell();
     const back = before?.isConnected && before.getClientRects().length > 0 ? before : home();
     if (within) back.focus({ preventScroll: true });
     return true;
@@ -87,6 +98,28 @@ export function createSearch(controller, { main, home, onChange }) {
   function search() {
     current = null;
     refresh();
+    clearTimeout(typing);
+    typing = setTimeout(tell, TYPED_MS);
+  }
+
+  /** The search is a part of what decides the picture. */
+  function tell() {
+    clearTimeout(typing);
+    const search = el.hidden ? null : { query: input.value, hit: current };
+    if (sameValue(search, told)) return;
+    told = search;
+    controller.dispatch({ type: "set-display", display: { search } });
+  }
+
+  /** @param {State} state */
+  function hear({ display }) {
+    const search = display.search ?? null;
+    if (sameValue(search, told)) return;
+    clearTimeout(typing);
+    told = search;
+    current = search?.hit ?? null;
+    el.hidden = search === null;
+    if (search && input.value !== search.query) input.value = search.query;
   }
 
   /** @param {KeyboardEvent} event */
@@ -112,6 +145,7 @@ export function createSearch(controller, { main, home, onChange }) {
     seeksUntil = Date.now() + PATIENCE_MS;
     reveal(hit);
     refresh();
+    tell();
     said.textContent = `${count.textContent}: ${hit.text}`;
     seek();
   }
@@ -145,8 +179,7 @@ export function createSearch(controller, { main, home, onChange }) {
     const { graph, blocks, expanded, view, routes, lateMissing } = state;
     if (changed(query, graph, blocks, expanded, view, routes, lateMissing)) {
       found = findHits(state, query);
-      const keys = found.hits.flatMap(({ key, id }) => (id === null ? [key] : [key, id]));
-      lit = keys.length > 0 ? new Set(keys) : null;
+      lit = litBy(found);
     }
     show(query);
   }
@@ -169,7 +202,9 @@ export function createSearch(controller, { main, home, onChange }) {
     close,
     /** @param {State} state */
     update(state) {
-      if (el.hidden) return;
+      const open = !el.hidden;
+      hear(state);
+      if (el.hidden && !open) return;
       look(state);
       seek();
     },
@@ -177,6 +212,9 @@ export function createSearch(controller, { main, home, onChange }) {
     found: () => lit,
     /** The position of the prompt's token that was gone to. */
     at: () => found.hits.find(({ key }) => key === current)?.position ?? null,
-    destroy: () => clearTimeout(seeking),
+    destroy() {
+      clearTimeout(seeking);
+      clearTimeout(typing);
+    },
   };
 }

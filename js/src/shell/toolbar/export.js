@@ -61,7 +61,6 @@ export function createExportMenu(controller, popovers, { root, room, marks, onPr
       h(
         "button",
         {
-          type: "button",
           role: "menuitemradio",
           class: "vw-switch-part",
           "aria-checked": String(name === theme),
@@ -80,7 +79,6 @@ export function createExportMenu(controller, popovers, { root, room, marks, onPr
       h(
         "button",
         {
-          type: "button",
           role: "menuitem",
           class: "vw-menu-item",
           click: () => save(name, make),

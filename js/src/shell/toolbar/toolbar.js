@@ -51,7 +51,6 @@ export function createToolbar(controller, popovers, shown) {
   );
   const measure = h("label", { class: "vw-field" }, "follow ", select, icon("chevron"));
   const foil = h("button", {
-    type: "button",
     class: "vw-field vw-foil",
     "data-role": "foil",
     "aria-haspopup": "dialog",
@@ -60,7 +59,6 @@ export function createToolbar(controller, popovers, shown) {
   });
   const keepWindow = createKeepWindow(controller, popovers);
   const keep = h("button", {
-    type: "button",
     class: "vw-field",
     "data-role": "keep",
     "aria-haspopup": "dialog",
@@ -69,7 +67,6 @@ export function createToolbar(controller, popovers, shown) {
   });
   const showWindow = createShowWindow(controller, popovers);
   const filter = h("button", {
-    type: "button",
     class: "vw-field",
     "data-role": "show",
     "aria-haspopup": "dialog",
@@ -81,7 +78,6 @@ export function createToolbar(controller, popovers, shown) {
   const table = h(
     "button",
     {
-      type: "button",
       class: "vw-field",
       "data-role": "show-table",
       title: "The same as tables, in the picture’s place",
@@ -96,7 +92,6 @@ export function createToolbar(controller, popovers, shown) {
   );
   const audit = createAuditWindow(controller, popovers);
   const mark = h("button", {
-    type: "button",
     class: "vw-field vw-exact",
     "data-role": "exact",
     "aria-haspopup": "dialog",

@@ -12,7 +12,6 @@ export function createViewSwitch({ dispatch }) {
     h(
       "button",
       {
-        type: "button",
         class: "vw-switch-part",
         "data-view": view,
         title,

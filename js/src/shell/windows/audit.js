@@ -104,7 +104,6 @@ function createContent(controller, close) {
     return h(
       "button",
       {
-        type: "button",
         class: "vw-link",
         "data-role": "retry-audit",
         click: () => controller.dispatch({ type: "retry", key: "audit" }),

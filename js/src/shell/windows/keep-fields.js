@@ -74,7 +74,6 @@ function countField(what, onChange) {
   const toggle = h(
     "button",
     {
-      type: "button",
       class: "vw-pair",
       title: "Count the most positive and the most negative apart",
       "aria-label": `${what}: the most positive and the most negative apart`,

@@ -101,13 +101,13 @@ function createContent({ getState, dispatch }, close) {
   });
   const presets = Object.entries(PRESETS).map(([name, keep]) => ({
     keep,
-    el: h("button", { type: "button", class: "vw-preset", click: () => set(keep) }, name),
+    el: h("button", { class: "vw-preset", click: () => set(keep) }, name),
   }));
   const note = h("p", { class: "vw-keep-note", role: "status" });
   const opened = h("span", {});
   const reset = h(
     "button",
-    { type: "button", class: "vw-link", "data-role": "reset-keep", click: () => set(DEFAULT_KEEP) },
+    { class: "vw-link", "data-role": "reset-keep", click: () => set(DEFAULT_KEEP) },
     "Reset",
   );
   const el = h(

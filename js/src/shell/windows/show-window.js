@@ -65,7 +65,6 @@ function createContent({ getState, dispatch }, close) {
   const reset = h(
     "button",
     {
-      type: "button",
       class: "vw-link",
       "data-role": "reset-filters",
       click: () => set(NO_FILTERS),
@@ -153,7 +152,6 @@ function createContent({ getState, dispatch }, close) {
           h(
             "button",
             {
-              type: "button",
               class: "vw-show-head",
               "data-head": `${layer}.${head}`,
               "aria-pressed": String(!chosen || chosen.includes(head)),
@@ -168,7 +166,6 @@ function createContent({ getState, dispatch }, close) {
         h(
           "button",
           {
-            type: "button",
             class: "vw-link",
             "data-head": `${layer}.all`,
             click: () => set(withHeads(getState().filters, layer, null)),

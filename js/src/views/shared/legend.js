@@ -56,6 +56,16 @@ function drawMark(key, { mark, markWidth, markHeight }, hatch) {
     });
     return;
   }
+  if (mark === "strong" || mark === "small") {
+    key
+      .append("text")
+      .attr("class", `vw-text ${mark}`)
+      .attr("x", markWidth)
+      .attr("y", 9)
+      .attr("text-anchor", "end")
+      .text("ab");
+    return;
+  }
   if (mark === "read") {
     key
       .append("path")

@@ -9,7 +9,8 @@ import { textWidth } from "./text.js";
 /**
  * @typedef {object} LegendItem
  * @property {string} key
- * @property {"positive" | "negative" | "unsigned" | "memory" | "rest" | "read" | "opaque" | "scale" | "shades"} mark
+ * @property {"positive" | "negative" | "unsigned" | "memory" | "rest" | "read" | "opaque" | "scale" | "shades" |
+ *   "strong" | "small"} mark
  * @property {string} text
  * @property {number} x
  * @property {number} y
@@ -23,6 +24,8 @@ import { textWidth } from "./text.js";
 const AIRY = { size: 11, line: 20, gap: 22, foot: 14, swatch: 20, cast: 0.97 };
 const CLOSE = { size: 10, line: 17, gap: 11, foot: 4, swatch: 16, cast: 0.92 };
 export const SHADE_SWATCH = 15;
+/** @type {LegendItem["mark"][]} */
+const TYPE = ["strong", "small"];
 
 /**
  * @param {object} spec
@@ -71,12 +74,31 @@ export function placeLegend({
   if (opaque) wanted.push({ key: "opaque", mark: "opaque", text: `opaque: ${OPAQUE}` });
   if (attends) wanted.push({ key: "memory", mark: "memory", text: "attention weight" });
   if (reads) {
+    wanted.push({ key: "strong", mark: "strong", text: "written" });
+    wanted.push({ key: "small", mark: "small", text: "looked for" });
     wanted.push({ key: "read", mark: "read", text: "reads the stream" });
     wanted.push({ key: "rest", mark: "rest", text: "not shown apart" });
   }
   wanted.push({ key: "shades", mark: "shades", text: `rank of ${target}: 10,000+ to 1` });
 
-  const { size, line: lineHeight, gap, foot, swatch, cast } = close ? CLOSE : AIRY;
+  const size = close ? CLOSE : AIRY;
+  const placed = setInLines(wanted, size, left, right, unit * scale);
+  // What type says stands where it takes no line of its own; the help has it in any case.
+  const plain = wanted.filter(({ mark }) => !TYPE.includes(mark));
+  const without = setInLines(plain, size, left, right, unit * scale);
+  const { items, lines } = placed.lines > without.lines ? without : placed;
+  return { items, y, size: size.size, height: lines * size.line + size.foot };
+}
+
+/**
+ * @param {Pick<LegendItem, "key" | "mark" | "text">[]} wanted
+ * @param {typeof AIRY} sizes
+ * @param {number} left
+ * @param {number} right
+ * @param {number} unit How wide the ribbon that shows the scale is.
+ * @returns {{items: LegendItem[], lines: number}}
+ */
+function setInLines(wanted, { size, line: lineHeight, gap, swatch, cast }, left, right, unit) {
   let x = left;
   let line = 0;
   const items = wanted.map((item) => {
@@ -92,12 +114,12 @@ export function placeLegend({
       x,
       y: line * lineHeight,
       markWidth,
-      markHeight: item.mark === "scale" ? Math.max(1, unit * scale) : 8,
+      markHeight: item.mark === "scale" ? Math.max(1, unit) : 8,
     };
     x += width + gap;
     return placed;
   });
-  return { items, y, size, height: (line + 1) * lineHeight + foot };
+  return { items, lines: line + 1 };
 }
 
 /**

@@ -2,7 +2,6 @@
 
 import { easeCubicOut } from "d3-ease";
 import { interpolateString } from "d3-interpolate";
-import { timer } from "d3-timer";
 
 const DURATION = 260;
 const LEAVING = 130;
@@ -13,12 +12,10 @@ const HOOKS = ["node", "role", "nav", "kind", "layer", "source", "target", "labe
 
 /**
  * What glides, by element and attribute. One clock moves all of it: a picture has a thousand pieces.
- * @type {Map<Element, Map<string, {at: (part: number) => string, elapsed: number}>>}
+ * @type {Map<Element, Map<string, {at: (part: number) => string, since: number | null}>>}
  */
 const gliding = new Map();
-/** @type {ReturnType<typeof timer> | null} */
-let clock = null;
-let now = 0;
+let ticking = false;
 
 /**
  * Sets attributes, gliding from where they were.
@@ -42,10 +39,10 @@ export function settle(selection, { animated }, attributes) {
       if (from === null) this.setAttribute(name, to);
       if (from === null || from === to) continue;
       const tweens = own ?? new Map();
-      gliding.set(this, tweens.set(name, { at: interpolateString(from, to), elapsed: now }));
+      gliding.set(this, tweens.set(name, { at: interpolateString(from, to), since: null }));
     }
   });
-  if (gliding.size > 0) clock ??= timer(move);
+  if (gliding.size > 0 && !ticking) tick();
 }
 
 /**
@@ -58,21 +55,23 @@ export function halt(selection) {
   });
 }
 
-/** @param {number} elapsed */
-function move(elapsed) {
-  now = elapsed;
+function tick() {
+  ticking = gliding.size > 0;
+  if (ticking) requestAnimationFrame(move);
+}
+
+/** @param {number} time */
+function move(time) {
   for (const [element, tweens] of gliding) {
     for (const [name, tween] of tweens) {
-      const part = Math.min(1, (elapsed - tween.elapsed) / DURATION);
+      tween.since ??= time;
+      const part = Math.min(1, (time - tween.since) / DURATION);
       element.setAttribute(name, tween.at(easeCubicOut(part)));
       if (part === 1) tweens.delete(name);
     }
     if (tweens.size === 0) gliding.delete(element);
   }
-  if (gliding.size > 0) return;
-  clock?.stop();
-  clock = null;
-  now = 0;
+  tick();
 }
 
 /**
@@ -107,7 +106,7 @@ export const staying = (selector) => `${selector}:not(.vw-leave)`;
  */
 export function leave(selection, { animated }) {
   halt(selection);
-  selection.attr("aria-hidden", "true").attr("tabindex", null).style("pointer-events", "none");
+  selection.attr("aria-hidden", "true").attr("tabindex", null);
   for (const hook of HOOKS) selection.attr(`data-${hook}`, null);
   if (!animated) {
     selection.remove();

@@ -3,6 +3,8 @@
  * so that what fits here fits on the screen.
  */
 
+import { closed } from "../../wire/bidi.js";
+
 const MONO_ADVANCE = 0.615;
 const NARROW = /[ijlI.,:;'|!()[\]·\s]/u;
 const WIDE = /[mwMW%@—…→]/u;
@@ -97,5 +99,5 @@ function cut(text, width, size, face) {
     kept += character;
   }
   const readable = [...kept].filter((character) => character !== "␣").length > 0;
-  return readable ? `${kept}…` : "";
+  return readable ? closed(`${kept}…`) : "";
 }

@@ -96,6 +96,23 @@ describe("an open layer", () => {
     }
   });
 
+  it("says what neurons look for also where two stand beside each other at 1,008 px", () => {
+    const graph = randomGraph({ seed: 3, layers: 30, heads: 9, open: [12, 23] });
+    const scene = sceneOf(graph, { width: 1008, height: 641, expanded: [12, 23] });
+    for (const layer of [12, 23]) {
+      const own = (kind) =>
+        scene.nodes.filter((node) => node.kind === kind && node.layer === layer);
+      expect(own("neuron").length).toBeGreaterThan(0);
+      expect(own("neuron_key").map(({ id }) => id)).toEqual(
+        own("neuron").map(({ id }) => `${id}.key`),
+      );
+      const words = own("neuron_key").flatMap(({ texts }) => texts.map(({ text }) => text));
+      expect(words.filter((text) => text !== "").length).toBe(own("neuron_key").length);
+    }
+    expect(scene.width).toBeLessThanOrEqual(1008);
+    expect(meetings(wordsOf(scene))).toEqual([]);
+  });
+
   it("shows the strongest heads unfolded, and all of them where there is room", () => {
     const graph = randomGraph({ seed: 4, layers: 30, heads: 32, open: [9] });
     const queries = ({ nodes }) => nodes.filter(({ kind }) => kind === "query").length;
@@ -105,6 +122,17 @@ describe("an open layer", () => {
     expect(low.folded.size).toBe(10 - queries(low));
     expect(queries(sceneOf(graph, { width: 1008, height: 2000, expanded: [9] }))).toBe(10);
     expect(queries(layoutScene(viewOf(graph, { width: 1008, expanded: [9] })))).toBe(10);
+  });
+
+  it("has its key say what type means where that takes no line more", () => {
+    const graph = randomGraph({ seed: 4, layers: 30, heads: 9, open: [9] });
+    const keyOf = (width, expanded) => sceneOf(graph, { width, expanded }).legend;
+    const marks = ({ items }) => items.map(({ mark }) => mark);
+    expect(marks(keyOf(1440, [9]))).toEqual(expect.arrayContaining(["strong", "small"]));
+    expect(marks(keyOf(1440, []))).not.toContain("strong");
+    const narrow = keyOf(1008, [9]);
+    expect(marks(narrow)).not.toContain("strong");
+    expect(new Set(narrow.items.map(({ y }) => y)).size).toBe(1);
   });
 
   it("is the same picture for the same graph", () => {

@@ -363,11 +363,11 @@ function headings({ parts, bands, neurons }, { x, grid }, top, lowerTop) {
   const looks = grid.neuronKeys && neurons.some(({ key }) => key);
   if (looks) {
     const words = ["neuron looks for", "looks for"];
-    const text = fitting(words, grid.headX - grid.neuronKeyX - 6);
+    const text = fitting(words, grid.neuronX - grid.neuronKeyX - 6);
     texts.push(heading(text, grid.neuronKeyX, lowerTop - 9));
   }
-  if (neurons.length && grid.tokens) {
-    texts.push(heading(looks ? "and writes" : "neuron writes", grid.headX, lowerTop - 9));
+  if (neurons.length && (grid.tokens || looks)) {
+    texts.push(heading(looks ? "and writes" : "neuron writes", grid.neuronX, lowerTop - 9));
   }
   return texts;
 }

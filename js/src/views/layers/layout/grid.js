@@ -20,7 +20,10 @@
  * @property {number} rowLabel
  * @property {boolean} neuronKeys Whether what neurons look for is shown.
  * @property {number} neuronKeyX
+ * @property {number} neuronKeyRight
  * @property {number} neuronKeyLabel
+ * @property {number} neuronX
+ * @property {number} neuronLabel
  * @property {number} stackRoom How wide the ribbons into a whole may be together.
  * @property {number} midX
  * @property {number} postX
@@ -88,7 +91,10 @@ export function blockGrid(hasRows, stretch) {
     rowLabel,
     neuronKeys: true,
     neuronKeyX: valueRight - neuronKeyLabel - BAR.neuron - LABEL_GAP - 4,
+    neuronKeyRight: valueRight,
     neuronKeyLabel,
+    neuronX: headX,
+    neuronLabel: headLabel,
     stackRoom,
     midX,
     postX,
@@ -96,8 +102,14 @@ export function blockGrid(hasRows, stretch) {
   };
 }
 
+/** The least that a word of a neuron needs where heads stand over what they read. */
+const STACKED_LABEL = { key: 44, neuron: 52 };
+/** What else a neuron's key takes: the line that it reads by, its bar, and the ribbon from it. */
+const STACKED_KEY = { before: 8, after: BAR.neuron + LABEL_GAP + 14 };
+
 /**
- * For a narrow screen: heads and neurons alone, and what an unfolded head reads from under it.
+ * For a narrow screen: heads, and what an unfolded one reads from under it; neurons, beside what they
+ * look for where that has room.
  * @param {number} width
  * @returns {Grid}
  */
@@ -110,6 +122,12 @@ function stackedGrid(width) {
   const half = (headRight - headX - 12) / 2;
   const keyX = headX + 12;
   const keyRight = keyX + half - 6;
+  const headLabel = headRight - headX - BAR.head - LABEL_GAP - TAG_ROOM - NUMBER_ROOM;
+  const words = headLabel - STACKED_KEY.before - STACKED_KEY.after;
+  const neuronKeys = words >= STACKED_LABEL.key + STACKED_LABEL.neuron;
+  const neuronKeyX = headX + STACKED_KEY.before;
+  const neuronKeyLabel = Math.max(STACKED_LABEL.key, 0.45 * words);
+  const neuronX = neuronKeys ? neuronKeyX + STACKED_KEY.after + neuronKeyLabel : headX;
   return {
     tokens: false,
     tokenRight: headX,
@@ -123,13 +141,16 @@ function stackedGrid(width) {
     valueNumbers: false,
     headX,
     headRight,
-    headLabel: headRight - headX - BAR.head - LABEL_GAP - TAG_ROOM - NUMBER_ROOM,
+    headLabel,
     rowX: null,
     rowRight: headRight,
     rowLabel: 0,
-    neuronKeys: false,
-    neuronKeyX: headX,
-    neuronKeyLabel: 0,
+    neuronKeys,
+    neuronKeyX,
+    neuronKeyRight: neuronX - 10,
+    neuronKeyLabel,
+    neuronX,
+    neuronLabel: headLabel - (neuronX - headX),
     stackRoom,
     midX,
     postX,
@@ -158,6 +179,8 @@ function shapedGrid({ heads, rows, neurons }, stretch) {
   return {
     ...grid,
     neuronKeyX: grid.neuronKeyX - spare,
+    neuronKeyRight: grid.neuronKeyRight - spare,
+    neuronX: grid.neuronX - spare,
     valueRight: grid.valueRight - spare,
     headX: grid.headX - spare,
     headRight: grid.headRight - spare,

@@ -52,14 +52,14 @@ export function placeMlp(content, frame) {
         measure,
         node,
         value,
-        x: x + grid.headX,
+        x: x + grid.neuronX,
         right: x + grid.headRight,
         y,
         barWidth: BAR.neuron,
         barHeight: Math.min(row - 3, Math.max(8, width, inWidth)),
         rowHeight: row,
         // Long numbers of neurons take some of their label's room.
-        labelRoom: grid.headLabel - Math.max(0, `${node.neuron ?? ""}`.length - 3) * 6,
+        labelRoom: grid.neuronLabel - Math.max(0, `${node.neuron ?? ""}`.length - 3) * 6,
         face: "token",
         tag: node.kind === "neuron" ? `${node.neuron}` : undefined,
       }),
@@ -80,7 +80,7 @@ export function placeMlp(content, frame) {
           node: key,
           value: null,
           x: x + grid.neuronKeyX,
-          right: x + grid.valueRight,
+          right: x + grid.neuronKeyRight,
           y,
           barWidth: BAR.neuron,
           barHeight: Math.max(6, inWidth),
@@ -97,7 +97,10 @@ export function placeMlp(content, frame) {
             target: neuron.id,
             kind: "activation",
             tone: "neutral",
-            path: ribbonPath(levelLine([x + grid.valueRight, y], [x + grid.headX, y]), inWidth),
+            path: ribbonPath(
+              levelLine([x + grid.neuronKeyRight, y], [x + grid.neuronX, y]),
+              inWidth,
+            ),
           }),
         );
       }

@@ -60,7 +60,10 @@ export function placePending(index, column, measure, { tail, detail }) {
   const wholes = knownWholes(index, column, measure, grid, detail, { midX, postX });
   const written = [grid.headX, grid.headRight - grid.headX];
   const upper = [[grid.keyX, grid.keyLabel], [grid.valueX, grid.valueLabel], written];
-  const lower = [[grid.neuronKeyX, grid.neuronKeyLabel], written];
+  const lower = [
+    ...(grid.neuronKeys ? [[grid.neuronKeyX, grid.neuronKeyLabel]] : []),
+    [grid.neuronX, grid.headRight - grid.neuronX],
+  ];
   const bars = (
     /** @type {number[][]} */ places,
     /** @type {number} */ from,

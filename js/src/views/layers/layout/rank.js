@@ -1,9 +1,9 @@
 /** The chart under the river: the target's rank by depth, on a log scale with 1 on top. */
 
-import { area, curveMonotoneX, line } from "d3-shape";
 import { count } from "../../../words/figures.js";
 import { rankPlace } from "../../shared/scales.js";
 import { fitText } from "../../shared/text.js";
+import { smooth } from "./smooth.js";
 
 /** @typedef {import("./parts.js").RankPoint} RankPoint */
 /** @typedef {import("./columns.js").Columns} Columns */
@@ -55,15 +55,7 @@ export function placeRank(index, columns, points, y, { height: tall, top }) {
   const last = Math.min(Math.max(10, model.n_vocab), 10 ** Math.ceil(Math.log10(worst)));
   const height = (/** @type {number} */ rank) => top + rankPlace(rank, last) * tall;
   const ordered = [...points].sort((a, b) => a.x - b.x);
-  const shape = line(
-    (/** @type {RankPoint} */ d) => d.x,
-    (d) => height(d.rank),
-  ).curve(curveMonotoneX);
-  const fill = area(
-    (/** @type {RankPoint} */ d) => d.x,
-    top + tall,
-    (/** @type {RankPoint} */ d) => height(d.rank),
-  ).curve(curveMonotoneX);
+  const line = tall ? smooth(ordered.map(({ x, rank }) => ({ x, y: height(rank) }))) : "";
   const final = ordered[ordered.length - 1];
   const title = final
     ? `rank of ${target.text} if the model stopped here`
@@ -74,8 +66,8 @@ export function placeRank(index, columns, points, y, { height: tall, top }) {
     right,
     axisY: top + tall + 16,
     title: tall ? fitText(title, right - left, 11, "sans") : "",
-    line: (tall && shape(ordered)) || "",
-    area: (tall && fill(ordered)) || "",
+    line,
+    area: line && `${line}V${top + tall}H${ordered[0].x}Z`,
     end: final && tall ? { x: final.x, y: height(final.rank), text: count(final.rank) } : null,
     ticks: (tall ? rankTicks(last, tall) : []).map((rank) => ({
       y: height(rank),

@@ -263,9 +263,12 @@ export function drawRouteLabels(group, labels, motion) {
     writeToken(element, d.text);
     if (d.tag)
       text
-        .insert("tspan", ":first-child")
+        .append("tspan")
         .attr("class", "vw-label-tag")
-        .text(`${d.tag} `.slice(0, d.text ? undefined : -1));
+        .text(`${d.tag} `.slice(0, d.text ? undefined : -1))
+        .each(function first() {
+          element.prepend(this);
+        });
   });
 }
 

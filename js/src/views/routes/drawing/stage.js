@@ -138,7 +138,7 @@ export function createRoutesStage(el, { hover, open }) {
     legend.attr("transform", `translate(${left},${y})`);
     account.attr("transform", `translate(${left},0)`);
   }
-  root.on("scroll", stick);
+  /** @type {HTMLElement} */ (root.node()).addEventListener("scroll", stick);
 
   function mark() {
     if (!view || !scene) return;
