@@ -16,14 +16,14 @@ PROMPT = "The capital of Japan is the city of"
 LAYER = 23
 TRAITS = ["prompt", "focus", "target", "foil", "graph"]
 TRAITS += ["expanded", "selection", "measure", "keep", "view", "pins", "filters", "display"]
-TRAITS += ["status"]
+TRAITS += ["lens", "lenses", "status"]
 OVERVIEW = ["L23.pre", "L23.attn", "L23.mid", "L23.mlp", "L23.post"]
 OVERVIEW += ["L20.mlp", "L28.mlp", "L29.post", "embed", "logits"]
 
 
 def main() -> None:
     """Traces the prompt and writes one file a message."""
-    widget = vw.visit(*vw.load_demo(), PROMPT)
+    widget = vw.visit(*vw.load_demo(), PROMPT, lens="logit")
     answers: list[dict[str, Any]] = []
     widget._desk.send = answers.append
 

@@ -480,17 +480,22 @@ def assert_reads(case: Case, node: Any, vector: Tensor) -> None:
     assert [t["id"] for t in node.top] == order[: len(node.top)]
     assert [t["id"] for t in node.bottom] == order[::-1][: len(node.bottom)]
     assert len(node.top) == 5
+    whole = node.kind in ("embed", "residual", "norm", "logits")
     for token in node.top + node.bottom:
-        assert token["probability"] == pytest.approx(float(chances[token["id"]]), abs=1e-9)
+        assert token["score"] == pytest.approx(float(logits[token["id"]]), abs=1e-9)
+        chance = pytest.approx(float(chances[token["id"]]), abs=1e-9) if whole else None
+        assert token["probability"] == chance
         assert token["text"] == f"#{token['id']}"
     assert node.label == f"#{order[0]}"
+    assert node.unit == "logit"
     assert node.target_rank == order.index(TARGET) + 1
-    assert node.target_probability == pytest.approx(float(chances[TARGET]), abs=1e-9)
+    chance = pytest.approx(float(chances[TARGET]), abs=1e-9) if whole else None
+    assert node.target_probability == chance, "probabilities are made for streams alone"
 
 
 def test_labels_are_the_lens_of_what_a_node_writes(case):
     layer, i = 1, 3
-    graph = case.trace.flow(i, TARGET, layers=[layer], keep=vw.Keep(9, 9, 99, 5))
+    graph = case.trace.flow(i, TARGET, layers=[layer], keep=vw.Keep(9, 9, 99, 5), lens="logit")
     parts = own_parts(case, layer, i)
     for node in graph.nodes:
         if node.id in parts:
@@ -508,7 +513,7 @@ def test_labels_are_the_lens_of_what_a_node_writes(case):
 def test_memory_values_and_rests_are_labelled_by_what_they_write(case):
     """The parts of a head by source: from own values; the rest is what the kept ones leave."""
     layer, i = 1, 5
-    graph = case.trace.flow(i, TARGET, layers=[layer], keep=vw.Keep(2, 1, 3, 0))
+    graph = case.trace.flow(i, TARGET, layers=[layer], keep=vw.Keep(2, 1, 3, 0), lens="logit")
     parts = case.trace.head_parts(layer, i)  # checked in test_trace.py
     own = own_parts(case, layer, i)
     for head in [n for n in graph.nodes if n.kind == "head"]:
@@ -534,7 +539,7 @@ def in_stream(norm: torch.nn.Module, direction: Tensor) -> Tensor:
 def test_queries_and_keys_are_labelled_by_what_they_look_for(case):
     """Directions are checked in test_directions.py; here: which one is read, and in which space."""
     layer, i = 1, 4
-    graph = case.trace.flow(i, TARGET, layers=[layer], keep=vw.Keep(9, 2, 4, 0))
+    graph = case.trace.flow(i, TARGET, layers=[layer], keep=vw.Keep(9, 2, 4, 0), lens="logit")
     block = blocks_of(case.model)[layer]
     asked = case.trace.query_directions(layer, i)
     answered = case.trace.key_directions(layer, i)

@@ -562,7 +562,7 @@ def test_the_routes_of_the_page_are_the_demo_models(demo):
 
 @pytest.mark.demo
 def test_the_numbers_of_the_page_are_the_demo_models(demo):
-    graph = vw.trace(*demo, DEMO_PROMPT).flow(layers=[23], measure="logit")
+    graph = vw.trace(*demo, DEMO_PROMPT).flow(layers=[23], measure="logit", lens="logit")
     wanted = [f"> {graph.explain('L23.H4')}\n", f"logit {number(graph.target['logit'])}."]
     rows = re.findall(r"^\| `L23.H(\d)` \|(.*?)\|(.*?)\|(.*?)\|(.*?)\|$", PAGE, re.MULTILINE)
     assert [f"L23.H{head}" for head, *_ in rows] == [e.source for e in graph.into("L23.attn")]

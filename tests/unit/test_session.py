@@ -25,7 +25,7 @@ from visit_widget.model.attention_call import MODEL_LOCK
 PROMPT = "the cat sat on the mat"
 TRAITS = (
     "prompt", "focus", "target", "foil", "graph", "expanded", "selection", "measure", "keep",
-    "view", "pins", "filters", "display",
+    "view", "pins", "filters", "display", "lens",
 )  # fmt: skip
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schema.json").read_text("utf-8"))
@@ -33,7 +33,7 @@ SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schema.json").read_te
 
 @pytest.fixture(params=["gpt2", "llama"])
 def widget(request: pytest.FixtureRequest) -> Iterator[vw.VisitWidget]:
-    made = vw.visit(make_speaker(request.param), tokenizer(), PROMPT)
+    made = vw.visit(make_speaker(request.param), tokenizer(), PROMPT, lens="logit")
     yield made
     made.close()
 

@@ -44,7 +44,7 @@ def details(
         seen = dict(
             zip(
                 drawn + keys,
-                _readings(sheet, sheet.project(drawn + keys, N_TOKENS, N_TOKENS)),
+                _readings(sheet, drawn + keys, sheet.project(drawn + keys, N_TOKENS, N_TOKENS)),
                 strict=True,
             )
         )
@@ -79,8 +79,14 @@ def sheet_of(painter: Painter, node_id: str) -> Sheet:
     )
 
 
-def _readings(sheet: Sheet, projection: Projection) -> list[dict[str, Any]]:
+def _readings(
+    sheet: Sheet, node_ids: Sequence[str], projection: Projection
+) -> list[dict[str, Any]]:
     tops, bottoms = sheet.tokens(projection)
+    for node_id, *rows in zip(node_ids, tops, bottoms, strict=True):
+        if sheet.lens.unit_at(sheet.site(node_id)) == "logit":
+            for token in (*rows[0], *rows[1]):
+                token["logit"] = token["score"]
     targets, foils = standings_of(projection, sheet.target, sheet.foil)
     return [
         {"top": top, "bottom": bottom, "target": target, "foil": foil}

@@ -118,15 +118,14 @@ class Readout:
         return result.reshape(*vectors.shape[:-1], self.n_vocab)
 
     def differentiable(self, vectors: Tensor) -> Tensor:
-        """(n, d_model) → (n, n_vocab) the logits that the model itself would give for these last
-        streams, differentiable, through its own modules.
+        """(n, d_model) → (n, n_vocab) the logits that the model would give for these last streams,
+        differentiable.
         """
         anatomy, head = self.anatomy, self.anatomy.unembedding
-        norm = anatomy.final_norm
         with weights_at_hand(head):
-            normed = vectors if norm is None else norm(vectors[:, None])[:, 0].to(vectors.dtype)
-            x = (normed * anatomy.head_scale).to(input_dtype(head, self.dtype))
-            logits = apply(head, x).to(vectors.dtype) * anatomy.logit_scale
+            normed = self._scaled(vectors if self.norm is None else self.norm(vectors))
+            logits = apply(head, normed.to(input_dtype(head, self.dtype))).to(vectors.dtype)
+        logits = logits * anatomy.logit_scale
         return torch.tanh(logits / self.softcap) * self.softcap if self.softcap else logits
 
     def project(

@@ -13,7 +13,7 @@ Progress = Callable[[int, int], None]
 REDRAWS = ("focus", "target", "foil", "keep", "measure", "lens")
 SETTABLE = ("prompt", *REDRAWS, *PLAIN, "view")
 # The traits of the widget that are saved.
-SAVED = (*SETTABLE, "graph", "status")
+SAVED = (*SETTABLE, "graph", "status", "lenses")
 
 
 def saved(

@@ -154,7 +154,7 @@ class Session:
             self.revision += 1
             self._remember(painter.target)
             self._remember(painter.foil)
-            return {**compact(graph), "revision": self.revision, "lenses": self.lenses()}
+            return {**compact(graph), "revision": self.revision}
 
     def lens(self, lens: Lens | str | None, fit: bool = False) -> Lens:
         """A lens for this model, by name or as it is; one that was given once is known by its name.

@@ -44,8 +44,9 @@ class VisitWidget(Saving, anywidget.AnyWidget):
         selection: ids of the selected nodes.
         measure: what ribbons mean, and what prunes them.
         view: "block" or "routes".
-        lens: the name of the lens that reads vectors as tokens; set one of `graph["lenses"]`, a
-            `Lens`, or None for the default. What has to be fitted first is not set, but said.
+        lens: the name of the lens that reads vectors as tokens; set one of `lenses`, a `Lens`, or
+            None for the default. What has to be fitted first is not set, but said.
+        lenses: the names of those that can be set at once.
         keep: what pruning keeps; set a Keep or a mapping of its fields.
         pins: ids of up to four nodes that are compared.
         filters: {"layers": [first, last] or None, "heads": {layer: heads}}: what is drawn plainly;
@@ -70,6 +71,7 @@ class VisitWidget(Saving, anywidget.AnyWidget):
     measure = traitlets.Unicode("logit").tag(sync=True)
     view = traitlets.Unicode("block").tag(sync=True)
     lens = traitlets.Any("logit").tag(sync=True)
+    lenses = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
     keep = traitlets.Any().tag(sync=True)
     pins = traitlets.List(traitlets.Unicode()).tag(sync=True)
     filters = traitlets.Dict(NO_FILTERS).tag(sync=True)
@@ -96,6 +98,7 @@ class VisitWidget(Saving, anywidget.AnyWidget):
             status={"state": "ready", "message": first.notes, **session.exactness()},
             **(more or {"expanded": sorted({session.trace.layer(layer) for layer in layers})}),
         )
+        self.set_trait("lenses", session.lenses())
         lifetime.loosen(self)
         self._own_layout = self.layout
         self._settled = True
@@ -289,6 +292,7 @@ class VisitWidget(Saving, anywidget.AnyWidget):
             self.target, self.foil = _named(graph["target"]), _named(graph["foil"])
             for name, value in more.items():
                 self.set_trait(name, value)
+            self.set_trait("lenses", self._session.lenses())
             self.graph = graph
             self.status = {"state": "ready", "message": notes, **self._session.exactness()}
 
