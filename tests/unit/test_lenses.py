@@ -132,7 +132,7 @@ def test_at_the_last_stream_every_lens_is_the_models_prediction(model):
     last, said = trace.residual(trace.n_layers - 1)[-1:], trace.logits(-1).argmax()
     fitted = [
         kind.fit(model, None, TEXTS, progress=False, cache=False)
-        for kind in (vw.JacobianLens, vw.TunedLens)
+        for kind in (vw.JacobianLens, vw.TunedLens, vw.CalibratedLens)
     ]
     for lens in (vw.LogitLens(model), vw.LocalLens(model).at(trace, -1), *fitted):
         assert lens.project(last).top_ids[0, 0] == said, lens.name

@@ -32,14 +32,15 @@ N_LIKELY = 50
 
 
 class LocalLens(Lens):
-    """Reads what is written to the stream by its effect on this prompt's prediction; other vectors
-    are read by another lens.
+    """Reads what is written to the stream by its effect on this prompt's prediction; the streams
+    are read by the logit lens.
 
     Args:
         model: a decoder of `transformers`.
         anatomy: where the model keeps its parts, when that cannot be found.
         memory: bytes that the logits of one chunk may take.
-        beside: reads the streams and what is looked for in them; the logit lens by default.
+        beside: reads what is looked for in the streams, and parts at other positions than the
+            focus; the logit lens by default.
         likely: how many of the likeliest tokens are told apart.
     """
 
@@ -56,7 +57,8 @@ class LocalLens(Lens):
         super().__init__(model, anatomy, memory)
         if likely < 1:
             raise VisitError(f"likely={likely} tokens cannot be told apart: give 1 or more.")
-        self.beside = beside or LogitLens(model, self.anatomy, memory)
+        self.streams = LogitLens(model, self.anatomy, memory)
+        self.beside = beside or self.streams
         self.model, self.likely = model, min(likely, self.n_vocab)
 
     def at(self, trace: Trace, position: int) -> LocalLens:
@@ -70,7 +72,9 @@ class LocalLens(Lens):
 
     def unit_at(self, site: Site) -> str:
         """What the scores of a vector there are."""
-        return self.unit if site.writes else self.beside.unit_at(site)
+        if site.writes:
+            return self.unit
+        return self.beside.unit_at(site) if site.reads else self.streams.unit
 
     def read(
         self,
@@ -84,19 +88,19 @@ class LocalLens(Lens):
         probabilities: Tensor,
     ) -> Projection:
         """As `project`, of arguments that are checked."""
-        writes = torch.tensor([site.writes for site in where], dtype=torch.bool)
-        order: list[Tensor] = []
+        readers = {"writes": self._effects, "reads": self.beside.read, "": self.streams.read}
+        kinds = ["writes" if s.writes else "reads" if s.reads else "" for s in where]
+        order: list[int] = []
         pieces: list[Projection] = []
-        for mine, lens in ((~writes, self.beside.read), (writes, self._effects)):
-            rows = mine.nonzero()[:, 0]
-            if len(rows) or not pieces:
-                given = vectors[rows.to(vectors.device)], [where[n] for n in rows.tolist()]
-                wanted = probabilities[rows.to(probabilities.device)]
-                pieces.append(lens(*given, k, bottom, targets, norm, stream, wanted))
-                order.append(rows)
+        for kind in dict.fromkeys(kinds) if kinds else ("",):
+            rows = [n for n, own in enumerate(kinds) if own == kind]
+            given = vectors[rows], [where[n] for n in rows]
+            wanted = probabilities[rows]
+            pieces.append(readers[kind](*given, k, bottom, targets, norm, stream, wanted))
+            order += rows
         if len(pieces) == 1:
             return pieces[0]
-        return _evened(pieces).rows(torch.cat(order).argsort().to(self.device))
+        return _evened(pieces).rows(torch.tensor(order, device=self.device).argsort())
 
     def _effects(
         self,

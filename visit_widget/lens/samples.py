@@ -60,7 +60,9 @@ def _of_layer(one: Trace, layer: int, at: list[int]) -> Iterator[tuple[Site, Ten
         yield Site(layer, "pre"), one.residual(layer, "pre")[position]
         if middle:
             yield Site(layer, "mid"), one.mid(layer, position)
-        yield Site(layer, "post"), one.residual(layer)[position]
+        if layer + 1 < one.n_layers:
+            # The last stream is the model's own prediction, and stays so.
+            yield Site(layer, "post"), one.residual(layer)[position]
         mixed = one.mixer_output(layer, position)
         if part.mixer is not None:
             yield Site(layer, "mixer"), mixed
