@@ -52,7 +52,9 @@ class _Teller:
         plural = node.kind == "rest" and (node.rest or {}).get("count") != 1
         clauses = []
         if node.label is not None:
-            clauses.append(f"write{'' if plural else 's'} {quoted(node.label)}")
+            # The local lens says what a part changes, not what it is.
+            verb, most = ("raise", " most") if node.unit == "nats" else ("write", "")
+            clauses.append(f"{verb}{'' if plural else 's'} {quoted(node.label)}{most}")
         if node.logit is not None:
             adds = f"add{'' if plural else 's'} {self._amount(node)}"
             clauses.append(f"{'they' if plural else 'it'} {adds}" if clauses else adds)

@@ -14,7 +14,9 @@ Ranks and probabilities stay those of the lens that is calibrated.
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Sequence
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from ..model.loaded import unwrapped
 from . import files
 from .lens import Lens, LogitLens
 from .progress import Progress, told
-from .readout import Scores
+from .readout import NormReading, Projection, Scores
 from .samples import samples
 from .sites import Site
 from .texts import Texts, digest_of, passages
@@ -69,6 +71,7 @@ class CalibratedLens(Lens):
         super().__init__(model, anatomy, memory)
         self.base = base or LogitLens(model, self.anatomy, memory)
         self.model, self.moments, self.meta = model, moments, meta or {}
+        self._ready: OrderedDict[Site, tuple[Tensor, Tensor]] = OrderedDict()
 
     def unit_at(self, site: Site) -> str:
         """What the scores of a vector there are."""
@@ -78,24 +81,57 @@ class CalibratedLens(Lens):
         """As the lens that is calibrated has them."""
         return self.base.carried(vectors, where)
 
+    def read(
+        self,
+        vectors: Tensor,
+        where: Sequence[Site],
+        k: int,
+        bottom: int,
+        targets: Sequence[int],
+        norm: NormReading,
+        stream: Tensor | None,
+        probabilities: Tensor,
+    ) -> Projection:
+        """As `project`, of arguments that are checked."""
+        # Site by site: what belongs together is calibrated in one go.
+        order = sorted(range(len(where)), key=lambda n: (where[n].layer, where[n].kind))
+        found = super().read(
+            vectors[order], [where[n] for n in order], k, bottom, targets, norm, stream,
+            probabilities[order],
+        )  # fmt: skip
+        return found.rows(torch.tensor(order, dtype=torch.long, device=self.device).argsort())
+
     def scores(self, where: Sequence[Site]) -> Scores | None:
-        """What tokens are ordered by."""
-        known = [site in self.moments for site in where]
-        if not any(known):
+        """What tokens are ordered by; vectors of one site are best one after the other."""
+        if not any(site in self.moments for site in where):
             return None
 
         def standing_out(logits: Tensor, numbers: Tensor) -> Tensor:
-            found = logits.clone()
-            groups: dict[Site, list[int]] = {}
-            for row, n in enumerate(numbers.tolist()):
-                if known[n]:
-                    groups.setdefault(where[n], []).append(row)
-            for site, rows in groups.items():
-                mean, sd = (m.to(logits) for m in self.moments[site])
-                found[rows] = (centred(logits[rows]) - mean) / sd
+            found, begin, sites = torch.empty_like(logits), 0, [where[n] for n in numbers.tolist()]
+            for site, same in groupby(sites):
+                rows = slice(begin, begin + len(list(same)))
+                begin = rows.stop
+                if site not in self.moments:
+                    found[rows] = logits[rows]
+                    continue
+                mean, inverse = self._at_hand(site)
+                own = logits[rows].mean(-1, keepdim=True)
+                torch.sub(logits[rows], mean, out=found[rows])
+                found[rows].sub_(own).mul_(inverse)
             return found
 
         return standing_out
+
+    def _at_hand(self, site: Site) -> tuple[Tensor, Tensor]:
+        """The mean, and one over the standard deviation, as they are reckoned with."""
+        if site not in self._ready:
+            mean, sd = (m.to(device=self.device, dtype=self.dtype) for m in self.moments[site])
+            room = self.memory // (2 * self.n_vocab * self.dtype.itemsize)
+            while len(self._ready) >= max(1, room):
+                self._ready.popitem(last=False)
+            self._ready[site] = mean, sd.reciprocal()
+        self._ready.move_to_end(site)
+        return self._ready[site]
 
     @classmethod
     def fit(

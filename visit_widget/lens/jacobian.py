@@ -35,7 +35,7 @@ from .progress import Progress, told
 from .sites import Site
 from .texts import Texts, digest_of, passages
 
-N_PASSAGES, LONGEST = 24, 32
+N_PASSAGES, LONGEST = 12, 24
 # Of a passage's positions the first sixteen are left out, or the first quarter of a short one.
 SKIPPED, SKIPPED_PART = 16, 4
 # Bytes of derivatives that are made together.
