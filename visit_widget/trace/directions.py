@@ -292,14 +292,14 @@ def query_directions(
     query = kept.query[:, position].to(x.device) * scale
     with torch.enable_grad():
         key = projection(x)[1]
-        directions = [_gradient((key[h // shared] @ query[h]).sum(), x) for h in heads]
+        directions = _gradients([(key[h // shared] @ query[h]).sum() for h in heads], x)
 
     def constants() -> Tensor:
         with torch.no_grad():
             base = projection(torch.zeros_like(x))[1]
             return trace.work(torch.stack([base[h // shared] @ query[h] for h in heads]))
 
-    return trace.work(torch.stack(directions)), constants
+    return trace.work(directions), constants
 
 
 @torch.inference_mode(False)
@@ -321,24 +321,37 @@ def key_directions(
     x = projection.input.clone().requires_grad_()
     with torch.enable_grad():
         query = projection(x)[0]
-        directions = [_gradient((query[h] * keys[h // shared]).sum(), x) for h in heads]
+        directions = _gradients([(query[h] * keys[h // shared]).sum() for h in heads], x)
 
     def constants() -> Tensor:
         with torch.no_grad():
             base = projection(torch.zeros_like(x))[0]
             return trace.work(torch.stack([(base[h] * keys[h // shared]).sum(-1) for h in heads]))
 
-    return trace.work(torch.stack(directions)), constants
+    return trace.work(directions), constants
 
 
-def _gradient(value: Tensor, x: Tensor) -> Tensor:
-    """∂value/∂x; zeros where the value does not come from x at all (keys shared with an earlier
-    layer).
+def _gradients(values: list[Tensor], x: Tensor) -> Tensor:
+    """∂value/∂x of each: (n, *x.shape); zeros where the values do not come from x at all (keys
+    shared with an earlier layer).
     """
-    if not value.requires_grad:
-        return torch.zeros_like(x)
-    found = torch.autograd.grad(value, x, retain_graph=True, allow_unused=True)[0]
-    return torch.zeros_like(x) if found is None else found
+    nothing = x.new_zeros(len(values), *x.shape)
+    together = torch.stack(values)
+    if not together.requires_grad:
+        return nothing
+    each = torch.eye(len(values), dtype=together.dtype, device=together.device)
+    try:
+        (found,) = torch.autograd.grad(
+            together, x, each, retain_graph=True, allow_unused=True, is_grads_batched=True
+        )
+    except RuntimeError:
+        # Not every operation's derivative can be taken for several values at once.
+        rows = [
+            torch.autograd.grad(together, x, row, retain_graph=True, allow_unused=True)[0]
+            for row in each
+        ]
+        found = None if rows[0] is None else torch.stack(rows)
+    return nothing if found is None else found
 
 
 def _cut(value: Any, rows: list[int], n_tokens: int) -> Any:
