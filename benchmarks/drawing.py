@@ -15,7 +15,7 @@ from .report import Table, milliseconds
 from .setting import PROMPT, Setting
 from .timing import race
 
-FRAME_BUDGET, LAYER_BUDGET = 3.0, 1.5
+FRAME_BUDGET, LAYER_BUDGET = 2.0, 1.2
 PLAIN, FRAME, WIDGET = "plain forward", "first frame", "vw.visit, the widget included"
 PRODUCT = "matrix product"
 
