@@ -24,7 +24,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=["trace", "lens", "draw", "routes", "memory"],
+        choices=["trace", "lens", "draw", "routes", "drawing-in-browser", "memory"],
         help="some benchmarks",
     )
     parser.add_argument(
@@ -37,14 +37,15 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     options = arguments()
     # Heavy, and not for --help.
-    from . import drawing, memory, projecting, routing, tracing
+    from . import drawing, in_browser, memory, projecting, routing, tracing
     from .report import write_page
     from .setting import Setting, machine
 
     start = time.perf_counter()
     setting = Setting(options.tokens, options.memory_tokens, options.repeats, options.quick)
     benchmarks = {
-        "trace": tracing, "lens": projecting, "draw": drawing, "routes": routing, "memory": memory,
+        "trace": tracing, "lens": projecting, "draw": drawing, "routes": routing,
+        "drawing-in-browser": in_browser, "memory": memory,
     }  # fmt: skip
     usual = [name for name in benchmarks if not (options.quick and name == "memory")]
     chosen = options.only or usual
