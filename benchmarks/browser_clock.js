@@ -27,12 +27,26 @@
   /** From the start of the navigation. */
   const first = appeared(isDrawn).then(painted);
 
+  /** When the last of what is out of sight was drawn, from the start of the navigation. */
+  async function whole() {
+    await first;
+    let last = performance.now();
+    let count = 0;
+    while (performance.now() - last < 400) {
+      const now = document.querySelectorAll(".vw-stage .vw-node").length;
+      if (now !== count) last = performance.now();
+      count = now;
+      await after(20);
+    }
+    return last;
+  }
+
   /** From a click on a closed layer to the picture with what is in it. */
   async function opening(layer) {
     const start = performance.now();
     const area = document.querySelector(`[data-role="layer"][data-layer="${layer}"]`);
     area.dispatchEvent(new MouseEvent("click", { bubbles: true }));
-    await appeared(() => document.querySelector(`.vw-stage [data-node="L${layer}.H0"], .vw-stage [data-node^="L${layer}.H"]`));
+    await appeared(() => document.querySelector(`.vw-stage [data-node^="L${layer}.H"]`));
     return (await painted()) - start;
   }
 
@@ -71,6 +85,21 @@
     });
   }
 
+  let zooming = null;
+  let stopZooming = () => {};
+
+  function zoomStarts() {
+    const over = new Promise((done) => {
+      stopZooming = done;
+    });
+    zooming = frames(over);
+  }
+
+  function zoomEnds() {
+    stopZooming();
+    return zooming;
+  }
+
   // A hover is answered when the frame after the pointer's event has been drawn.
   let answered = null;
   addEventListener(
@@ -97,16 +126,18 @@
 
   const sizes = () => ({
     nodes: document.querySelectorAll(".vw-stage .vw-node, .vw-stage path.vw-cell").length,
-    ribbons: window.ribbonCount?.() ?? document.querySelectorAll(".vw-stage path.vw-ribbon").length,
+    ribbons: document.querySelectorAll(".vw-stage path.vw-ribbon").length,
   });
 
   window.clock = {
     first,
+    whole,
     opening,
     panning,
     targets,
     sizes,
-    zooming: (done) => frames(done),
+    zoomStarts,
+    zoomEnds,
     hovered: () => answered,
   };
 })();

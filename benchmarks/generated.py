@@ -15,6 +15,7 @@ LABELS = (
     "␣Tokyo", "a", "␣", "⏎⏎", "東京都", "␣Internationalisierung", "\\xe3\\x81", "␣Kapital", "é",
     "||-", "MetaInformation", "\\u00a0", "␣city", "␣of", "␣Kyoto", "ing",
 )  # fmt: skip
+STOPS = ("pre", "attn", "mid", "mlp", "post")
 VOCABULARY = 49_152
 REVISION = 1
 
@@ -91,7 +92,7 @@ class _Maker:
         """The overview of all layers."""
         nodes, edges = [self.node("embed", "embed")], [self.edge("embed", "L0.pre", "residual", 0)]
         for layer in range(self.size.layers):
-            pre, attn, mid, mlp, post = (f"L{layer}.{p}" for p in "pre attn mid mlp post".split())
+            pre, attn, mid, mlp, post = (f"L{layer}.{part}" for part in STOPS)
             kinds = {attn: "attention", mlp: "mlp"}
             for name in (pre, attn, mid, mlp, post):
                 writes = {"logit": self.value()} if name in kinds else {}

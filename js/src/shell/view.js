@@ -142,7 +142,7 @@ export function mountView(el, controller) {
   }
 
   function room() {
-    const height = heightForViews(root, main);
+    const height = width === 0 ? 0 : heightForViews(root, main);
     const reducedMotion = motion?.matches ?? false;
     return { width, height, dark, reducedMotion, found: search.found() };
   }

@@ -68,13 +68,14 @@ export function createLayersView(controller, { tip, onProblem }) {
 
   /** @param {State} state */
   function draw(state) {
+    // Until it is attached and laid out there is no width to draw to.
+    if (room.width === 0 || state.view !== "block") return;
     const { heads, layers } = state.filters;
     const whole = mergedGraph(state);
     // Drawn anew only where something changed.
     if (regather(whole, heads)) gathered = whole && gatherHeads(whole, heads);
     const graph = gathered;
-    // Until it is attached and laid out there is no width to draw to.
-    if (!graph || room.width === 0 || state.view !== "block") return;
+    if (!graph) return;
     const { expanded, selection, measure } = state;
     const pending = pendingLayers(state);
     const of = [graph, expanded, pending, selection, hovered, measure, layers];

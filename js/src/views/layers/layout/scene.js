@@ -27,6 +27,7 @@ import { placeRiver } from "./river.js";
  * @property {import("./parts.js").SceneNode[]} nodes
  * @property {import("./parts.js").SceneRibbon[]} ribbons
  * @property {import("./attention.js").SourceChip[]} sources
+ * @property {import("./block.js").Panel} [panel] Of an open layer: where it stands.
  */
 
 /**
