@@ -50,20 +50,16 @@
     return (await painted()) - start;
   }
 
-  /** Frames a second for as long as `during` takes, given what to do before each. */
-  async function frames(during, each = () => {}) {
-    let going = true;
-    during.then(() => {
-      going = false;
-    });
+  /** Frames a second until `isOver`, given what to do before each. */
+  async function frames(isOver, each = () => {}) {
     await painted();
     const start = performance.now();
     let count = 0;
-    while (going) {
-      each(count);
+    do {
+      each();
       await new Promise(requestAnimationFrame);
       count += 1;
-    }
+    } while (!isOver(performance.now() - start));
     return (1000 * count) / (performance.now() - start);
   }
 
@@ -78,7 +74,7 @@
     const [box, side, most] = axis ?? [page, "scrollTop", page.scrollHeight - page.clientHeight];
     let at = 0;
     let step = 18;
-    return frames(after(ms), () => {
+    return frames((passed) => passed > ms, () => {
       at += step;
       if (at > most || at < 0) step = -step;
       box[side] = Math.max(0, Math.min(at, most));
@@ -86,17 +82,15 @@
   }
 
   let zooming = null;
-  let stopZooming = () => {};
+  let zooms = false;
 
   function zoomStarts() {
-    const over = new Promise((done) => {
-      stopZooming = done;
-    });
-    zooming = frames(over);
+    zooms = true;
+    zooming = frames(() => !zooms);
   }
 
   function zoomEnds() {
-    stopZooming();
+    zooms = false;
     return zooming;
   }
 

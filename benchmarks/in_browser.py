@@ -155,7 +155,8 @@ def _zoom(page: Any, context: Any) -> float:
 
 def _rows(table: Table, page: str, timings: Timings, budgets: dict[str, float]) -> None:
     units = {
-        "first": ("first paint", "ms"), "whole": ("all drawn", "ms"), "opening": ("open a layer", "ms"),
+        "first": ("first paint", "ms"), "whole": ("all drawn", "ms"),
+        "opening": ("open a layer", "ms"),
         "pan": ("pan", "frames/s"), "zoom": ("zoom", "frames/s"),
     }  # fmt: skip
     cells = [page, *(f"{timings.sizes[what]:,}" for what in ("nodes", "ribbons"))]

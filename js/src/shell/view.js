@@ -161,7 +161,7 @@ export function mountView(el, controller) {
   function placePanel({ selection, view: name }) {
     const shown = views.find((each) => each.name === name);
     const id = selection.at(-1);
-    const over = isOver(shown) && !panel.el.hidden && id !== undefined;
+    const over = id !== undefined && !panel.el.hidden && isOver(shown);
     const spot = over ? (shown?.spot?.(id) ?? null) : null;
     root.classList.toggle("over", spot !== null);
     for (const side of /** @type {const} */ (["left", "top", "width", "height"])) {

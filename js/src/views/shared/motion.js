@@ -12,8 +12,17 @@ const HOOKS = ["node", "role", "nav", "kind", "layer", "source", "target", "labe
 /** @typedef {{animated: boolean}} Motion */
 
 /**
+ * @typedef {object} Tween
+ * @property {string} from
+ * @property {string} to
+ * @property {number} elapsed
+ * @property {(part: number) => string} [at] Made with the first step: one change often follows
+ *   another before there is any.
+ */
+
+/**
  * What glides, by element and attribute. One clock moves all of it: a picture has a thousand pieces.
- * @type {Map<Element, Map<string, {at: (part: number) => string, elapsed: number}>>}
+ * @type {Map<Element, Map<string, Tween>>}
  */
 const gliding = new Map();
 /** @type {ReturnType<typeof timer> | null} */
@@ -42,7 +51,7 @@ export function settle(selection, { animated }, attributes) {
       if (from === null) this.setAttribute(name, to);
       if (from === null || from === to) continue;
       const tweens = own ?? new Map();
-      gliding.set(this, tweens.set(name, { at: interpolateString(from, to), elapsed: now }));
+      gliding.set(this, tweens.set(name, { from, to, elapsed: now }));
     }
   });
   if (gliding.size > 0) clock ??= timer(move);
@@ -64,6 +73,7 @@ function move(elapsed) {
   for (const [element, tweens] of gliding) {
     for (const [name, tween] of tweens) {
       const part = Math.min(1, (elapsed - tween.elapsed) / DURATION);
+      tween.at ??= interpolateString(tween.from, tween.to);
       element.setAttribute(name, tween.at(easeCubicOut(part)));
       if (part === 1) tweens.delete(name);
     }

@@ -205,7 +205,7 @@ export function createStage(el, { dispatch }) {
         const roomBefore = before?.width ?? room;
         const at = layerOf(next.selection[next.selection.length - 1]);
         const panel = layerToReveal(drawn, scene, { room, roomBefore, at });
-        if (panel) reveal(scroller, panel, { room, animated });
+        if (panel) reveal(scroller, panel, { room, from, animated });
       }
       mark();
     },
