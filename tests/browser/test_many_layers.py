@@ -43,6 +43,16 @@ def open_wide(new_page, tmp_path) -> Callable[..., Locator]:
     return open_page
 
 
+@pytest.fixture
+def open_narrow(new_page, tmp_path) -> Locator:
+    path = tmp_path / "narrow.html"
+    path.write_text(saved_page("narrow", saved_graph(Size("", 0, layers=96))), encoding="utf-8")
+    page = new_page(viewport={"width": 480, "height": 900})
+    page.goto(path.as_uri())
+    expect(widget_of(page).locator(".vw-node").first).to_be_attached()
+    return widget_of(page)
+
+
 def test_all_layers_are_drawn_in_the_end_and_can_be_lit(open_wide):
     widget = open_wide()
     widget.locator(".vw-scroller").first.evaluate("(e) => { e.scrollLeft = e.scrollWidth; }")
@@ -88,3 +98,17 @@ def test_words_have_a_rim_of_what_is_around_them(open_wide, scheme):
         assert style["paintOrder"].startswith("stroke"), words
         assert style["stroke"] not in ("none", style["fill"]), words
         assert (style["stroke"] == ground) is (words != ".vw-river-text text"), words
+
+
+def test_layers_too_narrow_to_be_told_apart_have_one_mark(open_narrow):
+    widget = open_narrow
+    shapes = widget.locator(".vw-node.kind-attention > .vw-shape")
+    assert shapes.count() == 96
+    seen = [s for s in shapes.evaluate_all("(all) => all.map((e) => e.getBBox().width)") if s > 0]
+    assert 10 < len(seen) <= 48
+    expect(widget.locator(".vw-legend").first).to_contain_text("one mark: 2 layers, summed")
+    # The tip beside the pointer still tells one layer from the next.
+    box = widget.locator(".vw-node.kind-attention > .vw-halo").nth(40).bounding_box()
+    widget.page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(widget.locator(".vw-tooltip")).to_contain_text("Layer 40 · attention")
+    expect(widget.locator("path.vw-ribbon.kind-write.lit")).to_have_count(1)

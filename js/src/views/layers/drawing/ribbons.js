@@ -109,7 +109,8 @@ export function connected(ribbons, ids) {
     while (edge.length) {
       const next = [];
       for (const ribbon of ribbons) {
-        if (!edge.includes(ribbon[here])) continue;
+        const ends = here === "source" ? ribbon.of : [ribbon.target];
+        if (!ends.some((end) => edge.includes(end))) continue;
         keys.add(ribbon.key);
         const reached = ribbon[there];
         if (seen.has(reached) || stopsAt(ribbon)) continue;
