@@ -24,7 +24,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument(
         "--only",
         nargs="+",
-        choices=["trace", "lens", "draw", "routes", "memory", "labels"],
+        choices=[
+            "trace",
+            "lens",
+            "draw",
+            "routes",
+            "drawing-in-browser",
+            "memory",
+            "labels",
+        ],  # fmt: skip
         help="some benchmarks",
     )
     parser.add_argument(
@@ -37,15 +45,15 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     options = arguments()
     # Heavy, and not for --help.
-    from . import drawing, labels, memory, projecting, routing, tracing
+    from . import drawing, in_browser, labels, memory, projecting, routing, tracing
     from .report import LENSES_PAGE, write_page
     from .setting import Setting, machine
 
     start = time.perf_counter()
     setting = Setting(options.tokens, options.memory_tokens, options.repeats, options.quick)
     benchmarks = {
-        "trace": tracing, "lens": projecting, "draw": drawing, "routes": routing, "memory": memory,
-        "labels": labels,
+        "trace": tracing, "lens": projecting, "draw": drawing, "routes": routing,
+        "drawing-in-browser": in_browser, "memory": memory, "labels": labels,
     }  # fmt: skip
     # What lenses say is no matter of time, and takes its own: it is asked for by name.
     seldom = ("labels", "memory") if options.quick else ("labels",)

@@ -278,6 +278,7 @@
  * @property {number} height That the picture should keep to, if it can.
  * @property {boolean} dark
  * @property {boolean} reducedMotion
+ * @property {boolean} [whole] Whether all of the picture is needed at once, in sight or not.
  *
  * @typedef {{type: "select", nodes: string[], additive?: boolean} |
  *   {type: "toggle-layer", layer: number} |

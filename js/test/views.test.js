@@ -73,13 +73,28 @@ describe("the stage", () => {
     });
   });
 
-  test("gets the opened layer as pending, then with its block", async () => {
-    const { stage } = mount();
+  test("gets the opened layer as pending where its block takes time, then with it", async () => {
+    let answer;
+    const expand = () =>
+      new Promise((done) => {
+        answer = () => done(block(1));
+      });
+    const { stage } = mount({}, { handlers: { expand } });
     stage.dispatch({ type: "toggle-layer", layer: 1 });
+    await settled();
     expect(stage.views.at(-1)).toMatchObject({ expanded: [1], pending: [1] });
+    answer();
     await settled();
     expect(stage.views.at(-1)).toMatchObject({ expanded: [1], pending: [] });
     expect(stage.views.at(-1).graph.nodes.map(({ id }) => id)).toContain("L1.H0");
+  });
+
+  test("gets an opened layer once where its block is at hand", async () => {
+    const { stage } = mount();
+    const before = stage.views.length;
+    stage.dispatch({ type: "toggle-layer", layer: 1 });
+    await settled();
+    expect(stage.views.slice(before)).toMatchObject([{ expanded: [1], pending: [] }]);
   });
 
   test("is not drawn anew for what it does not show", () => {

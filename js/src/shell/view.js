@@ -143,7 +143,7 @@ export function mountView(el, controller) {
 
   function room() {
     const line = isTight() ? pins.el.offsetHeight : 0;
-    const height = heightForViews(root, main) - line;
+    const height = width === 0 ? 0 : heightForViews(root, main) - line;
     const reducedMotion = motion?.matches ?? false;
     return { width, height, dark, reducedMotion, found: search.found() };
   }
@@ -162,7 +162,7 @@ export function mountView(el, controller) {
   function placePanel({ selection, view: name }) {
     const shown = views.find((each) => each.name === name);
     const id = selection.at(-1);
-    const over = isOver(shown) && !panel.el.hidden && id !== undefined;
+    const over = id !== undefined && !panel.el.hidden && isOver(shown);
     const spot = over ? (shown?.spot?.(id) ?? null) : null;
     root.classList.toggle("over", spot !== null);
     for (const side of /** @type {const} */ (["left", "top", "width", "height"])) {

@@ -139,6 +139,8 @@ export const isRouteId = (id) => /^P\d+\./.test(id);
  * @returns {State}
  */
 function dropGone(state, isKnown) {
+  // Blocks come one by one, and what all of them hold is only wanted in the end.
+  if (state.selection.length === 0) return state;
   const nodes = nodeIndex(state);
   const waits = staleLayers(state);
   return withSelection(state, (id) => {

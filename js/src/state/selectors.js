@@ -150,9 +150,8 @@ export function knownAttention(state, node) {
  * @param {State} state
  */
 export function missingDetails(state) {
-  const nodes = nodeIndex(state);
   const isDrawn = (/** @type {string} */ id) => {
-    if (nodes.has(id)) return true;
+    if (nodeIndex(state).has(id)) return true;
     if (id.startsWith("P")) return isStale(state, "routes") || routeIndex(state).has(id);
     return !state.expanded.some((layer) => id.startsWith(`L${layer}.`));
   };

@@ -17,6 +17,7 @@ import { createRoutesView } from "./routes/view.js";
  * @property {number} height That a picture should keep to, if it can.
  * @property {boolean} dark
  * @property {boolean} reducedMotion
+ * @property {boolean} [whole] Whether all of the picture is needed at once, in sight or not.
  * @property {Set<string> | null} [found] Nodes, and "token 3", that a search lights; null for none.
  *
  * @typedef {object} Surroundings What the shell lends a view.

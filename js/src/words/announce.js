@@ -5,7 +5,7 @@ import { counted, percent, whole } from "./format.js";
 import { contribution, nodeTitle, tokenText } from "./words.js";
 
 /** @import { State } from "../state/state.js" */
-/** @import { FlowGraph } from "../types.js" */
+/** @import { FlowGraph, Node } from "../types.js" */
 
 /**
  * What happened, each under a topic of its own: of what happens in a row, the last of a topic counts.
@@ -59,7 +59,7 @@ function graphNews(before, after) {
  * @returns {Announcement[]}
  */
 function layerNews(before, after) {
-  const graph = mergedGraph(after);
+  const { graph, blocks } = after;
   if (!graph) return [];
   const known = new Set(readyLayers(before));
   const now = readyLayers(after);
@@ -69,7 +69,7 @@ function layerNews(before, after) {
     ...closed.map((layer) => ({ topic: `layer ${layer}`, text: `Layer ${layer} is closed.` })),
     ...opened.map((layer) => ({
       topic: `layer ${layer}`,
-      text: `Layer ${layer} is open: ${contentOf(graph, layer)}.`,
+      text: `Layer ${layer} is open: ${contentOf([graph, blocks[layer]], layer)}.`,
     })),
   ];
 }
@@ -81,12 +81,13 @@ function readyLayers(state) {
 }
 
 /**
- * @param {FlowGraph} graph
+ * @param {({nodes: Node[]} | undefined)[]} held The overview, and the layer's own block.
  * @param {number} layer
  * @returns {string} "9 heads, 12 neurons"
  */
-function contentOf({ nodes }, layer) {
-  const inLayer = nodes.filter((node) => node.layer === layer);
+function contentOf(held, layer) {
+  const nodes = held.flatMap((part) => part?.nodes.filter((node) => node.layer === layer) ?? []);
+  const inLayer = [...new Map(nodes.map((node) => [node.id, node])).values()];
   const parts = COUNTED.flatMap(([kind, one, many]) => {
     const count = inLayer.filter((node) => node.kind === kind).length;
     return count === 0 ? [] : counted(count, one, many);

@@ -4,6 +4,7 @@ import { formatValue, percent } from "./figures.js";
 
 /** @typedef {import("../types.js").FlowGraph} FlowGraph */
 /** @typedef {import("../types.js").Node} Node */
+/** @typedef {import("../types.js").Edge} Edge */
 /** @typedef {import("../types.js").Measure} Measure */
 /** @typedef {import("../views/shared/graph.js").GraphIndex} GraphIndex */
 
@@ -175,6 +176,20 @@ export const neuronNumber = ({ neuron, expert }) =>
 /** What the stream has taken in at a layer's middle. */
 export const MIDDLE = { attention: "attention", opaque: "the opaque part", both: "both mixers" };
 
+/** @type {WeakMap<Edge[], Map<string, Edge[]>>} Edges by what they flow into. */
+const inflows = new WeakMap();
+
+/** @param {Edge[]} edges */
+function intoOf(edges) {
+  let into = inflows.get(edges);
+  if (!into) {
+    into = new Map(edges.map(({ target }) => [target, /** @type {Edge[]} */ ([])]));
+    for (const edge of edges) into.get(edge.target)?.push(edge);
+    inflows.set(edges, into);
+  }
+  return into;
+}
+
 /**
  * What has joined the stream by the middle of a layer. An opaque part may join after it.
  * @param {FlowGraph} graph
@@ -183,8 +198,9 @@ export const MIDDLE = { attention: "attention", opaque: "the opaque part", both:
  */
 export function mixerOf({ edges }, layer) {
   const [mid, post] = [`L${layer}.mid`, `L${layer}.post`];
-  const into = edges.filter(({ target, kind }) => kind === "write" && target === mid);
-  const early = into.length > 0 ? into : edges.filter(({ target }) => target === post);
+  const all = intoOf(edges);
+  const into = (all.get(mid) ?? []).filter(({ kind }) => kind === "write");
+  const early = into.length > 0 ? into : (all.get(post) ?? []);
   const joins = (/** @type {string} */ part) =>
     early.some(({ source }) => source === `L${layer}.${part}`);
   if (!joins("mix")) return "attention";

@@ -58,7 +58,7 @@ export function drawFigure(state, { home, room, dark, marks }) {
     "aria-hidden": true,
   });
   home.append(host);
-  const view = drawView(host, state, { ...room, dark, reducedMotion: true });
+  const view = drawView(host, state, { ...room, dark, reducedMotion: true, whole: true });
   try {
     const svg = host.querySelector("svg.vw-stage");
     const width = Number(svg?.getAttribute("width"));

@@ -26,6 +26,9 @@ export function createLayersView(controller, { tip, onProblem }) {
   let gathered = null;
   /** @type {string | null} */
   let hovered = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let later;
+  let pendingDrawn = 0;
   /** @type {Room} */
   let room = { width: 0, height: 0, dark: false, reducedMotion: false, found: null };
   const hide = () => hover({ node: null, x: 0, y: 0 });
@@ -63,20 +66,27 @@ export function createLayersView(controller, { tip, onProblem }) {
     if (hovered !== null && hovered === state.selection.at(-1)) tooltip.hide();
     const known = hovered === null || gatheredLayer(hovered) !== null || knownNode(state, hovered);
     if (!known) hide();
-    draw(state);
+    // What a page carries is there before a picture of the wait for it could be seen.
+    if (!room.whole && pendingLayers(state).length > pendingDrawn) {
+      later ??= setTimeout(() => draw(controller.getState()));
+    } else draw(state);
   }
 
   /** @param {State} state */
   function draw(state) {
+    clearTimeout(later);
+    later = undefined;
+    // Until it is attached and laid out there is no width to draw to.
+    if (room.width === 0 || state.view !== "block") return;
     const { heads, layers } = state.filters;
     const whole = mergedGraph(state);
     // Drawn anew only where something changed.
     if (regather(whole, heads)) gathered = whole && gatherHeads(whole, heads);
     const graph = gathered;
-    // Until it is attached and laid out there is no width to draw to.
-    if (!graph || room.width === 0 || state.view !== "block") return;
+    if (!graph) return;
     const { expanded, selection, measure } = state;
     const pending = pendingLayers(state);
+    pendingDrawn = pending.length;
     const of = [graph, expanded, pending, selection, hovered, measure, layers];
     if (!changed(...of, ...Object.values(room))) return;
     const view = { graph, expanded, pending, selection, hovered, measure, layers, ...room };
@@ -90,5 +100,10 @@ export function createLayersView(controller, { tip, onProblem }) {
     }
   }
 
-  return { el, update, spot: stage.spot, hide: tooltip.hide, destroy: stage.destroy };
+  function destroy() {
+    clearTimeout(later);
+    stage.destroy();
+  }
+
+  return { el, update, spot: stage.spot, hide: tooltip.hide, destroy };
 }

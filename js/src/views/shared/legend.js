@@ -73,14 +73,16 @@ function drawMark(key, { mark, markWidth, markHeight }, hatch) {
       .attr("d", `M0,5.5H${markWidth}`);
     return;
   }
-  if (mark === "opaque") {
+  if (mark === "opaque" || mark === "gathered") {
+    const [width, height] = mark === "opaque" ? [8, 14] : [5, 9];
     key
       .append("rect")
       .attr("class", "vw-shape key")
-      .attr("x", markWidth - 8)
-      .attr("y", -1.5)
-      .attr("width", 8)
-      .attr("height", 14);
+      .attr("x", markWidth - width)
+      .attr("y", 5.5 - height / 2)
+      .attr("width", width)
+      .attr("height", height)
+      .attr("rx", mark === "opaque" ? 0 : 1.5);
     return;
   }
   const tone = mark === "scale" ? "rest" : mark;

@@ -9,7 +9,7 @@ import { textWidth } from "./text.js";
 /**
  * @typedef {object} LegendItem
  * @property {string} key
- * @property {"positive" | "negative" | "unsigned" | "memory" | "rest" | "read" | "opaque" | "scale" | "shades" |
+ * @property {"positive" | "negative" | "unsigned" | "memory" | "rest" | "read" | "opaque" | "gathered" | "scale" | "shades" |
  *   "strong" | "small"} mark
  * @property {string} text
  * @property {number} x
@@ -36,6 +36,7 @@ const TYPE = ["strong", "small"];
  * @param {boolean} spec.attends Whether an open layer shows heads.
  * @param {boolean} spec.reads Whether an open layer shows heads or neurons.
  * @param {boolean} spec.opaque Whether the picture has an opaque part.
+ * @param {string | null} [spec.gathered] What stands for several layers, in words.
  * @param {number} spec.left
  * @param {number} spec.right
  * @param {number} spec.y
@@ -50,6 +51,7 @@ export function placeLegend({
   attends,
   reads,
   opaque,
+  gathered = null,
   left,
   right,
   y,
@@ -71,6 +73,7 @@ export function placeLegend({
   }
   const unit = scaleUnit(scale);
   if (unit) wanted.push({ key: "scale", mark: "scale", text: unitText(unit, measure) });
+  if (gathered) wanted.push({ key: "gathered", mark: "gathered", text: gathered });
   if (opaque) wanted.push({ key: "opaque", mark: "opaque", text: `opaque: ${OPAQUE}` });
   if (attends) wanted.push({ key: "memory", mark: "memory", text: "attention weight" });
   if (reads) {

@@ -11,8 +11,17 @@ const HOOKS = ["node", "role", "nav", "kind", "layer", "source", "target", "labe
 /** @typedef {{animated: boolean}} Motion */
 
 /**
+ * @typedef {object} Tween
+ * @property {string} from
+ * @property {string} to
+ * @property {number | null} since When it began; with the first step.
+ * @property {(part: number) => string} [at] Made with the first step: one change often follows
+ *   another before there is any.
+ */
+
+/**
  * What glides, by element and attribute. One clock moves all of it: a picture has a thousand pieces.
- * @type {Map<Element, Map<string, {at: (part: number) => string, since: number | null}>>}
+ * @type {Map<Element, Map<string, Tween>>}
  */
 const gliding = new Map();
 let ticking = false;
@@ -39,7 +48,7 @@ export function settle(selection, { animated }, attributes) {
       if (from === null) this.setAttribute(name, to);
       if (from === null || from === to) continue;
       const tweens = own ?? new Map();
-      gliding.set(this, tweens.set(name, { at: interpolateString(from, to), since: null }));
+      gliding.set(this, tweens.set(name, { from, to, since: null }));
     }
   });
   if (gliding.size > 0 && !ticking) tick();
@@ -66,6 +75,7 @@ function move(time) {
     for (const [name, tween] of tweens) {
       tween.since ??= time;
       const part = Math.min(1, (time - tween.since) / DURATION);
+      tween.at ??= interpolateString(tween.from, tween.to);
       element.setAttribute(name, tween.at(easeCubicOut(part)));
       if (part === 1) tweens.delete(name);
     }

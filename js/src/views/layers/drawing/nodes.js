@@ -2,6 +2,7 @@
 
 import { drawTexts } from "../../shared/glyphs.js";
 import { appear, leave, settle, staying } from "../../shared/motion.js";
+import { flag } from "./parts.js";
 
 /** @typedef {import("../layout/parts.js").SceneNode} SceneNode */
 /** @typedef {import("d3-selection").Selection<SVGGElement, unknown, any, any>} Group */
@@ -65,10 +66,13 @@ export function drawNodes(group, nodes, motion) {
  * @param {Set<string>} lit
  */
 export function markNodes(group, selected, lit) {
-  nodesIn(group)
-    .classed("selected", (d) => selected.has(d.id))
-    .classed("lit", (d) => lit.has(d.id))
-    .attr("aria-pressed", (d) => String(selected.has(d.id)));
+  const nodes = nodesIn(group);
+  flag(nodes, "lit", (d) => lit.has(d.id));
+  flag(nodes, "selected", (d) => selected.has(d.id));
+  nodes.each(function press({ id }) {
+    const pressed = String(selected.has(id));
+    if (this.getAttribute("aria-pressed") !== pressed) this.setAttribute("aria-pressed", pressed);
+  });
 }
 
 /**
@@ -76,9 +80,11 @@ export function markNodes(group, selected, lit) {
  * @param {Set<string>} lit
  */
 export function markSources(group, lit) {
-  /** @type {import("d3-selection").Selection<SVGGElement, import("../layout/attention.js").SourceChip, any, any>} */ (
-    group.selectAll(staying("g.vw-source"))
-  ).classed("lit", (d) => lit.has(`from.${d.position}`));
+  const chips =
+    /** @type {import("d3-selection").Selection<SVGGElement, import("../layout/attention.js").SourceChip, any, any>} */ (
+      group.selectAll(staying("g.vw-source"))
+    );
+  flag(chips, "lit", (d) => lit.has(`from.${d.position}`));
 }
 
 /**

@@ -13,6 +13,11 @@ import { leave, staying } from "../../shared/motion.js";
 const shown = new WeakMap();
 
 /**
+ * @typedef {import("../../shared/motion.js").Motion & {now: (part: ScenePart) => boolean}} Turn How to
+ *   draw, and which parts: the others keep what they show.
+ */
+
+/**
  * @template T
  * @typedef {object} Kind What of a part stands in a group.
  * @property {(part: ScenePart) => readonly T[]} contentOf The same array where it is the same.
@@ -24,7 +29,7 @@ const shown = new WeakMap();
  * @template T
  * @param {Group} group
  * @param {ScenePart[]} parts
- * @param {import("../../shared/motion.js").Motion} motion
+ * @param {Turn} motion
  * @param {Kind<T>} kind
  */
 export function drawParts(group, parts, motion, { contentOf, keyOf, draw }) {
@@ -43,7 +48,7 @@ export function drawParts(group, parts, motion, { contentOf, keyOf, draw }) {
   leave(gone, motion);
   merged.each(function update(part) {
     const content = contentOf(part);
-    if (shown.get(this) === content) return;
+    if (shown.get(this) === content || !motion.now(part)) return;
     shown.set(this, content);
     draw(/** @type {Group} */ (select(/** @type {SVGGElement} */ (this))), content);
   });
@@ -83,4 +88,18 @@ export function partsOf(group, keys) {
     group.selectAll(staying("g.vw-part"))
   );
   return /** @type {Group} */ (/** @type {unknown} */ (all.filter(({ key }) => wanted.has(key))));
+}
+
+/**
+ * Sets a class where it is not as it should be: setting it where it is costs as much as a change.
+ * @template D
+ * @param {import("d3-selection").Selection<any, D, any, any>} selection
+ * @param {string} name
+ * @param {(datum: D) => boolean} test
+ */
+export function flag(selection, name, test) {
+  selection.each(function mark(datum) {
+    const is = test(datum);
+    if (this.classList.contains(name) !== is) this.classList.toggle(name, is);
+  });
 }

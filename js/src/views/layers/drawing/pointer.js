@@ -13,6 +13,7 @@ import { firstAndLast, nextStop } from "./keyboard.js";
  * @property {() => Scene | null} scene
  * @property {() => import("../../../types.js").StageView | null} view
  * @property {(action: StageAction) => void} dispatch
+ * @property {() => void} complete Draws what is still to be drawn out of sight.
  * @property {(id: string | null) => void} pointAt Lights a node or a source at once.
  */
 
@@ -20,7 +21,7 @@ import { firstAndLast, nextStop } from "./keyboard.js";
  * @param {SVGSVGElement} svg
  * @param {Attention} context
  */
-export function listen(svg, { scene, view, dispatch, pointAt }) {
+export function listen(svg, { scene, view, dispatch, complete, pointAt }) {
   let active = "layer:0";
   /** @type {string | null} */
   let pointed = null;
@@ -43,8 +44,10 @@ export function listen(svg, { scene, view, dispatch, pointAt }) {
 
   /** @param {string | null} key */
   function focus(key) {
-    const element = key === null ? undefined : elementFor(key);
-    if (key === null || !element) return;
+    if (key === null) return;
+    if (!elementFor(key)) complete();
+    const element = elementFor(key);
+    if (!element) return;
     active = key;
     rove();
     /** @type {SVGElement} */ (element).focus();

@@ -1,7 +1,7 @@
 /** Ribbons as SVG paths. */
 
 import { appear, leave, settle, staying } from "../../shared/motion.js";
-import { drawParts, partsOf } from "./parts.js";
+import { drawParts, flag, partsOf } from "./parts.js";
 
 /** @typedef {import("../layout/parts.js").SceneRibbon} SceneRibbon */
 /** @typedef {import("../layout/scene.js").ScenePart} ScenePart */
@@ -13,7 +13,7 @@ import { drawParts, partsOf } from "./parts.js";
  * @property {Set<string>} chosen Keys of what belongs to the selection.
  *
  * @typedef {object} RibbonLayer
- * @property {(parts: ScenePart[], motion: import("../../shared/motion.js").Motion) => void} draw
+ * @property {(parts: ScenePart[], turn: import("./parts.js").Turn) => void} draw
  * @property {(keys: string[], lit: Lit) => void} light In some parts.
  */
 
@@ -72,20 +72,20 @@ export function createRibbonLayer(groups, hatch) {
   }
 
   return {
-    draw(parts, motion) {
+    draw(parts, turn) {
       for (const place of places) {
-        drawParts(groups[place], parts, motion, {
+        drawParts(groups[place], parts, turn, {
           contentOf: (part) => ribbonsAt(part, place),
           keyOf: (ribbon) => ribbon.key,
-          draw: (group, ribbons) => drawGroup(group, ribbons, motion),
+          draw: (group, ribbons) => drawGroup(group, ribbons, turn),
         });
       }
     },
     light(keys, { ribbons, chosen }) {
       for (const place of places) {
-        paths(partsOf(groups[place], keys))
-          .classed("lit", (d) => ribbons.has(d.key))
-          .classed("chosen", (d) => chosen.has(d.key));
+        const drawn = paths(partsOf(groups[place], keys));
+        flag(drawn, "lit", (d) => ribbons.has(d.key));
+        flag(drawn, "chosen", (d) => chosen.has(d.key));
       }
     },
   };
@@ -109,7 +109,8 @@ export function connected(ribbons, ids) {
     while (edge.length) {
       const next = [];
       for (const ribbon of ribbons) {
-        if (!edge.includes(ribbon[here])) continue;
+        const ends = here === "source" ? ribbon.of : [ribbon.target];
+        if (!ends.some((end) => edge.includes(end))) continue;
         keys.add(ribbon.key);
         const reached = ribbon[there];
         if (seen.has(reached) || stopsAt(ribbon)) continue;

@@ -23,11 +23,12 @@ export function layerToReveal(before, after, { room, roomBefore, at }) {
 /**
  * @param {HTMLElement} scroller
  * @param {{x: number, width: number}} panel
- * @param {{room: number, animated: boolean}} how `room` as told, for asking would force a layout.
+ * @param {{room: number, from: number, animated: boolean}} how `room` and where it is scrolled to as
+ *   told, for asking would force a layout.
  */
-export function reveal(scroller, panel, { room, animated }) {
-  const left = scrollFor(panel, scroller.scrollLeft, room);
-  if (left === scroller.scrollLeft) return;
+export function reveal(scroller, panel, { room, from, animated }) {
+  const left = scrollFor(panel, from, room);
+  if (left === from) return;
   if (scroller.scrollTo) scroller.scrollTo({ left, behavior: animated ? "smooth" : "auto" });
   else scroller.scrollLeft = left;
 }

@@ -1,5 +1,6 @@
 /** The stage: draws a view of the flow graph into one SVG and tells what is done to it. */
 
+import { createChangeGuard } from "../../../ui/dom.js";
 import { drawLegend } from "../../shared/legend.js";
 import { createDragWatch, halt, settle } from "../../shared/motion.js";
 import { headOf } from "../layout/detail.js";
@@ -10,13 +11,14 @@ import { createFrame } from "./frame.js";
 import { drawWriterLabels } from "./labels.js";
 import { drawNodes, drawSources, markNodes, markSources } from "./nodes.js";
 import { drawAreas, drawCloseButtons, drawPanels } from "./panels.js";
-import { drawParts, partsOf } from "./parts.js";
+import { drawParts, flag, partsOf } from "./parts.js";
 import { listen } from "./pointer.js";
 import { drawPrediction } from "./prediction.js";
 import { drawRank } from "./rank.js";
 import { connected, createRibbonLayer } from "./ribbons.js";
 import { drawCells, drawRiverTexts, markCells } from "./river.js";
 import { layerToReveal, reveal } from "./scroll.js";
+import { createTurns } from "./turns.js";
 import { createVeil } from "./veil.js";
 
 /** @typedef {import("../../../types.js").StageView} StageView */
@@ -56,6 +58,10 @@ export function createStage(el, { dispatch }) {
   /** @type {string | null} */
   let pointedAt = null;
   const memory = createMemory();
+  const turns = createTurns(() => {
+    input.rove();
+    mark();
+  });
   /** @type {string[]} Heads that the reader turned to, the latest first. */
   let interest = [];
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -64,6 +70,7 @@ export function createStage(el, { dispatch }) {
     scene: () => scene,
     view: () => view,
     dispatch,
+    complete: turns.finish,
     pointAt(id) {
       pointedAt = id;
       turnTo(headOf(id));
@@ -84,18 +91,8 @@ export function createStage(el, { dispatch }) {
     const open = new Set(next.panels.map(({ layer }) => layer));
     drawCells(frame.cells, next.cells, next.breaks, open, motion);
     drawRiverTexts(frame.riverTexts, next.riverTexts, motion);
-    ribbons.draw(next.parts, motion);
     drawAreas(frame.areas, next);
-    drawParts(frame.sources, next.parts, motion, {
-      contentOf: (part) => part.sources,
-      keyOf: (source) => source.id,
-      draw: (group, sources) => drawSources(group, sources, motion),
-    });
-    drawParts(frame.nodes, next.parts, motion, {
-      contentOf: (part) => part.nodes,
-      keyOf: (node) => node.id,
-      draw: (group, nodes) => drawNodes(group, nodes, motion),
-    });
+    turns.start(next.parts, (now) => drawInside(next, { ...motion, now }));
     drawWriterLabels(frame.labels, next.labels, motion);
     drawCloseButtons(frame.closes, next.panels, motion);
     drawPrediction(frame.prediction, next.prediction, motion);
@@ -113,13 +110,35 @@ export function createStage(el, { dispatch }) {
     input.rove();
   }
 
+  /**
+   * @param {Scene} next
+   * @param {import("./parts.js").Turn} turn
+   */
+  function drawInside(next, turn) {
+    ribbons.draw(next.parts, turn);
+    drawParts(frame.sources, next.parts, turn, {
+      contentOf: (part) => part.sources,
+      keyOf: (source) => source.id,
+      draw: (group, sources) => drawSources(group, sources, turn),
+    });
+    drawParts(frame.nodes, next.parts, turn, {
+      contentOf: (part) => part.nodes,
+      keyOf: (node) => node.id,
+      draw: (group, nodes) => drawNodes(group, nodes, turn),
+    });
+  }
+
   /** @type {Set<string>} Keys of the parts in which something is marked. */
   let marked = new Set();
+  const markChanged = createChangeGuard();
 
   /** Lights what belongs to what is pointed at or chosen, and dims what stands around it. */
   function mark() {
     if (!view || !scene) return;
     const hovered = pointedAt ?? view.hovered;
+    if (!markChanged(hovered, scene, turns.taken(), view.selection, view.found, view.layers)) {
+      return;
+    }
     const selected = new Set(view.selection);
     const { selection } = view;
     const here = partsWith(scene, [...selection, ...(hovered === null ? [] : [hovered])]);
@@ -134,7 +153,8 @@ export function createStage(el, { dispatch }) {
     markSources(partsOf(frame.sources, keys), lit.nodes);
     markCells(frame.cells, selected);
     for (const group of PART_GROUPS.map((name) => frame[name])) {
-      partsOf(group, keys).classed(
+      flag(
+        partsOf(group, keys),
         "has-lit",
         (part) =>
           dims && here.has(/** @type {import("../layout/scene.js").ScenePart} */ (part).key),
@@ -177,13 +197,15 @@ export function createStage(el, { dispatch }) {
       if (!before || !drawn || needsLayout(before, next)) {
         scene = layoutScene({ ...next, interest, memory });
         const animated = drawn !== null && !next.reducedMotion && !dragged;
-        draw(scene, { animated });
         const scroller = /** @type {HTMLElement} */ (frame.root.node());
         const room = next.width;
+        const from = drawn && drawn.width > room ? scroller.scrollLeft : 0;
+        turns.look(next.whole ? null : { from, to: from + room });
+        draw(scene, { animated });
         const roomBefore = before?.width ?? room;
         const at = layerOf(next.selection[next.selection.length - 1]);
         const panel = layerToReveal(drawn, scene, { room, roomBefore, at });
-        if (panel) reveal(scroller, panel, { room, animated });
+        if (panel) reveal(scroller, panel, { room, from, animated });
       }
       mark();
     },
@@ -193,6 +215,7 @@ export function createStage(el, { dispatch }) {
     },
     destroy() {
       clearTimeout(waiting);
+      turns.stop();
       input.stop();
       halt(frame.root.selectAll("*"));
       frame.root.remove();

@@ -6,6 +6,7 @@ import { edgeBetween } from "../../shared/graph.js";
 import { placeLabels } from "../../shared/labels.js";
 import { commonScale, ribbonWidth, signOf } from "../../shared/scales.js";
 import { fitText, textWidth } from "../../shared/text.js";
+import { closedGroups, together } from "./gathered.js";
 import { BANK, MOUTH_DEPTH, ribbon, WRITER_DISTANCE, writerShape } from "./parts.js";
 import { ribbonPath, tributaryLine } from "./ribbons.js";
 
@@ -62,14 +63,23 @@ export function layerWrites(index, parts, measure) {
 /**
  * @param {GraphIndex} index
  * @param {Measure} measure
- * @param {number} closedWidth
+ * @param {Columns} columns
+ * @param {Slot[]} slots
  */
-export function overviewScale(index, measure, closedWidth) {
+function overviewScale(index, measure, { closedWidth }, slots) {
+  const gathered = slots.filter(({ writes }) => writes.length > 1);
   const values = index.layers.flatMap((parts) => {
     const { above, below } = layerWrites(index, parts, measure);
     return [...above, ...below].map(({ value }) => value);
   });
-  return commonScale([{ values, room: Math.min(WIDEST_RIBBON, Math.max(5, closedWidth * 0.72)) }]);
+  const room = (/** @type {number} */ width) => Math.min(WIDEST_RIBBON, Math.max(5, width * 0.72));
+  return commonScale([
+    { values, room: room(closedWidth) },
+    {
+      values: gathered.map(({ value }) => value),
+      room: room(Math.max(0, ...gathered.map(({ width }) => width))),
+    },
+  ]);
 }
 
 /**
@@ -98,55 +108,88 @@ export function overviewScale(index, measure, closedWidth) {
  * @param {Measure} measure
  */
 export function placeOverview(index, columns, measure) {
-  const scale = overviewScale(index, measure, columns.closedWidth);
+  const slots = closedGroups(columns).flatMap((group) => slotsOf(index, group, measure));
+  const scale = overviewScale(index, measure, columns, slots);
   /** @type {SceneNode[]} */
   const nodes = [];
   /** @type {SceneRibbon[]} */
   const ribbons = [];
-  for (const column of columns.columns) {
-    if (column.open) continue;
-    const writes = layerWrites(index, index.layers[column.layer], measure);
-    for (const side of /** @type {const} */ (["above", "below"])) {
-      writes[side].forEach((write, at, all) => {
-        const width = column.width / all.length;
-        const slot = { x: column.x + (at + 0.5) * width, width };
-        placeWriter(index, slot, write, side, scale, measure, nodes, ribbons);
-      });
-    }
-  }
+  for (const slot of slots) placeSlot(index, slot, scale, measure, nodes, ribbons);
   return { nodes, ribbons, scale };
 }
 
 /**
+ * @typedef {Write & {x: number, width: number}} PlacedWrite Its middle, and its room in the column.
+ *
+ * @typedef {object} Slot What has one mark: one write, or those of some narrow layers.
+ * @property {number} x Its middle.
+ * @property {number} width
+ * @property {Side} side
+ * @property {PlacedWrite[]} writes
+ * @property {number | null} value
+ */
+
+/**
  * @param {GraphIndex} index
- * @param {{x: number, width: number}} slot Its middle, and its room in the column.
- * @param {Write} write
- * @param {Side} side
+ * @param {Column[]} group
+ * @param {Measure} measure
+ * @returns {Slot[]}
+ */
+function slotsOf(index, group, measure) {
+  return /** @type {Side[]} */ (["above", "below"]).flatMap((side) => {
+    const writes = group.flatMap((column) => {
+      const all = layerWrites(index, index.layers[column.layer], measure)[side];
+      const width = column.width / all.length;
+      return all.map((write, at) => ({ ...write, x: column.x + (at + 0.5) * width, width }));
+    });
+    const slot = (/** @type {PlacedWrite[]} */ held) => {
+      const [first, last] = [held[0], held[held.length - 1]];
+      const [from, to] = [first.x - first.width / 2, last.x + last.width / 2];
+      const value = together(
+        held.map((write) => write.value),
+        measure,
+      );
+      return { side, writes: held, value, x: (from + to) / 2, width: to - from };
+    };
+    if (writes.length === 0) return [];
+    return group.length > 1 ? [slot(writes)] : writes.map((write) => slot([write]));
+  });
+}
+
+/** Of what is gathered only one has a mark. */
+const NO_SHAPE = { x: 0, y: 0, width: 0, height: 0, radius: 0 };
+
+/**
+ * @param {GraphIndex} index
+ * @param {Slot} slot
  * @param {number} scale
  * @param {Measure} measure
  * @param {SceneNode[]} nodes
  * @param {SceneRibbon[]} ribbons
  */
-function placeWriter(index, { x, width: room }, write, side, scale, measure, nodes, ribbons) {
-  const { node, target, value } = write;
+function placeSlot(index, { x, width: room, side, writes, value }, scale, measure, nodes, ribbons) {
+  const middle = writes[writes.length >> 1];
+  const { node, target } = middle;
   const outward = side === "above" ? -1 : 1;
   const y = outward * WRITER_DISTANCE;
   const width = ribbonWidth(value, scale);
   const pill = Math.max(Math.min(4.5, Math.max(2.5, room - 3), Math.max(1, room - 0.4)), width);
   const tone = signOf(value, measure);
   const shape = writerShape(node.kind, pill);
-  nodes.push({
-    id: node.id,
-    kind: node.kind,
-    layer: node.layer,
-    x,
-    y,
-    shape,
-    box: { x: -room / 2, y: -13, width: room, height: 26 },
-    tone,
-    texts: [],
-    name: nodeName(index, node, value, measure),
-  });
+  for (const write of writes) {
+    nodes.push({
+      id: write.node.id,
+      kind: write.node.kind,
+      layer: write.node.layer,
+      x: write.x,
+      y,
+      shape: write === middle ? { ...shape, x: shape.x + x - write.x } : NO_SHAPE,
+      box: { x: -write.width / 2, y: -13, width: write.width, height: 26 },
+      tone,
+      texts: [],
+      name: nodeName(index, write.node, write.value, measure),
+    });
+  }
   const line = tributaryLine([x, y - outward * (shape.height / 2)], outward * BANK, {
     lead: Math.min(22, Math.max(6, room * 0.6)),
     depth: MOUTH_DEPTH,
@@ -159,6 +202,7 @@ function placeWriter(index, { x, width: room }, write, side, scale, measure, nod
       tone,
       path: ribbonPath(line, width),
       bank: outward < 0 ? "above" : "below",
+      of: writes.map((write) => write.node.id),
     }),
   );
 }

@@ -29,6 +29,7 @@
  * @property {string} path
  * @property {boolean} line Stroked (reads and scores), rather than filled.
  * @property {"above" | "below" | null} bank The side it flows into the river from, if it does.
+ * @property {string[]} of What flows in it: its source, and what is gathered with that.
  *
  * @typedef {object} SceneCell A stretch of the river.
  * @property {string} id
@@ -88,10 +89,12 @@ export function writerShape(kind, width) {
  * @param {string} spec.path
  * @param {boolean} [spec.line]
  * @param {"above" | "below" | null} [spec.bank]
+ * @param {string[]} [spec.of]
  * @returns {SceneRibbon}
  */
-export function ribbon({ source, target, kind, tone, path, line = false, bank = null }) {
-  return { key: `${source}→${target}`, source, target, kind, tone, path, line, bank };
+export function ribbon(spec) {
+  const { source, target, kind, tone, path, line = false, bank = null, of = [source] } = spec;
+  return { key: `${source}→${target}`, source, target, kind, tone, path, line, bank, of };
 }
 
 /**

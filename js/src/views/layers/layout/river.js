@@ -10,6 +10,8 @@ import { fitText, textWidth } from "../../shared/text.js";
 /** @typedef {import("./parts.js").RiverText} RiverText */
 
 const RIVER_SIZE = 12;
+/** Nearer to each other than this, breaks would be most of the river. */
+const BREAKS_APART = 6;
 
 /**
  * The river's stretches through closed layers, and its words: runs of one word are merged.
@@ -128,7 +130,8 @@ function runBreaks(index, columns) {
   let before = null;
   for (const column of columns.columns) {
     const label = column.open ? null : (index.layers[column.layer].post?.label ?? "");
-    if (!column.open && before !== label) breaks.push(column.x);
+    const apart = column.x - (breaks.at(-1) ?? Number.NEGATIVE_INFINITY);
+    if (!column.open && before !== label && apart >= BREAKS_APART) breaks.push(column.x);
     before = label;
   }
   return breaks;

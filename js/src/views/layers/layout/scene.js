@@ -7,6 +7,7 @@ import { blockReach, placeBlock } from "./block.js";
 import { readBlock, shapeOf } from "./blockContent.js";
 import { placeColumns } from "./columns.js";
 import { chooseDetail, unfoldedHeads } from "./detail.js";
+import { gatheredCount, gatheredWords } from "./gathered.js";
 import { blockElastic } from "./grid.js";
 import { createMemory, remembered } from "./memory.js";
 import { labelWriters, layerAreas, overviewReach, placeOverview } from "./overview.js";
@@ -27,6 +28,7 @@ import { placeRiver } from "./river.js";
  * @property {import("./parts.js").SceneNode[]} nodes
  * @property {import("./parts.js").SceneRibbon[]} ribbons
  * @property {import("./attention.js").SourceChip[]} sources
+ * @property {import("./block.js").Panel} [panel] Of an open layer: where it stands.
  */
 
 /**
@@ -107,6 +109,7 @@ export function layoutScene({
       below: Math.max(...[...least, ...reaches].map(({ below }) => below)),
     };
   };
+  const gathered = gatheredCount(columns);
   const legendOf = (/** @type {number} */ y) =>
     placeLegend({
       measure,
@@ -115,6 +118,7 @@ export function layoutScene({
       scale: overview.scale,
       attends: contents.some(({ bands }) => bands.length > 0),
       reads: contents.some(({ bands, neurons }) => bands.length + neurons.length > 0),
+      gathered: gathered > 1 ? gatheredWords(gathered, measure) : null,
       opaque: index.layers.some(({ mix }) => mix !== undefined),
       left: columns.start.x,
       right: Math.min(width, columns.width) - 14,
