@@ -32,7 +32,7 @@ def arguments() -> argparse.Namespace:
             "drawing-in-browser",
             "memory",
             "labels",
-        ],  # fmt: skip
+        ],
         help="some benchmarks",
     )
     parser.add_argument(
