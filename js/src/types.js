@@ -22,6 +22,10 @@
  *
  * @typedef {Token & {position: number}} PromptToken
  * @typedef {Token & {probability: number, logit?: number}} RankedToken
+ * @typedef {Token & {probability: number | null, score?: number | null, logit?: number}} ReadToken
+ *   `score` in the unit of the node; a probability only where one was made.
+ * @typedef {"logit" | "sd" | "nats"} Unit
+ * @typedef {"local" | "logit" | "calibrated" | "jacobian" | "tuned"} LensName
  *
  * @typedef {{id: number | string, text: string}} Named A token, or what a target is called.
  *
@@ -47,8 +51,9 @@
  * @property {number | null} neuron
  * @property {number | null} [expert] Of a mixture, that a neuron belongs to.
  * @property {string | null} label
- * @property {RankedToken[]} top
- * @property {RankedToken[]} bottom
+ * @property {ReadToken[]} top
+ * @property {ReadToken[]} bottom
+ * @property {Unit | null} [unit] Of its tokens' scores.
  * @property {number | null} target_probability
  * @property {number | null} target_rank
  * @property {number | null} norm
@@ -119,6 +124,7 @@
  * @property {RankedToken[]} prediction
  * @property {Node[]} nodes
  * @property {Edge[]} edges
+ * @property {LensName} [lens] That its labels were read with.
  */
 
 /**
@@ -137,7 +143,9 @@
  * @property {{probability: number, rank: number} | null} foil
  * @property {number[] | null} attention
  * @property {{position: number, weight: number, logit: number | null}[] | null} sources
- * @property {{top: RankedToken[], bottom: RankedToken[]} | null} reads
+ * @property {{top: ReadToken[], bottom: ReadToken[]} | null} reads
+ * @property {{lens: LensName, unit: Unit, top: ReadToken[], bottom: ReadToken[]}[]} [readings] What
+ *   other lenses make of it.
  *
  * @typedef {Node & DetailFacts} Detail
  */
@@ -218,6 +226,8 @@
  * @property {number[]} expanded
  * @property {string[]} selection
  * @property {Measure} measure
+ * @property {LensName} lens
+ * @property {LensName[]} lenses Those that can be chosen at once.
  * @property {Keep} keep
  * @property {ViewName} view
  * @property {string[]} pins Up to four nodes that are compared.

@@ -258,7 +258,7 @@ class Painter:
             edges=edges,
             view=view,
             attribution=attribution,
-            lens=self.lens.name,
+            lens=(self.lens.anywhere if view == "routes" else self._lens_here).name,
         )
 
     def _followed(self, target: Followed) -> dict[str, Any]:

@@ -263,7 +263,7 @@ class Sheet:
             targets,
             layer=[site.layer for site in where],
             site=[site.kind for site in where],
-            probabilities=torch.tensor(wanted, dtype=torch.bool),
+            probabilities=torch.tensor(wanted, dtype=torch.bool, device="cpu"),
         )
         rows = [place[keys[i]] for i in node_ids]
         return found.rows(torch.tensor(rows, dtype=torch.long, device=lens.device))

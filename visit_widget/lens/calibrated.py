@@ -58,6 +58,7 @@ class CalibratedLens(Lens):
     """
 
     name, unit = "calibrated", "sd"
+    fitted = True
 
     def __init__(
         self,
@@ -70,7 +71,7 @@ class CalibratedLens(Lens):
     ) -> None:
         super().__init__(model, anatomy, memory)
         self.base = base or LogitLens(model, self.anatomy, memory)
-        self.model, self.moments, self.meta = model, moments, meta or {}
+        self.moments, self.meta = moments, meta or {}
         self._ready: OrderedDict[Site, tuple[Tensor, Tensor]] = OrderedDict()
 
     def unit_at(self, site: Site) -> str:
@@ -199,7 +200,7 @@ class CalibratedLens(Lens):
             for site, both in self.moments.items()
             for what, moment in zip(("mean", "sd"), both, strict=True)
         }
-        return files.write(path, {**tensors, **files.probe(self.model)}, self.meta)
+        return files.write(path, {**tensors, **self.known_by()}, self.meta)
 
     @classmethod
     def load(
@@ -244,7 +245,7 @@ def moments_of(lens: Lens, vectors: Tensor, site: Site) -> tuple[Tensor, Tensor]
     half precision.
     """
     size = max(1, lens.memory // (4 * lens.n_vocab * lens.dtype.itemsize))
-    n, mean, square = 0, torch.zeros(()), torch.zeros(())
+    n, mean, square = 0, torch.zeros((), device="cpu"), torch.zeros((), device="cpu")
     for chunk in vectors.split(size):
         logits = centred(lens.logits(chunk, layer=site.layer, site=site.kind))
         own = logits.mean(0)

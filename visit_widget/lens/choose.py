@@ -22,7 +22,7 @@ FITTED: dict[str, Any] = {
 }  # fmt: skip
 NAMES = ("local", "logit", *FITTED)
 
-# A model's lenses, made once. Kept by its unembedding, a module that lives as long as the model.
+# A model's lenses, made once; they hold the model's parts, never the model.
 _made: weakref.WeakKeyDictionary[Any, dict[str, Lens]] = weakref.WeakKeyDictionary()
 
 
@@ -54,7 +54,12 @@ def lens_of(
     model, anatomy = trace.model, trace.anatomy
     if lens is None:
         found = known_lens("jacobian", model, anatomy)
-        return found if found is not None else _made_at_once("local", model, anatomy)
+        if found is not None:
+            return found
+        local = _made_at_once("local", model, anatomy)
+        assert isinstance(local, LocalLens)
+        # Nobody asked for derivatives.
+        return local.forgiven
     if lens not in NAMES:
         raise VisitError(f"lens={lens!r} is not known: use {', '.join(map(repr, NAMES))}.")
     if lens not in FITTED:
@@ -73,7 +78,7 @@ def lens_of(
 
 def known_lens(name: str, model: PreTrainedModel, anatomy: Anatomy) -> Lens | None:
     """A fitted lens that is at hand or in the user's cache; None where there is none."""
-    known = _of(anatomy)
+    known = _of(model, anatomy)
     if name not in known:
         path = files.cached(model, name)
         if path is None or not path.exists():
@@ -92,7 +97,7 @@ def known_lenses(model: PreTrainedModel, anatomy: Anatomy) -> list[str]:
 
 def remember(lens: Lens) -> Lens:
     """Have a lens that was just fitted at hand for its model."""
-    known = _of(lens.anatomy)
+    known = _of(lens.model, lens.anatomy)
     known[lens.name] = lens
     if lens.name == "calibrated":
         # The local lens reads with it what it does not read itself.
@@ -101,7 +106,7 @@ def remember(lens: Lens) -> Lens:
 
 
 def _made_at_once(name: str, model: PreTrainedModel, anatomy: Anatomy) -> Lens:
-    known = _of(anatomy)
+    known = _of(model, anatomy)
     if name not in known:
         logit = known.setdefault("logit", LogitLens(model, anatomy))
         if name == "local":
@@ -111,8 +116,8 @@ def _made_at_once(name: str, model: PreTrainedModel, anatomy: Anatomy) -> Lens:
     return known[name]
 
 
-def _of(anatomy: Anatomy) -> dict[str, Lens]:
-    known = _made.setdefault(anatomy.unembedding, {})
+def _of(model: PreTrainedModel, anatomy: Anatomy) -> dict[str, Lens]:
+    known = _made.setdefault(model, {})
     stale = [name for name, lens in known.items() if lens.anatomy is not anatomy]
     for name in stale:
         del known[name]

@@ -58,6 +58,7 @@ class JacobianLens(Lens):
     """
 
     name = "jacobian"
+    fitted = True
 
     def __init__(
         self,
@@ -82,7 +83,7 @@ class JacobianLens(Lens):
                 f"There is a Jacobian of layer {beyond}, and this model has layers 0 to "
                 f"{n_layers - 1}: it was fitted on another model."
             )
-        self.model, self.jacobians, self.meta = model, jacobians, meta or {}
+        self.jacobians, self.meta = jacobians, meta or {}
         self._at_hand: dict[Place, Tensor] = {}
 
     def carried(self, vectors: Tensor, where: Sequence[Site]) -> Tensor:
@@ -162,7 +163,7 @@ class JacobianLens(Lens):
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the lens to a safetensors file, in half precision; returns the path."""
         tensors = {f"{at}.{layer}": j.half() for (layer, at), j in self.jacobians.items()}
-        return files.write(path, {**tensors, **files.probe(self.model)}, self.meta)
+        return files.write(path, {**tensors, **self.known_by()}, self.meta)
 
     @classmethod
     def load(
@@ -260,7 +261,7 @@ def jacobian_of(
     example = tape.streams[last, "post"]
     counts = counted(n_tokens, example.device)
     at_once = max(1, memory // (4 * len(tape.streams) * n_tokens * d_model))
-    found = {place: torch.empty(d_model, d_model) for place in places}
+    found = {place: torch.empty(d_model, d_model, device="cpu") for place in places}
     for begin in range(0, d_model, at_once):
         rows = range(begin, min(begin + at_once, d_model))
         directions = example.new_zeros(len(rows), n_tokens, d_model)

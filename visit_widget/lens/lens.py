@@ -12,6 +12,7 @@ unusual a score is; `LocalLens` asks what this prompt's own prediction makes of 
 
 from __future__ import annotations
 
+import weakref
 from abc import ABC
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, ClassVar
@@ -20,7 +21,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..model import Anatomy
+from ..model import Anatomy, VisitError
+from .files import probe
 from .readout import NormReading, Projection, Readout, Scores
 from .sites import Site, sites
 
@@ -41,15 +43,20 @@ class Lens(ABC):
     Attributes:
         name: what the lens is called in `lens=…` and on screen.
         unit: what its scores are: "logit", "sd" or "nats".
+        fitted: whether it has to be fitted.
         readout: the model's final norm and unembedding.
     """
 
     name: ClassVar[str]
     unit: ClassVar[str] = "logit"
+    fitted: ClassVar[bool] = False
 
     def __init__(
         self, model: PreTrainedModel, anatomy: Anatomy | None = None, memory: int = 2**28
     ) -> None:
+        # A lens is kept by its model, and keeps none alive.
+        self._model = weakref.ref(model)
+        self._probe = probe(model) if self.fitted else {}
         self.readout = Readout(model, anatomy, memory)
         self.anatomy, self.memory = self.readout.anatomy, memory
         self.n_vocab, self.d_model = self.readout.n_vocab, self.readout.d_model
@@ -57,6 +64,22 @@ class Lens(ABC):
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}(d_model={self.d_model}, n_vocab={self.n_vocab})"
+
+    @property
+    def model(self) -> PreTrainedModel:
+        """The model that it was made for.
+
+        Raises:
+            VisitError: it is gone.
+        """
+        model = self._model()
+        if model is None:
+            raise VisitError("The model that this lens was made for is gone: make it anew.")
+        return model
+
+    def known_by(self) -> dict[str, Tensor]:
+        """A few numbers of the model's weights, which a file of the lens has (`files.probe`)."""
+        return self._probe
 
     def at(self, trace: Trace, position: int) -> Lens:
         """The lens for one position of one prompt: itself, unless it depends on them."""
@@ -129,7 +152,7 @@ class Lens(ABC):
         where = sites(len(vectors), layer, site, self.anatomy)
         wanted = probabilities
         if isinstance(wanted, bool):
-            wanted = torch.full((len(vectors),), wanted, dtype=torch.bool)
+            wanted = torch.full((len(vectors),), wanted, dtype=torch.bool, device="cpu")
         return self.read(vectors, where, k, bottom, targets, norm, stream, wanted)
 
     def read(

@@ -15,7 +15,9 @@ likeliest the words can be read (docs/lenses.md has the numbers).
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -42,6 +44,7 @@ class LocalLens(Lens):
         beside: reads what is looked for in the streams, and parts at other positions than the
             focus; the logit lens by default.
         likely: how many of the likeliest tokens are told apart.
+        forgiving: whether, where no derivative can be taken, the lens beside it stands in.
     """
 
     name, unit = "local", "nats"
@@ -53,17 +56,30 @@ class LocalLens(Lens):
         memory: int = 2**28,
         beside: Lens | None = None,
         likely: int = N_LIKELY,
+        forgiving: bool = False,
     ) -> None:
         super().__init__(model, anatomy, memory)
         if likely < 1:
             raise VisitError(f"likely={likely} tokens cannot be told apart: give 1 or more.")
         self.streams = LogitLens(model, self.anatomy, memory)
         self.beside = beside or self.streams
-        self.model, self.likely = model, min(likely, self.n_vocab)
+        self.likely, self.forgiving = min(likely, self.n_vocab), forgiving
 
-    def at(self, trace: Trace, position: int) -> LocalLens:
+    def at(self, trace: Trace, position: int) -> Lens:
         """The lens for one position of a traced prompt."""
-        return _LocalLensAt(self, trace, position)
+        try:
+            return _LocalLensAt(self, trace, position)
+        except VisitError:
+            if self.forgiving:
+                return self.beside.at(trace, position)
+            raise
+
+    @cached_property
+    def forgiven(self) -> LocalLens:
+        """The same, but that another lens stands in where no derivative can be taken."""
+        twin = copy.copy(self)
+        twin.forgiving = True
+        return twin
 
     @property
     def anywhere(self) -> Lens:
@@ -130,7 +146,7 @@ class _LocalLensAt(LocalLens):
         self.tokens = self.readout.logits(stream).topk(self.likely).indices
         self._rows = gradients(trace, self._directions(stream), self.position)
 
-    def at(self, trace: Trace, position: int) -> LocalLens:
+    def at(self, trace: Trace, position: int) -> Lens:
         """The lens for another position or prompt; itself for its own."""
         if trace is self.trace and trace.position(position) == self.position:
             return self
@@ -141,7 +157,7 @@ class _LocalLensAt(LocalLens):
         with torch.inference_mode(False), torch.enable_grad():
             x = stream.detach().clone().expand(self.likely, -1).contiguous().requires_grad_()
             said = self.readout.differentiable(x).log_softmax(-1)
-            own = said[torch.arange(self.likely), self.tokens]
+            own = said.gather(1, self.tokens.clone()[:, None])
             return torch.autograd.grad(own.sum(), x)[0].detach()
 
     def effects(self, vectors: Tensor, where: Sequence[Site]) -> Tensor:

@@ -94,11 +94,13 @@ class Readout:
         self.dtype = torch.promote_types(input_dtype(head, torch.float32), torch.float32)
         self.device = device_of(head) or torch.device("cpu")
         norm = self.anatomy.final_norm
-        self.norm = (
-            None
-            if norm is None
-            else Norm(norm, self.d_model, self.dtype, self.device, "the final norm")
-        )
+        # Derivatives are taken through it, wherever the caller stands.
+        with torch.inference_mode(False):
+            self.norm = (
+                None
+                if norm is None
+                else Norm(norm, self.d_model, self.dtype, self.device, "the final norm")
+            )
 
     def logits(
         self, vectors: Tensor, norm: NormReading = "own", stream: Tensor | None = None

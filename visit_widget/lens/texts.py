@@ -47,9 +47,11 @@ def passages(tokenizer: Any, texts: Texts | None, longest: int) -> list[Tensor]:
                     "A lens is fitted on texts, which need the model's tokenizer: pass it, or "
                     "texts=[[…token ids…], …]."
                 )
-            ids = torch.tensor(encode(tokenizer_of(tokenizer), text), dtype=torch.long)
+            ids = torch.tensor(
+                encode(tokenizer_of(tokenizer), text), dtype=torch.long, device="cpu"
+            )
         else:
-            ids = torch.as_tensor(text, dtype=torch.long).reshape(-1)
+            ids = torch.as_tensor(text, dtype=torch.long, device="cpu").reshape(-1)
         if ids.numel() >= 3:
             found.append(ids[:longest])
     if not found:

@@ -64,6 +64,7 @@ class TunedLens(Lens):
     """
 
     name = "tuned"
+    fitted = True
 
     def __init__(
         self,
@@ -81,7 +82,7 @@ class TunedLens(Lens):
                     f"fitted on another model than this one, with d_model = {self.d_model} and "
                     f"layers 0 to {len(self.anatomy.blocks) - 1}."
                 )
-        self.model, self.translators, self.meta = model, translators, meta or {}
+        self.translators, self.meta = translators, meta or {}
         self._at_hand: dict[Place, Translator] = {}
 
     def carried(self, vectors: Tensor, where: Sequence[Site]) -> Tensor:
@@ -169,7 +170,7 @@ class TunedLens(Lens):
         tensors: dict[str, Tensor] = {}
         for (layer, at), (matrix, bias) in self.translators.items():
             tensors |= {f"weight.{at}.{layer}": matrix.half(), f"bias.{at}.{layer}": bias.half()}
-        return files.write(path, {**tensors, **files.probe(self.model)}, self.meta)
+        return files.write(path, {**tensors, **self.known_by()}, self.meta)
 
     @classmethod
     def load(
@@ -216,8 +217,8 @@ class _Learning:
         self.model, self.anatomy, self.places = model, anatomy, places
         self.readout = Readout(model, anatomy)
         d = anatomy.d_model
-        self.squares = {p: torch.zeros(d + 1, d + 1) for p in places}
-        self.products = {p: torch.zeros(d + 1, d) for p in places}
+        self.squares = {p: torch.zeros(d + 1, d + 1, device="cpu") for p in places}
+        self.products = {p: torch.zeros(d + 1, d, device="cpu") for p in places}
         self.kept: dict[Place, list[Tensor]] = {p: [] for p in places}
         self.finals: list[Tensor] = []
         self.n_tokens = 0
@@ -230,7 +231,7 @@ class _Learning:
         keep = sum(len(f) for f in self.finals) < N_KEPT
         for layer, at in self.places:
             x = one.residual(layer, at)[rows].float().cpu()
-            wide = torch.cat([x, torch.ones(len(x), 1)], 1)
+            wide = torch.cat([x, torch.ones(len(x), 1, device="cpu")], 1)
             self.squares[layer, at] += wide.T @ wide
             self.products[layer, at] += wide.T @ (final - x)
             if keep:
@@ -243,7 +244,7 @@ class _Learning:
         """The map of one stream."""
         square, d = self.squares.pop(place), self.anatomy.d_model
         ridge = RIDGE * float(square.diagonal()[:d].mean())
-        damped = square + ridge * torch.diag(torch.tensor([1.0] * d + [0.0]))
+        damped = square + ridge * torch.diag(torch.tensor([1.0] * d + [0.0], device="cpu"))
         found = torch.linalg.solve(damped, self.products.pop(place))
         matrix, bias = found[:d].T.contiguous(), found[d]
         x = torch.cat(self.kept.pop(place))
@@ -255,10 +256,12 @@ def _descended(
 ) -> Translator:
     """The map after some steps of descent on the mean KL divergence from the model's prediction."""
     to: dict[str, Any] = {"device": readout.device, "dtype": readout.dtype}
-    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0), device="cpu")
 
     def batch(number: int) -> tuple[Tensor, Tensor]:
-        at = order[torch.arange(number * BATCH, (number + 1) * BATCH) % len(order)].unique()
+        at = order[
+            torch.arange(number * BATCH, (number + 1) * BATCH, device="cpu") % len(order)
+        ].unique()
         with torch.no_grad():
             wanted = readout.logits(final[at].to(**to)).log_softmax(-1)
         return x[at].to(**to), wanted

@@ -21,6 +21,7 @@ from ..model.loaded import eval_mode
 from ..model.watch import first_tensor
 from .directions import Projection
 from .outlet import like
+from .tape import differentiable
 
 if TYPE_CHECKING:
     from .trace import Trace
@@ -141,7 +142,10 @@ class Alone:
         if part.attention_input_scale != 1.0:
             normed = normed * part.attention_input_scale
         found = projection.attend(
-            normed, [self.position] * len(pre), listener=self._answer(layer, normed)
+            normed,
+            [self.position] * len(pre),
+            listener=self._answer(layer, normed),
+            implementation=differentiable(self.trace.model),
         )
         written = first_tensor(found)
         assert written is not None

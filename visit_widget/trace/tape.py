@@ -38,7 +38,8 @@ class Tape:
         self._kept: dict[Place, Tensor] = {}
         last = len(anatomy.blocks) - 1
         with MODEL_LOCK, torch.inference_mode(False), torch.enable_grad(), ExitStack() as stack:
-            stack.enter_context(listening(model, lambda _: None))
+            implementation = differentiable(model)
+            stack.enter_context(listening(model, lambda _: None, implementation=implementation))
             for layer, part in enumerate(anatomy.blocks):
                 self._hook(stack, layer, part.block, None if part.parallel else part.mlp_entry)
             given = ids[None].to(input_device(model))
@@ -106,6 +107,13 @@ class Tape:
             hooks.append(middle.register_forward_pre_hook(between, with_kwargs=True))
         for hook in hooks:
             stack.callback(hook.remove)
+
+
+def differentiable(model: PreTrainedModel) -> str | None:
+    """The attention implementation to take derivatives through; None for the model's own."""
+    # Flex attention has none on a CPU.
+    own = model.config._attn_implementation
+    return "eager" if own == "flex_attention" else None
 
 
 def pulled(last: Tensor, streams: list[Tensor], directions: Tensor) -> list[Tensor]:

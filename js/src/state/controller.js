@@ -27,6 +27,7 @@ import { initialState, reduce, STEP_NAMES, sameValue, TRAIT_NAMES } from "./stat
  *   {type: "set-target", id: number | string, text?: string} |
  *   {type: "set-foil", token: Token | null} |
  *   {type: "set-measure", measure: Measure} |
+ *   {type: "set-lens", lens: import("../types.js").LensName} |
  *   {type: "set-view", view: ViewName} |
  *   {type: "set-keep", keep: Keep} |
  *   {type: "set-filters", filters: Filters} |
@@ -44,7 +45,7 @@ import { initialState, reduce, STEP_NAMES, sameValue, TRAIT_NAMES } from "./stat
  */
 
 /** @type {(keyof Steps)[]} Traits that only a kernel can act on. */
-const KERNEL_STEPS = ["focus", "target", "foil", "measure", "keep"];
+const KERNEL_STEPS = ["focus", "target", "foil", "measure", "lens", "keep"];
 
 const UNREACHABLE =
   "The kernel cannot be reached; it may have been restarted. Run the cell again to reconnect. " +
@@ -151,6 +152,8 @@ export function createController(given) {
         return changeSteps({ foil: action.token });
       case "set-measure":
         return changeSteps({ measure: action.measure });
+      case "set-lens":
+        return changeSteps({ lens: action.lens });
       case "set-view":
         return changeSteps({ view: action.view });
       case "set-keep":

@@ -228,6 +228,7 @@ export function awaitsGraph(state) {
   if (state.status.state === "busy") return true;
   // A page without a kernel shows other measures of the graph that it has.
   if (live && (measure !== graph.measure || !sameKeep(keep, graph.keep))) return true;
+  if (live && graph.lens && state.lens !== graph.lens) return true;
   return (
     focus !== graph.position ||
     (target !== null && target.id !== graph.target.id) ||

@@ -19,6 +19,7 @@ import { takeBlock, takeDetails, takeGraph, takeLate } from "./revisions.js";
  * @property {Traits["target"]} target
  * @property {Traits["foil"]} foil
  * @property {Measure} measure
+ * @property {import("../types.js").LensName} lens
  * @property {Keep} keep
  * @property {ViewName} view
  * @property {string[]} pins
@@ -33,6 +34,7 @@ import { takeBlock, takeDetails, takeGraph, takeLate } from "./revisions.js";
  * @typedef {object} StateFacts
  * @property {string} prompt
  * @property {Display} display
+ * @property {import("../types.js").LensName[]} lenses That can be chosen at once.
  * @property {FlowGraph | null} graph
  * @property {Status} status
  * @property {boolean} live Whether a kernel stands behind the host, as far as is known.
@@ -95,6 +97,7 @@ export const STEP_NAMES = [
   "target",
   "foil",
   "measure",
+  "lens",
   "keep",
   "view",
   "pins",
@@ -102,7 +105,7 @@ export const STEP_NAMES = [
 ];
 
 /** @type {TraitName[]} */
-export const TRAIT_NAMES = ["prompt", "graph", "status", "display", ...STEP_NAMES];
+export const TRAIT_NAMES = ["prompt", "graph", "status", "display", "lenses", ...STEP_NAMES];
 
 /** Nothing is filtered. @type {Filters} */
 export const NO_FILTERS = { layers: null, heads: {} };
@@ -120,6 +123,8 @@ export const initialState = {
   target: null,
   foil: null,
   measure: "logit",
+  lens: "logit",
+  lenses: [],
   keep: {},
   view: "block",
   pins: [],
@@ -291,8 +296,8 @@ function redo(state) {
  * @returns {Steps}
  */
 function stepsOf(state) {
-  const { expanded, selection, focus, target, foil, measure, keep, view, pins, filters } = state;
-  return { expanded, selection, focus, target, foil, measure, keep, view, pins, filters };
+  const steps = STEP_NAMES.map((name) => [name, state[name]]);
+  return /** @type {Steps} */ (Object.fromEntries(steps));
 }
 
 /**

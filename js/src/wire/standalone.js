@@ -25,6 +25,8 @@ const DEFAULTS = {
   expanded: [],
   selection: [],
   measure: "logit",
+  lens: "logit",
+  lenses: [],
   keep: {},
   view: "block",
   pins: [],

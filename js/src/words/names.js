@@ -56,6 +56,7 @@ export function nodeName(index, node, value, measure) {
   const label = node.label ?? "no token";
   const adds = amount(value, measure);
   const target = index.graph.target.text;
+  const writes = node.unit === "nats" ? "raises" : "writes";
   switch (node.kind) {
     case "embed":
       return `Embedding of ${index.graph.tokens[node.position]?.text ?? label}`;
@@ -70,23 +71,23 @@ export function nodeName(index, node, value, measure) {
     case "value":
       return `Memory value in head ${node.head}, left by ${sourceToken(index, node.source)}: ${label}${adds}`;
     case "head":
-      return `Head ${node.head} writes ${label}${adds}`;
+      return `Head ${node.head} ${writes} ${label}${adds}`;
     case "row":
-      return `Output row of head ${node.head} writes ${label}${adds}`;
+      return `Output row of head ${node.head} ${writes} ${label}${adds}`;
     case "attention":
-      return `Attention of layer ${node.layer} writes ${label}${adds}`;
+      return `Attention of layer ${node.layer} ${writes} ${label}${adds}`;
     case "opaque":
-      return `Opaque part of layer ${node.layer}, ${OPAQUE}, writes ${label}${adds}`;
+      return `Opaque part of layer ${node.layer}, ${OPAQUE}, ${writes} ${label}${adds}`;
     case "neuron_key":
       return `Neuron ${neuronNumber(node)} looks for ${label}`;
     case "neuron":
-      return `Neuron ${neuronNumber(node)} writes ${label}${adds}`;
+      return `Neuron ${neuronNumber(node)} ${writes} ${label}${adds}`;
     case "expert":
-      return `Expert writes ${label}${adds}`;
+      return `Expert ${writes} ${label}${adds}`;
     case "mlp":
-      return `MLP of layer ${node.layer} writes ${label}${adds}`;
+      return `MLP of layer ${node.layer} ${writes} ${label}${adds}`;
     case "bias":
-      return `Bias${node.label === null ? "" : ` writes ${label}`}${adds}`;
+      return `Bias${node.label === null ? "" : ` ${writes} ${label}`}${adds}`;
     case "rounding":
       return `Rounding in half precision${adds}`;
     case "rest":
@@ -238,7 +239,7 @@ export function layerName(index, parts, writes, measure) {
   const { post } = parts;
   const phrases = writes.map(
     ({ node, value }) =>
-      `${WRITERS[node.kind] ?? node.kind} writes ${node.label ?? "no token"}${amount(value, measure)}`,
+      `${WRITERS[node.kind] ?? node.kind} ${node.unit === "nats" ? "raises" : "writes"} ${node.label ?? "no token"}${amount(value, measure)}`,
   );
   if (post) {
     phrases.push(

@@ -2,9 +2,10 @@
 
 import { h } from "../../ui/dom.js";
 import { percent, signed } from "../../words/format.js";
+import { lensName, parts, strength, unitWords } from "../../words/lenses.js";
 import { rankWords, tokenText } from "../../words/words.js";
 
-/** @import { DetailFacts, FlowGraph, Named, Node, RankedToken } from "../../types.js" */
+/** @import { Detail, DetailFacts, FlowGraph, Named, Node, ReadToken, Unit } from "../../types.js" */
 
 /** As many as the kernel's reply will hold: rows are kept free for them so that nothing jumps. */
 const TOKENS = 10;
@@ -21,19 +22,22 @@ function section(title, ...children) {
 
 /**
  * @param {string} title
- * @param {RankedToken[]} tokens
+ * @param {ReadToken[]} tokens
  * @param {Named} target
- * @param {{waits?: boolean}} [options] Whether more are on their way.
+ * @param {{waits?: boolean, unit?: Unit | null, lens?: string}} [options] Whether more are on their
+ *   way; what their scores are; the lens that read them.
  */
-export function tokensSection(title, tokens, target, { waits = false } = {}) {
+export function tokensSection(title, tokens, target, { waits = false, unit, lens } = {}) {
   if (tokens.length === 0) return null;
   const free = waits ? Math.max(0, TOKENS - tokens.length) : 0;
+  const about = [lens && `${lens} lens`, unitWords(unit ?? undefined)].filter(Boolean).join(": ");
   return section(
     title,
+    about !== "" && h("p", { class: "vw-side-note" }, about),
     h(
       "ol",
       { class: "vw-probs", "aria-busy": waits ? "true" : null },
-      barsOf(tokens, target),
+      barsOf(tokens, target, unit ?? undefined),
       Array.from({ length: free }, () => h("li", { class: "vw-prob free", "aria-hidden": true })),
     ),
   );
@@ -41,7 +45,7 @@ export function tokensSection(title, tokens, target, { waits = false } = {}) {
 
 /**
  * @param {string} title
- * @param {RankedToken[]} tokens
+ * @param {ReadToken[]} tokens
  * @param {Named} target
  */
 export function collapsedTokens(title, tokens, target) {
@@ -68,14 +72,49 @@ export function collapsedTokens(title, tokens, target) {
 }
 
 /**
- * @param {RankedToken[]} tokens
+ * What other lenses make of the same vector.
+ *
+ * @param {Detail["readings"]} readings
  * @param {Named} target
  */
-function barsOf(tokens, target) {
-  const most = Math.max(...tokens.map((token) => token.probability), 1e-12);
-  return tokens.map((token) => {
+export function readingsSection(readings, target) {
+  if (!readings?.length) return null;
+  return section(
+    "the same, read otherwise",
+    h(
+      "dl",
+      { class: "vw-readings", "data-role": "readings" },
+      readings.flatMap(({ lens, unit, top }) => [
+        h("dt", {}, lensName(lens)),
+        h(
+          "dd",
+          {},
+          top.map((token) =>
+            h(
+              "span",
+              {
+                class: token.id === target.id ? "vw-token target" : "vw-token",
+                title: strength(token, unit),
+              },
+              token.text,
+            ),
+          ),
+        ),
+      ]),
+    ),
+  );
+}
+
+/**
+ * @param {ReadToken[]} tokens
+ * @param {Named} target
+ * @param {Unit} [unit]
+ */
+function barsOf(tokens, target, unit) {
+  const lengths = parts(tokens, unit);
+  return tokens.map((token, at) => {
     const bar = h("span", { class: "vw-prob-fill", "aria-hidden": true });
-    bar.style.setProperty("--vw-part", String(token.probability / most));
+    bar.style.setProperty("--vw-part", String(lengths[at]));
     return h(
       "li",
       {
@@ -84,7 +123,7 @@ function barsOf(tokens, target) {
       },
       bar,
       h("span", { class: "vw-token" }, token.text),
-      h("span", { class: "vw-prob-value" }, percent(token.probability)),
+      h("span", { class: "vw-prob-value" }, strength(token, unit)),
     );
   });
 }

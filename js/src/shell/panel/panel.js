@@ -9,10 +9,12 @@ import { followVisible } from "../../ui/follow.js";
 import { createRoving } from "../../ui/roving.js";
 import { routeNodeTitle } from "../../views/routes/words.js";
 import { signed } from "../../words/format.js";
+import { lensName } from "../../words/lenses.js";
 import { contribution, nodeFacts, nodeTitle } from "../../words/words.js";
 import {
   attentionSection,
   collapsedTokens,
+  readingsSection,
   sourcesSection,
   targetSection,
   tokensSection,
@@ -158,11 +160,28 @@ export function createPanel(controller) {
     const top = node.kind === "logits" && node.top.length === 0 ? graph.prediction : node.top;
     const target = graph.target;
     const readsHeading = "it looks for";
+    const raises = node.unit === "nats";
+    // What a local lens does not read itself is read by another.
+    const lens = graph.lens === "local" || !graph.lens ? "logit" : graph.lens;
     return [
       detail.reads && tokensSection(readsHeading, detail.reads.top.slice(0, 5), target),
       top.length > 0 &&
-        tokensSection(TOKENS_HEADING[node.kind] ?? "it writes", top, target, { waits }),
-      WRITERS.has(node.kind) && collapsedTokens("it writes least", node.bottom, target),
+        tokensSection(
+          TOKENS_HEADING[node.kind] ?? (raises ? "it raises" : "it writes"),
+          top,
+          target,
+          {
+            waits,
+            unit: node.unit,
+            lens:
+              !node.unit || !graph.lens
+                ? undefined
+                : lensName(raises || node.unit === "sd" ? graph.lens : lens),
+          },
+        ),
+      WRITERS.has(node.kind) &&
+        collapsedTokens(raises ? "it lowers" : "it writes least", node.bottom, target),
+      readingsSection(detail.readings, target),
       targetSection(node, graph, detail.foil ?? null),
       attentionSection(
         graph,

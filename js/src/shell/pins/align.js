@@ -1,23 +1,23 @@
 /** Puts lists of tokens beside each other, those that several have on one line. */
 
-/** @import { RankedToken } from "../../types.js" */
+/** @import { ReadToken } from "../../types.js" */
 
 /**
  * @typedef {object} Line
  * @property {boolean} common
- * @property {(RankedToken | null)[]} cells One a list; null where it has none there.
+ * @property {(ReadToken | null)[]} cells One a list; null where it has none there.
  */
 
 /**
  * Common tokens first, those that most lists have before others, then the likeliest; below them, each
  * list's own.
  *
- * @param {RankedToken[][]} lists The likeliest first.
+ * @param {ReadToken[][]} lists The likeliest first.
  * @param {number} most Lines.
  * @returns {Line[]}
  */
 export function alignTokens(lists, most) {
-  /** @type {Map<number, (RankedToken | null)[]>} */
+  /** @type {Map<number, (ReadToken | null)[]>} */
   const byToken = new Map();
   lists.forEach((tokens, at) => {
     for (const token of tokens) {
@@ -26,10 +26,10 @@ export function alignTokens(lists, most) {
       byToken.set(token.id, cells);
     }
   });
-  const countOf = (/** @type {(RankedToken | null)[]} */ cells) =>
+  const countOf = (/** @type {(ReadToken | null)[]} */ cells) =>
     cells.filter((token) => token !== null).length;
-  const likeliest = (/** @type {(RankedToken | null)[]} */ cells) =>
-    Math.max(...cells.map((token) => token?.probability ?? 0));
+  const likeliest = (/** @type {(ReadToken | null)[]} */ cells) =>
+    Math.max(...cells.map((token) => token?.probability ?? token?.score ?? 0));
   const common = [...byToken.values()]
     .filter((cells) => countOf(cells) > 1)
     .sort((a, b) => countOf(b) - countOf(a) || likeliest(b) - likeliest(a))

@@ -7,12 +7,13 @@ import { createChangeGuard, fill, h, icon, iconButton } from "../../ui/dom.js";
 import { createRoving } from "../../ui/roving.js";
 import { routeNodeTitle } from "../../views/routes/words.js";
 import { percent } from "../../words/format.js";
+import { parts, strength } from "../../words/lenses.js";
 import { nodeFacts, nodeTitle, rankWords, tokenText } from "../../words/words.js";
 import { alignTokens } from "./align.js";
 
 /** @import { Controller } from "../../state/controller.js" */
 /** @import { State } from "../../state/state.js" */
-/** @import { Detail, FlowGraph, Node, RankedToken } from "../../types.js" */
+/** @import { Detail, FlowGraph, Node, ReadToken } from "../../types.js" */
 
 /** Lines of tokens. */
 const MOST_LINES = 10;
@@ -117,9 +118,10 @@ export function createPins(controller) {
   function tableOf(pins, state, graph) {
     const lists = pins.map(({ node }) => node?.top ?? []);
     const lines = alignTokens(lists, MOST_LINES);
-    const most = lists.map((tokens) =>
-      Math.max(1e-12, ...tokens.map((token) => token.probability)),
-    );
+    const lengths = pins.map(({ node }) => {
+      const sizes = node ? parts(node.top, node.unit ?? undefined) : [];
+      return new Map(node?.top.map(({ id }, at) => [id, sizes[at]]));
+    });
     const reads = pins.map(({ node }) => (node ? readsOf(node, graph) : null));
     return h(
       "table",
@@ -151,7 +153,10 @@ export function createPins(controller) {
           pins.map(({ node }) =>
             node?.target_rank == null
               ? ""
-              : `${rankWords(node.target_rank)}, ${percent(node.target_probability ?? 0)}`,
+              : [rankWords(node.target_rank), node.target_probability]
+                  .filter((told) => told != null)
+                  .map((told) => (typeof told === "number" ? percent(told) : told))
+                  .join(", "),
           ),
           pins,
           "vw-token",
@@ -165,7 +170,7 @@ export function createPins(controller) {
               h(
                 "td",
                 { class: pins[column].old ? "old" : null },
-                token && barOf(token, most[column], graph),
+                token && barOf(token, lengths[column].get(token.id) ?? 0, pins[column].node, graph),
               ),
             ),
           ),
@@ -265,19 +270,20 @@ function factsOf(node, state, graph) {
 }
 
 /**
- * @param {RankedToken} token
- * @param {number} most
+ * @param {ReadToken} token
+ * @param {number} length Of its bar, the longest 1.
+ * @param {Node | null} node
  * @param {FlowGraph} graph
  */
-function barOf(token, most, graph) {
+function barOf(token, length, node, graph) {
   const bar = h("span", { class: "vw-prob-fill", "aria-hidden": true });
-  bar.style.setProperty("--vw-part", String(token.probability / most));
+  bar.style.setProperty("--vw-part", String(length));
   return h(
     "span",
     { class: token.id === graph.target.id ? "vw-prob target" : "vw-prob" },
     bar,
     h("span", { class: "vw-token" }, token.text),
-    h("span", { class: "vw-prob-value" }, percent(token.probability)),
+    h("span", { class: "vw-prob-value" }, strength(token, node?.unit ?? undefined)),
   );
 }
 

@@ -5,6 +5,7 @@ import { exactness } from "../../state/selectors.js";
 import { createChangeGuard, fill, h, icon, iconButton } from "../../ui/dom.js";
 import { createRoving } from "../../ui/roving.js";
 import { scientific } from "../../words/format.js";
+import { LENSES, lensFits, lensName, lensSays } from "../../words/lenses.js";
 import { createTokenChooser } from "../prompt/token-chooser.js";
 import { createAuditWindow } from "../windows/audit.js";
 import { createHelp } from "../windows/help.js";
@@ -15,7 +16,7 @@ import { createViewSwitch } from "./view-switch.js";
 
 /** @import { Controller } from "../../state/controller.js" */
 /** @import { State } from "../../state/state.js" */
-/** @import { Measure } from "../../types.js" */
+/** @import { LensName, Measure } from "../../types.js" */
 /** @import { Popovers } from "../../ui/popover.js" */
 
 /** @type {[Measure, string, string][]} */
@@ -50,6 +51,13 @@ export function createToolbar(controller, popovers, shown) {
     MEASURES.map(([value, label]) => h("option", { value }, label)),
   );
   const measure = h("label", { class: "vw-field" }, "follow ", select, icon("chevron"));
+  const reader = h("select", {
+    class: "vw-select",
+    "data-role": "lens",
+    "aria-label": "Read with: the lens that names what a vector says",
+    change: () => dispatch({ type: "set-lens", lens: /** @type {LensName} */ (reader.value) }),
+  });
+  const lens = h("label", { class: "vw-field" }, "read with ", reader, icon("chevron"));
   const foil = h("button", {
     class: "vw-field vw-foil",
     "data-role": "foil",
@@ -121,6 +129,7 @@ export function createToolbar(controller, popovers, shown) {
     views.el,
     table,
     measure,
+    lens,
     foil,
     keep,
     filter,
@@ -138,9 +147,23 @@ export function createToolbar(controller, popovers, shown) {
     showWindow.update(state);
     const { past, future, status, graph, filters, keep } = state;
     const steps = [past, future, filters, keep];
-    if (!changed(state.measure, state.foil, status, graph, state.audit, ...steps)) return;
+    if (
+      !changed(
+        state.measure,
+        state.lens,
+        state.lenses,
+        state.live,
+        state.foil,
+        status,
+        graph,
+        state.audit,
+        ...steps,
+      )
+    )
+      return;
     select.value = state.measure;
     measure.title = MEASURES.find(([value]) => value === state.measure)?.[2] ?? "";
+    showLens(state);
     undo.disabled = past.length === 0;
     redo.disabled = future.length === 0;
     out.disabled = !graph;
@@ -151,6 +174,23 @@ export function createToolbar(controller, popovers, shown) {
     filter.setAttribute("aria-label", `show ${showName(filters)}: layers and heads that are shown`);
     filter.disabled = search.disabled = !graph;
     showExactness(state);
+  }
+
+  /** @param {State} state */
+  function showLens({ lens: chosen, lenses, live: reachable }) {
+    const known = /** @type {LensName[]} */ (Object.keys(LENSES));
+    const names = known.includes(chosen) ? known : [...known, chosen];
+    const at = (/** @type {LensName} */ name) => reachable && live && lenses.includes(name);
+    fill(
+      reader,
+      names.map((value) => {
+        const usable = value === chosen || at(value);
+        const title = usable ? lensSays(value) : (lensFits(value) ?? "not in this page");
+        return h("option", { value, title, disabled: !usable }, lensName(value));
+      }),
+    );
+    reader.value = chosen;
+    lens.title = `Words: ${lensSays(chosen)}`;
   }
 
   function showHelp() {

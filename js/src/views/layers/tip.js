@@ -42,7 +42,7 @@ function contentOf(state, node) {
     node.label !== null &&
       node.label !== tokens[0]?.text &&
       h("p", { class: "vw-tip-label vw-token" }, node.label),
-    tokenTable(tokens, graph),
+    tokenTable(tokens, graph, node.unit),
     ...nodeFacts(node, graph, part).map((fact) => h("p", { class: "vw-tip-facts" }, fact)),
     node.target_rank !== null &&
       h(

@@ -1,7 +1,7 @@
 /** A few tokens and how likely each is, as a small table. */
 
 import { h } from "../../ui/dom.js";
-import { percent } from "../../words/format.js";
+import { strength } from "../../words/lenses.js";
 
 /** @import { FlowGraph, Node } from "../../types.js" */
 
@@ -10,8 +10,9 @@ const TOKENS = 5;
 /**
  * @param {Node["top"]} tokens
  * @param {FlowGraph} graph
+ * @param {Node["unit"]} [unit]
  */
-export function tokenTable(tokens, graph) {
+export function tokenTable(tokens, graph, unit) {
   if (tokens.length === 0) return null;
   return h(
     "table",
@@ -23,7 +24,7 @@ export function tokenTable(tokens, graph) {
           "tr",
           { class: token.id === graph.target.id ? "target" : null },
           h("td", { class: "vw-token" }, token.text),
-          h("td", {}, percent(token.probability)),
+          h("td", {}, strength(token, unit ?? undefined)),
         ),
       ),
   );
