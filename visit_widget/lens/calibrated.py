@@ -167,7 +167,7 @@ class CalibratedLens(Lens):
         """
         model = unwrapped(model)
         anatomy = anatomy or anatomy_of(model)
-        chosen = passages(tokenizer, texts, longest)[: max(1, n_passages)]
+        chosen = passages(model, tokenizer, texts, longest)[: max(1, n_passages)]
         base = base or LogitLens(model, anatomy)
         if base.unit != "logit":
             raise VisitError(

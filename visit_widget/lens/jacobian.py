@@ -145,7 +145,7 @@ class JacobianLens(Lens):
         """
         model = unwrapped(model)
         anatomy = anatomy or anatomy_of(model)
-        chosen = passages(tokenizer, texts, longest)[: max(1, n_passages)]
+        chosen = passages(model, tokenizer, texts, longest)[: max(1, n_passages)]
         meta = files.stamp(
             model, anatomy, cls.name, digest_of(chosen), sum(ids.numel() for ids in chosen)
         )

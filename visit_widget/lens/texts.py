@@ -9,10 +9,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from transformers import PreTrainedModel
 
 from ..model import VisitError
 from ..model.encoding import encode
 from ..model.given import tokenizer_of
+from ..trace.inputs import longest_of
 
 # Prose, dialogue, lists, code and many languages, shuffled: the first passages are a fair sample.
 _REFERENCE = Path(__file__).with_name("reference.txt")
@@ -25,10 +27,13 @@ def reference_texts() -> list[str]:
     return _REFERENCE.read_text("utf-8").strip().split(_BETWEEN)
 
 
-def passages(tokenizer: Any, texts: Texts | None, longest: int) -> list[Tensor]:
+def passages(
+    model: PreTrainedModel, tokenizer: Any, texts: Texts | None, longest: int
+) -> list[Tensor]:
     """Texts as token ids, (T,) each, of at most `longest` tokens and at least three.
 
     Args:
+        model: that is to read them; no more than it can read at once.
         tokenizer: the model's; None where the texts are token ids.
         texts: texts, or the token ids of some; the reference text by default.
         longest: where to cut them.
@@ -37,6 +42,7 @@ def passages(tokenizer: Any, texts: Texts | None, longest: int) -> list[Tensor]:
         VisitError: there is nothing to fit on; the message says what to pass.
     """
     given = reference_texts() if texts is None else texts
+    longest = min(longest, longest_of(model) or longest)
     if isinstance(given, (str, bytes)):
         raise VisitError("texts is a list of texts, not one: pass texts=[text].")
     found: list[Tensor] = []

@@ -170,8 +170,8 @@ class Session:
             if isinstance(lens, str) and lens in self._given:
                 return self._given[lens]
             found = lens_of(lens, self.trace, fit)
-            if isinstance(lens, Lens):
-                self._given[lens.name] = found
+            if not isinstance(lens, str):
+                self._given[found.name] = found
             return found
 
     def lenses(self) -> list[str]:

@@ -293,6 +293,7 @@ class VisitWidget(Saving, anywidget.AnyWidget):
             for name, value in more.items():
                 self.set_trait(name, value)
             self.set_trait("lenses", self._session.lenses())
+            self.set_trait("lens", graph["lens"])
             self.graph = graph
             self.status = {"state": "ready", "message": notes, **self._session.exactness()}
 

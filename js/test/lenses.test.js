@@ -1,0 +1,120 @@
+// @vitest-environment jsdom
+import "./helpers/dom.js";
+import { beforeEach, describe, expect, test } from "vitest";
+import { mountStandalone } from "../src/index.js";
+import { lensFits, parts, strength, unitWords } from "../src/words/lenses.js";
+import { all, texts } from "./helpers/dom.js";
+import { block, detail, graph, settled, traits } from "./helpers/graph.js";
+
+const token = (id, score, probability = null) => ({ id, text: `t${id}`, score, probability });
+
+describe("words", () => {
+  test("a probability goes before a score, which is told in its unit", () => {
+    expect(strength(token(1, 9, 0.5), "logit")).toBe("50.0%");
+    expect(strength(token(1, 9.25), "logit")).toBe("9.25");
+    expect(strength(token(1, 4.5), "sd")).toBe("4.50 sd");
+    expect(strength(token(1, -1.5), "nats")).toBe("−1.50");
+    expect(strength({ id: 1, text: "t", probability: null })).toBe("");
+  });
+
+  test("bars are as long as probabilities; logits count by their exponential", () => {
+    expect(parts([token(1, 0, 0.5), token(2, 0, 0.25)], "logit")).toEqual([1, 0.5]);
+    expect(parts([token(1, 4), token(2, 2), token(3, -1)], "nats")).toEqual([1, 0.5, 0]);
+    const [most, less] = parts([token(1, 5), token(2, 4)], "logit");
+    expect([most, less.toFixed(3)]).toEqual([1, "0.368"]);
+    expect(parts([], "sd")).toEqual([]);
+  });
+
+  test("what is no probability is said, and how to fit what has to be", () => {
+    expect(unitWords("logit")).toBeNull();
+    expect(unitWords("nats")).toContain("log-probability");
+    expect(lensFits("jacobian")).toContain("vw.JacobianLens.fit(model, tokenizer)");
+    expect(lensFits("logit")).toBeNull();
+  });
+});
+
+function mount(values = {}, { live = true, readings = /** @type {any[]} */ ([]) } = {}) {
+  const el = document.createElement("div");
+  document.body.append(el);
+  const set = [];
+  const head = {
+    ...detail("L1.H0"),
+    unit: "nats",
+    top: [token(5, 1.5), token(6, 0.75)],
+    bottom: [token(7, -2)],
+    target_rank: null,
+    target_probability: null,
+    readings,
+  };
+  const { controller } = mountStandalone(
+    el,
+    {
+      traits: traits({ lens: "local", lenses: ["local", "logit"], ...values }),
+      expand: { 1: block(1) },
+      project: { "L1.H0": head },
+    },
+    { live, onSet: (name, value) => set.push([name, value]) },
+  );
+  const root = /** @type {HTMLElement} */ (el.firstElementChild);
+  return { controller, root, set, select: root.querySelector('[data-role="lens"]') };
+}
+
+beforeEach(() => document.body.replaceChildren());
+
+describe("read with", () => {
+  test("offers what is at hand, and says how to get the rest", () => {
+    const { select } = mount();
+    expect(select.value).toBe("local");
+    const offered = all(select, "option").map(({ value, disabled }) => [value, disabled]);
+    expect(Object.fromEntries(offered)).toEqual({
+      local: false,
+      logit: false,
+      jacobian: true,
+      calibrated: true,
+      tuned: true,
+    });
+    expect(select.querySelector('[value="tuned"]').title).toContain("vw.TunedLens.fit");
+  });
+
+  test("goes out as a trait, and is taken back", () => {
+    const { select, set, root } = mount();
+    select.value = "logit";
+    select.dispatchEvent(new Event("change"));
+    expect(set).toContainEqual(["lens", "logit"]);
+    root.querySelector('[aria-label^="Undo"]').click();
+    expect(set.at(-1)).toEqual(["lens", "local"]);
+    expect(select.value).toBe("local");
+  });
+
+  test("a page without a kernel has the one that it was saved with", () => {
+    const { select } = mount({}, { live: false });
+    const free = all(select, "option").filter(({ disabled }) => !disabled);
+    expect(free.map(({ value }) => value)).toEqual(["local"]);
+  });
+
+  test("an old page, which names none, was read with the logit lens", () => {
+    const { select } = mount({ lens: undefined, lenses: undefined, graph: graph() });
+    expect(select.value).toBe("logit");
+  });
+});
+
+describe("the panel", () => {
+  const reading = { lens: "logit", unit: "logit", top: [token(8, 20), token(9, 19)], bottom: [] };
+
+  test("says what a part raises, by how much, and what others make of it", async () => {
+    const { root } = mount({ selection: ["L1.H0"], expanded: [1] }, { readings: [reading] });
+    await settled();
+    const panel = root.querySelector("aside");
+    expect(texts(panel, "h3")).toContain("it raises");
+    expect(texts(panel, ".vw-prob-value").slice(0, 2)).toEqual(["+1.50", "+0.75"]);
+    expect(texts(panel, "h3")).not.toContain("the target here");
+    expect(texts(panel, '[data-role="readings"] dt')).toEqual(["logit"]);
+    expect(texts(panel, '[data-role="readings"] .vw-token')).toEqual(["t8", "t9"]);
+  });
+
+  test("has no such section where no other lens was asked", async () => {
+    const { root } = mount({ selection: ["L1.H0"], expanded: [1] });
+    await settled();
+    expect(root.querySelector('[data-role="readings"]')).toBeNull();
+  });
+});
