@@ -194,7 +194,7 @@ class Session:
         chosen = self.lens(lens, fit=True)
         graph = self.frame(position, asked[0][0], asked[1][0], keep, measure, [], chosen)
         notes = joined((*(note for _, note in asked), *self.trace.notes))
-        return First(graph, position, measure, keep, notes, chosen.name)
+        return First(graph, position, measure, keep, notes, graph["lens"])
 
     def exactness(self) -> dict[str, Any]:
         """How far off the identities are that can be checked without another pass."""
