@@ -108,7 +108,7 @@ describe("the panel", () => {
     expect(texts(panel, "h3")).toContain("it raises");
     expect(texts(panel, ".vw-prob-value").slice(0, 2)).toEqual(["+1.50", "+0.75"]);
     expect(texts(panel, "h3")).not.toContain("the target here");
-    expect(texts(panel, '[data-role="readings"] dt')).toEqual(["logit"]);
+    expect(texts(panel, '[data-role="readings"] dt')).toEqual(["logit lens"]);
     expect(texts(panel, '[data-role="readings"] .vw-token')).toEqual(["t8", "t9"]);
   });
 

@@ -30,10 +30,11 @@ function section(title, ...children) {
 export function tokensSection(title, tokens, target, { waits = false, unit, lens } = {}) {
   if (tokens.length === 0) return null;
   const free = waits ? Math.max(0, TOKENS - tokens.length) : 0;
-  const about = [lens && `${lens} lens`, unitWords(unit ?? undefined)].filter(Boolean).join(": ");
+  const told = unitWords(unit ?? undefined);
+  const about = told && [lens && `${lens} lens`, told].filter(Boolean).join(": ");
   return section(
     title,
-    about !== "" && h("p", { class: "vw-side-note" }, about),
+    about && h("p", { class: "vw-side-note" }, about),
     h(
       "ol",
       { class: "vw-probs", "aria-busy": waits ? "true" : null },
@@ -85,7 +86,7 @@ export function readingsSection(readings, target) {
       "dl",
       { class: "vw-readings", "data-role": "readings" },
       readings.flatMap(({ lens, unit, top }) => [
-        h("dt", {}, lensName(lens)),
+        h("dt", {}, `${lensName(lens)} lens`),
         h(
           "dd",
           {},
