@@ -20,7 +20,7 @@ from visit_widget.trace.gradients import gradients
 FAMILIES = (
     "llama", "gpt2", "gpt_neox", "gptj", "bloom", "mpt", "falcon", "opt", "gemma2", "gemma3_text",
     "olmo2", "cohere", "openai-gpt", "phi3", "qwen3_next", "granite", "mixtral", "deepseek_v3",
-    "gpt_oss", "llama4_text", "doge", "bamba", "falcon_h1", "lfm2",
+    "gpt_oss", "llama4_text", "gemma4_text", "doge", "bamba", "falcon_h1", "lfm2",
 )  # fmt: skip
 STEP = 1e-5
 

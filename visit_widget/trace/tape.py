@@ -44,6 +44,10 @@ class Tape:
                 self._hook(stack, layer, part.block, None if part.parallel else part.mlp_entry)
             given = ids[None].to(input_device(model))
             logits_of(model, given, True, afresh=self._kept.clear)
+            if any(self._rows(stream).shape[0] != ids.numel() for stream in self._kept.values()):
+                # Some models leave out positions whose logits are not asked for.
+                self._kept.clear()
+                logits_of(model, given, False, afresh=self._kept.clear)
         self._last = self._kept[last, "post"]
         self.streams = {place: self._rows(stream).detach() for place, stream in self._kept.items()}
 
