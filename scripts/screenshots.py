@@ -28,7 +28,8 @@ def main() -> int:
         print("Chromium was not found: scripts/chromium.sh installs it or says how.")
         return 1
     IMAGES.mkdir(parents=True, exist_ok=True)
-    widget = vw.visit(*vw.load_demo(), PROMPT)
+    # Fitted first where it has not been: some minutes.
+    widget = vw.visit(*vw.load_demo(), PROMPT, lens="jacobian")
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
         overview = widget.save_html(Path(folder, "overview.html"), expand=[])
         widget.selection = [HEAD]
