@@ -15,7 +15,7 @@ import visit_widget
 ROOT = Path(__file__).parents[2]
 STATIC = ROOT / "visit_widget" / "static"
 # Bytes of script alone, and with its style sheet.
-SCRIPT_BUDGET, BUNDLE_BUDGET = 250_000, 300_000
+SCRIPT_BUDGET, BUNDLE_BUDGET = 251_000, 300_000
 
 
 @pytest.fixture(scope="module")
