@@ -31,10 +31,10 @@ export function tokensSection(title, tokens, target, { waits = false, unit, lens
   if (tokens.length === 0) return null;
   const free = waits ? Math.max(0, TOKENS - tokens.length) : 0;
   const told = unitWords(unit ?? undefined);
-  const about = told && [lens && `${lens} lens`, told].filter(Boolean).join(": ");
+  const about = [lens && `${lens} lens`, told].filter(Boolean).join(": ");
   return section(
     title,
-    about && h("p", { class: "vw-side-note" }, about),
+    told !== null && h("p", { class: "vw-side-note" }, about),
     h(
       "ol",
       { class: "vw-probs", "aria-busy": waits ? "true" : null },
