@@ -126,9 +126,13 @@ class _Maker:
 
     def block(self, layer: int) -> dict[str, Any]:
         """An open layer, as the answer to a request for it."""
-        nodes, edges = [], []
+        nodes: list[Node] = []
+        edges: list[Edge] = []
         for part in (*self.heads(layer), *self.neurons(layer)):
-            (nodes if isinstance(part, Node) else edges).append(part)
+            if isinstance(part, Node):
+                nodes.append(part)
+            else:
+                edges.append(part)
         parts = {"nodes": [asdict(n) for n in nodes], "edges": [asdict(e) for e in edges]}
         return {"layer": layer, "revision": REVISION, **parts}
 
