@@ -164,3 +164,16 @@ describe("routes", () => {
     });
   });
 });
+
+test("with the local lens a part raises its token, with any other it writes it", () => {
+  const headings = (lens) => {
+    const read = then(initialState, {
+      type: "traits",
+      traits: { graph: { ...GRAPH, lens }, focus: 7 },
+    });
+    return tableOf(layersTables(read), "layers").columns.map(({ text }) => text);
+  };
+  expect(headings("local")).toContain("MLP raises");
+  expect(headings("logit")).toContain("MLP writes");
+  expect(headings("local")).not.toContain("MLP writes");
+});

@@ -17,7 +17,7 @@ const expand = { [block.layer]: block };
 const project = projection.nodes;
 
 /** Traits whose change makes a kernel publish a new graph. */
-const REDRAWN = ["focus", "target", "foil", "measure", "keep"];
+const REDRAWN = ["focus", "target", "foil", "measure", "lens", "keep"];
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
 /** Every token that the graph speaks of. */
@@ -65,12 +65,13 @@ class FakeModel {
 
   /** A new graph, about what the traits say now; its numbers stay those of the fixture. */
   #publish() {
-    const { graph, focus, target, foil, measure, keep } = this.#state;
+    const { graph, focus, target, foil, measure, lens, keep } = this.#state;
     const about = {
       position: focus,
       target: { ...graph.target, ...target },
       foil: foil && { ...graph.target, ...foil },
       measure,
+      lens,
       keep,
     };
     if (Object.entries(about).every(([name, value]) => same(graph[name], value))) return;

@@ -54,6 +54,12 @@ export function parts(tokens, unit) {
 }
 
 /**
+ * @param {{lens?: string}} graph
+ * @returns {string} What a part does with its token, as the heading of a column.
+ */
+export const writesOf = ({ lens }) => (lens === "local" ? "raises" : "writes");
+
+/**
  * @param {Unit} [unit]
  * @returns {string | null} What the numbers beside tokens are, where they are no probabilities.
  */

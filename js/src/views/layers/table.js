@@ -2,6 +2,7 @@
 
 import { mergedGraph, pendingLayers } from "../../state/selectors.js";
 import { formatValue, percent } from "../../words/figures.js";
+import { writesOf } from "../../words/lenses.js";
 import { tokenText } from "../../words/words.js";
 import { indexGraph } from "../shared/graph.js";
 import { choosing, numberCell, tokenCell, wordsCell } from "../shared/tables.js";
@@ -113,11 +114,11 @@ function layersTable(index, measure, expanded) {
   };
   return {
     key: "layers",
-    caption: `Layers at ${tokenText(graph, graph.position)}, position ${graph.position}: what each writes and adds to ${aim(graph)}, ${BY[measure]}`,
+    caption: `Layers at ${tokenText(graph, graph.position)}, position ${graph.position}: what each ${writesOf(graph)} and adds to ${aim(graph)}, ${BY[measure]}`,
     columns: [
       { text: "layer" },
       ...kinds.flatMap(([, name]) => [
-        { text: `${name} writes` },
+        { text: `${name} ${writesOf(graph)}` },
         { text: `${name} ${ADDS[measure]}`, number: true },
       ]),
       sums && { text: "layer adds", number: true },

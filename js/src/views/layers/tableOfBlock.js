@@ -1,6 +1,7 @@
 /** What an open layer holds, as tables: heads, what they read, rows, neurons, and the stream. */
 
 import { count, formatValue, probability } from "../../words/figures.js";
+import { writesOf } from "../../words/lenses.js";
 import { MIDDLE, mixerOf, neuronNumber } from "../../words/names.js";
 import { partName, tokenText } from "../../words/words.js";
 import { edgeBetween, nodeValue } from "../shared/graph.js";
@@ -52,7 +53,7 @@ function headsTable(index, { layer, bands, attentionOthers }, measure) {
       { text: "head" },
       { text: "looks for" },
       { text: "reads" },
-      { text: "writes" },
+      { text: writesOf(index.graph) },
       { text: ADDS[measure], number: true },
     ],
     rows: [
@@ -164,7 +165,7 @@ function rowsTable(index, { layer, bands }, measure) {
     columns: [
       { text: "row" },
       { text: "head" },
-      { text: "writes" },
+      { text: writesOf(index.graph) },
       { text: ADDS[measure], number: true },
     ],
     rows: bands.flatMap(({ head, rows }) =>
@@ -197,7 +198,7 @@ function neuronsTable(index, { layer, neurons, mlpOthers }, measure) {
       { text: "neuron" },
       { text: "looks for" },
       { text: "activation", number: true },
-      { text: "writes" },
+      { text: writesOf(index.graph) },
       { text: ADDS[measure], number: true },
     ],
     rows: [

@@ -1,0 +1,63 @@
+"""Another lens: chosen in the toolbar, sent to the kernel, and what others make of a node."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.axe import violations
+from tests.browser.steps import (
+    GRAPH,
+    HEAD,
+    PROJECT,
+    model_state,
+    node,
+    open_layer,
+    panel_of,
+    settle,
+    sticks_out,
+    widget_of,
+)
+
+READINGS = PROJECT[HEAD]["readings"]
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "height"), [(1008, 720), (400, 720)])
+def test_another_lens_goes_out_and_the_panel_says_what_others_read(
+    open_widget, screenshot, theme, width, height
+):
+    page = open_widget(theme=theme, page_options={"viewport": {"width": width, "height": height}})
+    widget = widget_of(page)
+    settle(widget)
+    page.evaluate(
+        "() => { model.revised = (graph) => { window.drawn = graph.lens; return graph; }; }"
+    )
+    reader = widget.locator('[data-role="lens"]')
+    assert reader.input_value() == GRAPH["lens"]
+    assert reader.locator('option[value="tuned"]').is_disabled()
+    other = READINGS[-1]["lens"]
+    reader.select_option(other)
+    assert model_state(page, "lens") == other
+    page.wait_for_function("name => window.drawn === name", arg=other)
+    settle(widget)
+    open_layer(widget)
+    node(widget, HEAD).click()
+    told = panel_of(widget).locator('[data-role="readings"]')
+    expect(told.locator("dd")).to_have_count(len(READINGS))
+    for line, reading in zip(told.locator("dd").all(), READINGS, strict=True):
+        assert line.locator(".vw-token").all_text_contents() == [t["text"] for t in reading["top"]]
+    assert sticks_out(page) <= 0
+    settle(widget)
+    assert violations(page) == []
+    screenshot(page, f"lens-{theme}-{width}")
+
+
+def test_the_toolbar_stays_on_one_line(open_widget):
+    page = open_widget(page_options={"viewport": {"width": 1008, "height": 720}})
+    widget = widget_of(page)
+    tops = widget.locator(".vw-toolbar > *:visible").evaluate_all(
+        """(tools) => tools.map((tool) => tool.getBoundingClientRect())
+            .map((box) => box.y + box.height / 2)"""
+    )
+    assert max(tops) - min(tops) < 4
