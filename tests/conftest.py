@@ -26,11 +26,11 @@ def no_lenses_of_the_user(
     monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """Which lens is the default hangs on what has been fitted: here, nothing."""
-    from visit_widget.lens import choose, files
+    from visit_widget.lens import files, kept
 
     folder = tmp_path_factory.getbasetemp() / f"cache-{uuid.uuid4()}"
     monkeypatch.setattr(files, "cache_folder", lambda: folder)
-    choose._made.clear()
+    kept._kept.clear()
 
 
 @pytest.fixture(scope="session")

@@ -24,8 +24,10 @@ from tests.tiny import (
     float64_throughout,
     make_model,
 )
-from visit_widget.lens import Lens, files
-from visit_widget.lens.jacobian import counted, jacobian_of, later
+from visit_widget.lens import files, lens_of
+from visit_widget.lens.fitted import FittedLens
+from visit_widget.lens.jacobian import counted, jacobian_of
+from visit_widget.lens.sites import later
 from visit_widget.trace import gradients as gradients_module
 
 FIVE = ("gpt2", "llama", "gemma2", "olmo2", "phi")
@@ -246,8 +248,8 @@ KINDS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def fitted(name: str, model: PreTrainedModel) -> Lens:
-    lens: Lens = KINDS[name].fit(model, None, TEXTS * 4, progress=False, cache=False)
+def fitted(name: str, model: PreTrainedModel) -> FittedLens:
+    lens: FittedLens = KINDS[name].fit(model, None, TEXTS * 4, progress=False, cache=False)
     return lens
 
 
@@ -255,7 +257,7 @@ def fitted(name: str, model: PreTrainedModel) -> Lens:
 def test_a_saved_lens_reads_the_same_in_another_process(name, tmp_path: Path):
     model = make_model("llama", torch.float32)
     lens = fitted(name, model)
-    path: Path = lens.save(tmp_path / "lens.safetensors")  # type: ignore[attr-defined]
+    path = lens.save(tmp_path / "lens.safetensors")
     x = torch.randn(5, 24, generator=torch.Generator().manual_seed(4))
     program = f"""
 import torch, visit_widget as vw
@@ -275,7 +277,7 @@ print(lens.project(x, 6, layer=1, site="head").top_ids.tolist())
 @pytest.mark.parametrize("name", KINDS)
 def test_a_lens_of_another_model_is_refused(name, tmp_path: Path):
     lens = fitted(name, make_model("llama", torch.float32))
-    path = lens.save(tmp_path / "lens.safetensors")  # type: ignore[attr-defined]
+    path = lens.save(tmp_path / "lens.safetensors")
     with pytest.raises(vw.VisitError, match="weights are not those"):
         KINDS[name].load(path, make_model("llama-wide", torch.float32))
     with pytest.raises(vw.VisitError, match="n_layers = 3, and the model at hand has 2"):
@@ -427,3 +429,45 @@ def test_progress_is_told():
     model = make_model("llama", torch.float32)
     vw.JacobianLens.fit(model, None, TEXTS, progress=lambda a, b: seen.append((a, b)), cache=False)
     assert seen == [(0, 3), (1, 3), (2, 3), (3, 3)]
+
+
+def test_a_lens_that_is_fitted_again_takes_the_place_of_the_first():
+    model = make_model("llama", torch.float32)
+    trace = vw.trace(model, None, PROMPT_IDS)
+    first = vw.JacobianLens.fit(model, None, TEXTS[:1], progress=False)
+    assert lens_of("jacobian", trace) is first
+    again = vw.JacobianLens.fit(model, None, TEXTS, progress=False)
+    assert lens_of("jacobian", trace) is again
+
+
+def test_with_other_weights_lenses_are_made_anew():
+    """Also where the weights were changed behind autograd's back, and where norms are copies."""
+    model = make_model("llama", torch.bfloat16)
+    vw.JacobianLens.fit(model, None, TEXTS, progress=False)
+    before = vw.trace(model, None, PROMPT_IDS)
+    assert before.flow().lens == "jacobian"
+    final_norm_of(model).weight.data.mul_(torch.linspace(0.2, 3, 24, dtype=torch.bfloat16))
+    after = vw.trace(model, None, PROMPT_IDS)
+    assert after.flow().lens == "local", "the fitted one was of other weights"
+    vector = after.mlp_output(1)[None]
+    theirs = read_slowly(model.float(), vector)
+    assert torch.allclose(lens_of("logit", after).logits(vector), theirs, atol=1e-3)
+
+
+def test_a_place_that_cannot_be_written_to_is_said(tmp_path: Path):
+    lens = fitted("jacobian", make_model("llama", torch.float32))
+    (tmp_path / "file").write_text("")
+    with pytest.raises(vw.VisitError, match=r"Could not write .*Choose another place"):
+        lens.save(tmp_path / "file" / "lens.safetensors")
+
+
+@pytest.mark.parametrize("kind", [vw.JacobianLens, vw.TunedLens])
+def test_a_foreign_file_that_holds_something_else_is_refused(kind, tmp_path: Path):
+    model = make_model("llama", torch.float32)
+    torch.save({"nothing": 1}, tmp_path / "a.pt")
+    (tmp_path / "b.pt").write_bytes(b"\x80\x04garbage")
+    for name in ("a.pt", "b.pt"):
+        with pytest.raises(vw.VisitError, match="is no lens as"):
+            kind.load(tmp_path / name, model)
+    with pytest.raises(vw.VisitError, match="There is no file"):
+        kind.load(tmp_path / "c.pt", model)

@@ -17,22 +17,20 @@ import os
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..model import Anatomy, VisitError, anatomy_of
-from ..model.loaded import unwrapped
-from . import files
+from ..model import Anatomy, VisitError
+from .fitted import FittedLens, Fitting
 from .lens import Lens, LogitLens
 from .progress import Progress, told
-from .readout import NormReading, Projection, Scores
+from .readout import Asked, Projection, Scores
 from .samples import samples
 from .sites import Site
-from .texts import Texts, digest_of, passages
+from .texts import Texts
 
 N_PASSAGES, LONGEST = 24, 64
 # A standard deviation of this part of the mean one is no less: of tokens that hardly vary, the
@@ -44,7 +42,7 @@ ENOUGH = 8
 Moments = dict[Site, tuple[Tensor, Tensor]]
 
 
-class CalibratedLens(Lens):
+class CalibratedLens(FittedLens):
     """Orders tokens by how far their logit stands out.
 
     Args:
@@ -58,7 +56,6 @@ class CalibratedLens(Lens):
     """
 
     name, unit = "calibrated", "sd"
-    fitted = True
 
     def __init__(
         self,
@@ -69,9 +66,9 @@ class CalibratedLens(Lens):
         memory: int = 2**28,
         meta: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(model, anatomy, memory)
+        super().__init__(model, anatomy, memory, meta)
         self.base = base or LogitLens(model, self.anatomy, memory)
-        self.moments, self.meta = moments, meta or {}
+        self.moments = moments
         self._ready: OrderedDict[Site, tuple[Tensor, Tensor]] = OrderedDict()
 
     def unit_at(self, site: Site) -> str:
@@ -82,24 +79,11 @@ class CalibratedLens(Lens):
         """As the lens that is calibrated has them."""
         return self.base.carried(vectors, where)
 
-    def read(
-        self,
-        vectors: Tensor,
-        where: Sequence[Site],
-        k: int,
-        bottom: int,
-        targets: Sequence[int],
-        norm: NormReading,
-        stream: Tensor | None,
-        probabilities: Tensor,
-    ) -> Projection:
+    def read(self, vectors: Tensor, where: Sequence[Site], asked: Asked) -> Projection:
         """As `project`, of arguments that are checked."""
         # Site by site: what belongs together is calibrated in one go.
         order = sorted(range(len(where)), key=lambda n: (where[n].layer, where[n].kind))
-        found = super().read(
-            vectors[order], [where[n] for n in order], k, bottom, targets, norm, stream,
-            probabilities[order],
-        )  # fmt: skip
+        found = super().read(vectors[order], [where[n] for n in order], asked.of(order))
         return found.rows(torch.tensor(order, dtype=torch.long, device=self.device).argsort())
 
     def scores(self, where: Sequence[Site]) -> Scores | None:
@@ -165,42 +149,40 @@ class CalibratedLens(Lens):
         Raises:
             VisitError: there is nothing to fit on.
         """
-        model = unwrapped(model)
-        anatomy = anatomy or anatomy_of(model)
-        chosen = passages(model, tokenizer, texts, longest)[: max(1, n_passages)]
-        base = base or LogitLens(model, anatomy)
+        # Another lens than the logit lens is not found again by its name alone.
+        cache = cache and isinstance(base, (LogitLens, type(None)))
+        fitting = Fitting.of(cls.name, model, anatomy, tokenizer, texts, n_passages, longest, cache)
+        base = base or LogitLens(fitting.model, fitting.anatomy)
         if base.unit != "logit":
             raise VisitError(
                 f"The {base.name} lens has no logits to calibrate: pass base=vw.LogitLens(model) "
                 "or a Jacobian or tuned lens."
             )
-        meta = files.stamp(
-            model, anatomy, cls.name, digest_of(chosen), sum(ids.numel() for ids in chosen)
-        )
-        n_layers = len(anatomy.blocks)
-        with told(progress, len(chosen) + n_layers, "Calibrating", "step") as tell:
-            taken = samples(model, anatomy, chosen, lambda n: tell(n, len(chosen) + n_layers))
+        n_passages, n_layers = len(fitting.passages), len(fitting.anatomy.blocks)
+        total = n_passages + n_layers
+        with told(progress, total, "Calibrating", "step") as tell:
+            taken = samples(
+                fitting.model, fitting.anatomy, fitting.passages, lambda n: tell(n, total)
+            )
             moments: Moments = {}
             for layer in range(n_layers):
                 for site in [s for s in taken if s.layer == layer]:
                     vectors = torch.stack(taken.pop(site))
                     if len(vectors) >= ENOUGH:
                         moments[site] = moments_of(base, vectors, site)
-                tell(len(chosen) + layer + 1, len(chosen) + n_layers)
-        lens = cls(model, moments, base, anatomy, meta={**meta, "base": base.name})
-        path = files.cached(model, cls.name) if cache and isinstance(base, LogitLens) else None
-        if path is not None:
-            lens.save(path)
+                tell(n_passages + layer + 1, total)
+        meta = {**fitting.meta, "base": base.name}
+        lens = cls(fitting.model, moments, base, fitting.anatomy, meta=meta)
+        fitting.keep(lens)
         return lens
 
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the lens to a safetensors file, in half precision; returns the path."""
-        tensors = {
+    def tensors(self) -> dict[str, Tensor]:
+        """Means and standard deviations, in half precision."""
+        return {
             f"{what}.{site.kind}.{site.layer}": moment.half()
             for site, both in self.moments.items()
             for what, moment in zip(("mean", "sd"), both, strict=True)
         }
-        return files.write(path, {**tensors, **self.known_by()}, self.meta)
 
     @classmethod
     def load(
@@ -221,10 +203,7 @@ class CalibratedLens(Lens):
         Raises:
             VisitError: it cannot be read, or was fitted on another model or of another lens.
         """
-        model = unwrapped(model)
-        anatomy = anatomy or anatomy_of(model)
-        tensors, meta = files.read(path, cls.name)
-        files.check_model(meta, tensors, model, anatomy)
+        model, anatomy, tensors, meta = cls.opened(path, model, anatomy)
         base = base or LogitLens(model, anatomy)
         if base.name != meta["base"]:
             raise VisitError(

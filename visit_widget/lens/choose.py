@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import weakref
 from typing import Any
 
-from transformers import PreTrainedModel
-
-from ..model import Anatomy, VisitError
+from ..model import VisitError
 from ..trace import Trace
-from . import files
+from ..trace.fingerprint import fingerprint
+from . import files, kept
 from .calibrated import CalibratedLens
 from .jacobian import JacobianLens
 from .lens import Lens, LogitLens
@@ -21,9 +19,6 @@ FITTED: dict[str, Any] = {
     "calibrated": CalibratedLens, "jacobian": JacobianLens, "tuned": TunedLens,
 }  # fmt: skip
 NAMES = ("local", "logit", *FITTED)
-
-# A model's lenses, made once; they hold the model's parts, never the model.
-_made: weakref.WeakKeyDictionary[Any, dict[str, Lens]] = weakref.WeakKeyDictionary()
 
 
 def lens_of(
@@ -51,20 +46,15 @@ def lens_of(
                 "it was made for another model."
             )
         return lens
-    model, anatomy = trace.model, trace.anatomy
+    shelf = _Shelf(trace)
     if lens is None:
-        found = known_lens("jacobian", model, anatomy)
-        if found is not None:
-            return found
-        local = _made_at_once("local", model, anatomy)
-        assert isinstance(local, LocalLens)
         # Nobody asked for derivatives.
-        return local.forgiven
+        return shelf.fitted("jacobian") or shelf.local().forgiven
     if lens not in NAMES:
         raise VisitError(f"lens={lens!r} is not known: use {', '.join(map(repr, NAMES))}.")
     if lens not in FITTED:
-        return _made_at_once(lens, model, anatomy)
-    found = known_lens(lens, model, anatomy)
+        return shelf.local() if lens == "local" else shelf.logit()
+    found = shelf.fitted(lens)
     if found is not None:
         return found
     kind = FITTED[lens]
@@ -73,52 +63,46 @@ def lens_of(
             f"The {lens} lens has not been fitted for this model: "
             f"vw.{kind.__name__}.fit(model, tokenizer) does so once, and keeps it."
         )
-    return remember(kind.fit(model, trace.tokenizer, anatomy=anatomy, progress=progress))
+    fresh: Lens = kind.fit(trace.model, trace.tokenizer, anatomy=trace.anatomy, progress=progress)
+    return fresh
 
 
-def known_lens(name: str, model: PreTrainedModel, anatomy: Anatomy) -> Lens | None:
-    """A fitted lens that is at hand or in the user's cache; None where there is none."""
-    known = _of(model, anatomy)
-    if name not in known:
-        path = files.cached(model, name)
-        if path is None or not path.exists():
-            return None
-        try:
-            known[name] = FITTED[name].load(path, model, anatomy=anatomy)
-        except VisitError:
-            return None
-    return known[name]
+def known_lenses(trace: Trace) -> list[str]:
+    """The names of the lenses of a traced model that can be used at once."""
+    shelf = _Shelf(trace)
+    return [n for n in NAMES if n not in FITTED or shelf.fitted(n) is not None]
 
 
-def known_lenses(model: PreTrainedModel, anatomy: Anatomy) -> list[str]:
-    """The names of the lenses that can be used at once."""
-    return [n for n in NAMES if n not in FITTED or known_lens(n, model, anatomy) is not None]
+class _Shelf:
+    """A model's lenses, at hand or in the user's cache."""
 
+    def __init__(self, trace: Trace) -> None:
+        self.model, self.anatomy = trace.model, trace.anatomy
+        self.own = fingerprint(self.model)
+        self.lenses = kept.at_hand(self.model, self.anatomy, self.own)
 
-def remember(lens: Lens) -> Lens:
-    """Have a lens that was just fitted at hand for its model."""
-    known = _of(lens.model, lens.anatomy)
-    known[lens.name] = lens
-    if lens.name == "calibrated":
-        # The local lens reads with it what it does not read itself.
-        known.pop("local", None)
-    return lens
+    def fitted(self, name: str) -> Lens | None:
+        """One that has to be fitted; None where it has not been."""
+        if name not in self.lenses and self.own is not None:
+            path = files.cached(self.model, name, self.own)
+            if path is None or not path.exists():
+                return None
+            try:
+                self.lenses[name] = FITTED[name].load(path, self.model, anatomy=self.anatomy)
+            except VisitError:
+                return None
+        return self.lenses.get(name)
 
+    def logit(self) -> Lens:
+        """The logit lens."""
+        if "logit" not in self.lenses:
+            self.lenses["logit"] = LogitLens(self.model, self.anatomy)
+        return self.lenses["logit"]
 
-def _made_at_once(name: str, model: PreTrainedModel, anatomy: Anatomy) -> Lens:
-    known = _of(model, anatomy)
-    if name not in known:
-        logit = known.setdefault("logit", LogitLens(model, anatomy))
-        if name == "local":
-            known[name] = LocalLens(
-                model, anatomy, beside=known_lens("calibrated", model, anatomy) or logit
-            )
-    return known[name]
-
-
-def _of(model: PreTrainedModel, anatomy: Anatomy) -> dict[str, Lens]:
-    known = _made.setdefault(model, {})
-    stale = [name for name, lens in known.items() if lens.anatomy is not anatomy]
-    for name in stale:
-        del known[name]
-    return known
+    def local(self) -> LocalLens:
+        """The local lens, beside the calibrated one where that has been fitted."""
+        found = self.lenses.get("local")
+        if not isinstance(found, LocalLens):
+            beside = self.fitted("calibrated") or self.logit()
+            found = self.lenses["local"] = LocalLens(self.model, self.anatomy, beside=beside)
+        return found

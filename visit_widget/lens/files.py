@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
-from collections.abc import Mapping
+import pickle
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -21,7 +22,9 @@ from transformers import PreTrainedModel
 
 from ..model import Anatomy, VisitError
 from ..model.demo import cache_folder
+from ..model.whole import whole
 from ..trace.fingerprint import fingerprint
+from ..trace.tape import At, Place
 
 FORMAT = "visit-widget lens 1"
 # Of each weight so many numbers are kept, to know the model by.
@@ -30,6 +33,8 @@ N_PROBED = 8
 UNLIKE = 0.05
 
 Meta = dict[str, Any]
+Found = TypeVar("Found")
+AT: tuple[At, ...] = ("pre", "mid", "post")
 
 
 def stamp(model: PreTrainedModel, anatomy: Anatomy, lens: str, texts: str, n_tokens: int) -> Meta:
@@ -50,17 +55,17 @@ def stamp(model: PreTrainedModel, anatomy: Anatomy, lens: str, texts: str, n_tok
 
 
 def write(path: str | os.PathLike[str], tensors: Mapping[str, Tensor], meta: Meta) -> Path:
-    """Write a file whole, or not at all."""
+    """Write a file whole, or not at all.
+
+    Raises:
+        VisitError: it cannot be written there.
+    """
     target = Path(path).expanduser()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}-")
-    os.close(handle)
-    try:
-        plain = {k: t.detach().cpu().contiguous() for k, t in tensors.items()}
-        save_file(plain, name, metadata={"visit_widget": json.dumps(meta)})
-        Path(name).replace(target)
-    finally:
-        Path(name).unlink(missing_ok=True)
+    plain = {k: t.detach().cpu().contiguous() for k, t in tensors.items()}
+    with suppress(OSError):  # said below, when it cannot be written to
+        target.parent.mkdir(parents=True, exist_ok=True)
+    with whole(target) as temporary:
+        save_file(plain, temporary, metadata={"visit_widget": json.dumps(meta)})
     return target
 
 
@@ -74,7 +79,8 @@ def read(path: str | os.PathLike[str], lens: str) -> tuple[dict[str, Tensor], Me
     try:
         with safe_open(source, "pt") as file:
             meta = json.loads((file.metadata() or {}).get("visit_widget", "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            names = list(file.keys())
+            tensors = {name: file.get_tensor(name) for name in names}
     except FileNotFoundError:
         raise VisitError(
             f"There is no file {str(source)!r}: fit the lens first, and save it."
@@ -135,9 +141,60 @@ def check_model(
         )
 
 
-def cached(model: PreTrainedModel, lens: str) -> Path | None:
+def cached(model: PreTrainedModel, lens: str, own: str | None = None) -> Path | None:
     """Where a model's lens of this kind is kept between sessions; None where its weights cannot be
     told from another's.
+
+    Args:
+        model: whose lens.
+        lens: its name.
+        own: the fingerprint of the model's weights, where it is known.
     """
-    own = fingerprint(model)
+    own = own or fingerprint(model)
     return None if own is None else cache_folder() / "lenses" / f"{own[:24]}-{lens}.safetensors"
+
+
+def places_in(tensors: Mapping[str, Tensor], what: str) -> dict[Place, Tensor]:
+    """Those of the tensors that are of streams: "what.mid.3" is of the stream in the middle of
+    layer 3; in single precision.
+    """
+    found: dict[Place, Tensor] = {}
+    for at in AT:
+        begin = f"{what}.{at}."
+        for name, tensor in tensors.items():
+            if name.startswith(begin):
+                found[int(name.removeprefix(begin)), at] = tensor.float()
+    return found
+
+
+def name_of(what: str, place: Place) -> str:
+    """What `places_in` reads."""
+    layer, at = place
+    return f"{what}.{at}.{layer}"
+
+
+def foreign(path: str | os.PathLike[str], maker: str, read: Callable[[Any], Found]) -> Found:
+    """What another program's file of tensors holds; none of its code is run.
+
+    Args:
+        path: of the file.
+        maker: the program.
+        read: picks out of what was stored.
+
+    Raises:
+        VisitError: it cannot be read, or holds something else.
+    """
+    try:
+        return read(torch.load(Path(path).expanduser(), map_location="cpu", weights_only=True))
+    except FileNotFoundError:
+        raise VisitError(f"There is no file {str(path)!r}.") from None
+    except (*_UNREADABLE, OSError) as error:
+        raise VisitError(
+            f"{str(path)!r} is no lens as {maker} saves them ({type(error).__name__})."
+        ) from error
+
+
+# What damaged files, and such as hold something else, make torch and the reading of them raise.
+_UNREADABLE = (
+    pickle.UnpicklingError, RuntimeError, ValueError, TypeError, KeyError, AttributeError, EOFError,
+)  # fmt: skip

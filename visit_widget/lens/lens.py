@@ -22,8 +22,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..model import Anatomy, VisitError
-from .files import probe
-from .readout import NormReading, Projection, Readout, Scores
+from .readout import Asked, NormReading, Projection, Readout, Scores
 from .sites import Site, sites
 
 if TYPE_CHECKING:
@@ -43,20 +42,17 @@ class Lens(ABC):
     Attributes:
         name: what the lens is called in `lens=…` and on screen.
         unit: what its scores are: "logit", "sd" or "nats".
-        fitted: whether it has to be fitted.
         readout: the model's final norm and unembedding.
     """
 
     name: ClassVar[str]
     unit: ClassVar[str] = "logit"
-    fitted: ClassVar[bool] = False
 
     def __init__(
         self, model: PreTrainedModel, anatomy: Anatomy | None = None, memory: int = 2**28
     ) -> None:
         # A lens is kept by its model, and keeps none alive.
         self._model = weakref.ref(model)
-        self._probe = probe(model) if self.fitted else {}
         self.readout = Readout(model, anatomy, memory)
         self.anatomy, self.memory = self.readout.anatomy, memory
         self.n_vocab, self.d_model = self.readout.n_vocab, self.readout.d_model
@@ -76,10 +72,6 @@ class Lens(ABC):
         if model is None:
             raise VisitError("The model that this lens was made for is gone: make it anew.")
         return model
-
-    def known_by(self) -> dict[str, Tensor]:
-        """A few numbers of the model's weights, which a file of the lens has (`files.probe`)."""
-        return self._probe
 
     def at(self, trace: Trace, position: int) -> Lens:
         """The lens for one position of one prompt: itself, unless it depends on them."""
@@ -153,24 +145,12 @@ class Lens(ABC):
         wanted = probabilities
         if isinstance(wanted, bool):
             wanted = torch.full((len(vectors),), wanted, dtype=torch.bool, device="cpu")
-        return self.read(vectors, where, k, bottom, targets, norm, stream, wanted)
+        asked = Asked(k, bottom, tuple(targets), wanted, norm, stream)
+        return self.read(vectors, where, asked)
 
-    def read(
-        self,
-        vectors: Tensor,
-        where: Sequence[Site],
-        k: int,
-        bottom: int,
-        targets: Sequence[int],
-        norm: NormReading,
-        stream: Tensor | None,
-        probabilities: Tensor,
-    ) -> Projection:
+    def read(self, vectors: Tensor, where: Sequence[Site], asked: Asked) -> Projection:
         """As `project`, of arguments that are checked."""
-        return self.readout.project(
-            self.carried(vectors, where), k, bottom, targets, norm, stream, probabilities,
-            self.scores(where),
-        )  # fmt: skip
+        return self.readout.project(self.carried(vectors, where), asked, self.scores(where))
 
     def carried(self, vectors: Tensor, where: Sequence[Site]) -> Tensor:
         """The vectors as they are read at the last stream: (n, d_model)."""

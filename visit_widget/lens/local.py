@@ -27,8 +27,8 @@ from ..model import Anatomy, VisitError
 from ..trace import Trace
 from ..trace.gradients import gradients
 from .lens import Lens, LogitLens
-from .readout import NormReading, Projection
-from .sites import Site
+from .readout import Asked, Projection
+from .sites import Site, by_place
 
 N_LIKELY = 50
 
@@ -92,17 +92,7 @@ class LocalLens(Lens):
             return self.unit
         return self.beside.unit_at(site) if site.reads else self.streams.unit
 
-    def read(
-        self,
-        vectors: Tensor,
-        where: Sequence[Site],
-        k: int,
-        bottom: int,
-        targets: Sequence[int],
-        norm: NormReading,
-        stream: Tensor | None,
-        probabilities: Tensor,
-    ) -> Projection:
+    def read(self, vectors: Tensor, where: Sequence[Site], asked: Asked) -> Projection:
         """As `project`, of arguments that are checked."""
         readers = {"writes": self._effects, "reads": self.beside.read, "": self.streams.read}
         kinds = ["writes" if s.writes else "reads" if s.reads else "" for s in where]
@@ -110,25 +100,13 @@ class LocalLens(Lens):
         pieces: list[Projection] = []
         for kind in dict.fromkeys(kinds) if kinds else ("",):
             rows = [n for n, own in enumerate(kinds) if own == kind]
-            given = vectors[rows], [where[n] for n in rows]
-            wanted = probabilities[rows]
-            pieces.append(readers[kind](*given, k, bottom, targets, norm, stream, wanted))
+            pieces.append(readers[kind](vectors[rows], [where[n] for n in rows], asked.of(rows)))
             order += rows
         if len(pieces) == 1:
             return pieces[0]
         return _evened(pieces).rows(torch.tensor(order, device=self.device).argsort())
 
-    def _effects(
-        self,
-        vectors: Tensor,
-        where: Sequence[Site],
-        k: int,
-        bottom: int,
-        targets: Sequence[int],
-        norm: NormReading,
-        stream: Tensor | None,
-        probabilities: Tensor,
-    ) -> Projection:
+    def _effects(self, vectors: Tensor, where: Sequence[Site], asked: Asked) -> Projection:
         raise VisitError(
             "A local lens reads parts of one prompt's own pass: ask it at a position, as in "
             "lens.at(trace, −1)."
@@ -163,32 +141,17 @@ class _LocalLensAt(LocalLens):
     def effects(self, vectors: Tensor, where: Sequence[Site]) -> Tensor:
         """(n, likely) by how much each adds to the log-probability of each of `tokens`."""
         found = vectors.new_empty(len(vectors), self.likely)
-        groups: dict[Site, list[int]] = {}
-        for n, site in enumerate(where):
-            groups.setdefault(Site(site.layer, site.at(self.anatomy)), []).append(n)
-        for site, numbers in groups.items():
-            rows = self._rows.at(site.layer, site.at(self.anatomy))
-            found[numbers] = vectors[numbers] @ rows.to(vectors).T
+        for (layer, at), numbers in by_place(where, self.anatomy).items():
+            found[numbers] = vectors[numbers] @ self._rows.at(layer, at).to(vectors).T
         return found
 
-    def _effects(
-        self,
-        vectors: Tensor,
-        where: Sequence[Site],
-        k: int,
-        bottom: int,
-        targets: Sequence[int],
-        norm: NormReading,
-        stream: Tensor | None,
-        probabilities: Tensor,
-    ) -> Projection:
+    def _effects(self, vectors: Tensor, where: Sequence[Site], asked: Asked) -> Projection:
         effects = self.effects(vectors, where).to(self.device)
-        k, bottom = min(k, self.likely), min(bottom, self.likely)
-        top, low = effects.topk(k), (-effects).topk(bottom)
-        n, n_targets = len(vectors), len(targets)
-        mine = effects.new_full((n, n_targets), torch.nan)
+        top = effects.topk(min(asked.k, self.likely))
+        low = (-effects).topk(min(asked.bottom, self.likely))
+        mine = effects.new_full((len(vectors), len(asked.targets)), torch.nan)
         place = {token: column for column, token in enumerate(self.tokens.tolist())}
-        for column, token in enumerate(targets):
+        for column, token in enumerate(asked.targets):
             if token in place:
                 mine[:, column] = effects[:, place[token]]
         return Projection(

@@ -13,7 +13,7 @@ What every lens ends with. Two readings of the final norm are offered:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -70,6 +70,31 @@ class Projection:
     def rows(self, index: Tensor) -> Projection:
         """Some of the vectors', in their order."""
         return Projection(*(column[index] for column in vars(self).values()))
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What is wanted of n vectors.
+
+    Attributes:
+        k, bottom: how many of the tokens that each writes most, and least.
+        targets: tokens whose logit, probability and rank are wanted.
+        probabilities: (n,) of which vectors probabilities are wanted. They cost as much again as
+            the rest beside the matrix product.
+        norm: "own" or "stream".
+        stream: (d_model,), whose scale is frozen; needed for "stream".
+    """
+
+    k: int
+    bottom: int
+    targets: tuple[int, ...]
+    probabilities: Tensor
+    norm: NormReading = "own"
+    stream: Tensor | None = None
+
+    def of(self, rows: Sequence[int]) -> Asked:
+        """The same of some of the vectors."""
+        return replace(self, probabilities=self.probabilities[list(rows)])
 
 
 class Readout:
@@ -130,44 +155,25 @@ class Readout:
         logits = logits * anatomy.logit_scale
         return torch.tanh(logits / self.softcap) * self.softcap if self.softcap else logits
 
-    def project(
-        self,
-        vectors: Tensor,
-        k: int = 10,
-        bottom: int = 0,
-        targets: Sequence[int] = (),
-        norm: NormReading = "own",
-        stream: Tensor | None = None,
-        probabilities: Tensor | None = None,
-        scores: Scores | None = None,
-    ) -> Projection:
+    def project(self, vectors: Tensor, asked: Asked, scores: Scores | None = None) -> Projection:
         """Top and bottom tokens of each vector, and what it says of the targets.
 
         Args:
-            vectors: (n, d_model).
-            k: how many top tokens.
-            bottom: how many bottom tokens.
-            targets: token ids whose logit, probability and rank are wanted.
-            norm: "own" or "stream".
-            stream: (d_model,), whose scale is frozen; needed for "stream".
-            probabilities: (n,) of which vectors probabilities are wanted; of all by default. They
-                cost as much again as the rest beside the matrix product.
+            vectors: (n, d_model) at the last stream.
+            asked: what is wanted of them.
             scores: what tokens are ordered by instead of their logits; probabilities and ranks stay
                 those of the logits.
         """
-        self.check(vectors, k, bottom, targets)
-        normed = self._normed(vectors, norm, stream)
-        chosen = torch.as_tensor(list(targets), dtype=torch.long, device=self.device)
-        k, bottom = min(k, self.n_vocab), min(bottom, self.n_vocab)
-        wanted = torch.ones(len(normed), dtype=torch.bool, device=self.device)
-        if probabilities is not None:
-            wanted = probabilities.to(wanted)
+        normed = self._normed(vectors, asked.norm, asked.stream)
+        chosen = torch.as_tensor(asked.targets, dtype=torch.long, device=self.device)
+        k, bottom = min(asked.k, self.n_vocab), min(asked.bottom, self.n_vocab)
+        wanted = asked.probabilities.to(self.device)
         numbers = torch.arange(len(normed), device=self.device)
         pieces, begin = [], 0
         for chunk in self._chunks(normed):
             rows = slice(begin, begin + len(chunk))
             begin += len(chunk)
-            logits = self._unembed(chunk, norm)
+            logits = self._unembed(chunk, asked.norm)
             by = logits if scores is None else scores(logits, numbers[rows])
             pieces.append(_read(logits, by, k, bottom, chosen, wanted[rows]))
         if not pieces:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 from ..model import Anatomy, VisitError
-
-At = Literal["pre", "mid", "post"]
+from ..trace.tape import At, Place
 
 # The stream itself; what is written to it, and where; what is looked for in it, and where.
 STREAMS: dict[str, At] = {"pre": "pre", "mid": "mid", "post": "post"}
@@ -86,3 +84,31 @@ def sites(
         if not 0 <= one.layer <= last:
             raise VisitError(f"Layer {one.layer} does not exist: the model has layers 0 to {last}.")
     return found
+
+
+def by_place(where: Sequence[Site], anatomy: Anatomy) -> dict[Place, list[int]]:
+    """The numbers of the vectors that belong to each stream."""
+    found: dict[Place, list[int]] = {}
+    for n, site in enumerate(where):
+        found.setdefault((site.layer, site.at(anatomy)), []).append(n)
+    return found
+
+
+def later(place: Place, n_layers: int) -> list[Place]:
+    """A stream and all that come after it, in order; the last is left out."""
+    order: list[Place] = [(0, "pre")]
+    for layer in range(n_layers):
+        order += [(layer, "mid"), (layer, "post")]
+    layer, at = place
+    start = place if at != "pre" or layer == 0 else (layer - 1, "post")
+    return order[order.index(start) : -1]
+
+
+def own_streams(anatomy: Anatomy) -> list[Place]:
+    """The streams of a model, each once and in order; the last is left out."""
+    found: list[Place] = [(0, "pre")]
+    for layer, part in enumerate(anatomy.blocks):
+        if part.mlp is not None and not part.parallel:
+            found.append((layer, "mid"))
+        found.append((layer, "post"))
+    return found[:-1]

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +22,16 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ..model import Anatomy, VisitError, anatomy_of
+from ..model import Anatomy
 from ..model.loaded import unwrapped
 from ..trace.tape import Place
 from ..trace.tracing import trace
 from . import files
-from .jacobian import later
-from .lens import Lens
+from .fitted import Fitting, StreamLens
 from .progress import Progress, told
 from .readout import Readout
-from .sites import Site
-from .texts import Texts, digest_of, passages
+from .sites import own_streams
+from .texts import Texts
 
 N_PASSAGES, LONGEST = 96, 128
 # Ridge on A, in units of the mean square of the stream's numbers times the number of tokens.
@@ -51,65 +49,37 @@ N_KEPT = 768
 Translator = tuple[Tensor, Tensor]
 
 
-class TunedLens(Lens):
+class TunedLens(StreamLens[Translator]):
     """Reads vectors through a learnt affine map of their stream.
 
     Args:
         model: a decoder of `transformers`.
-        translators: {(layer, "pre" | "mid" | "post"): (A (d_model, d_model), b (d_model,))}; a
-            stream that is not among them is read with the next later one's, and the last as it is.
+        maps: {(layer, "pre" | "mid" | "post"): (A (d_model, d_model), b (d_model,))}; a stream that
+            is not among them is read with the next later one's, and the last as it is.
         anatomy: where the model keeps its parts, when that cannot be found.
         memory: bytes that the logits of one chunk may take.
         meta: what is known of the fit.
     """
 
     name = "tuned"
-    fitted = True
 
-    def __init__(
-        self,
-        model: PreTrainedModel,
-        translators: dict[Place, Translator],
-        anatomy: Anatomy | None = None,
-        memory: int = 2**28,
-        meta: dict[str, Any] | None = None,
-    ) -> None:
-        super().__init__(model, anatomy, memory)
-        for (layer, _), (matrix, _bias) in translators.items():
-            if tuple(matrix.shape) != (self.d_model,) * 2 or layer >= len(self.anatomy.blocks):
-                raise VisitError(
-                    f"The translator of layer {layer} has shape {tuple(matrix.shape)}: it was "
-                    f"fitted on another model than this one, with d_model = {self.d_model} and "
-                    f"layers 0 to {len(self.anatomy.blocks) - 1}."
-                )
-        self.translators, self.meta = translators, meta or {}
-        self._at_hand: dict[Place, Translator] = {}
+    @property
+    def translators(self) -> dict[Place, Translator]:
+        """{(layer, "pre" | "mid" | "post"): (A (d_model, d_model), b (d_model,))}."""
+        return self.maps
 
-    def carried(self, vectors: Tensor, where: Sequence[Site]) -> Tensor:
-        """X + A x of each vector, and b for streams: (n, d_model)."""
-        x = vectors.detach().to(device=self.device, dtype=self.dtype)
-        groups: dict[tuple[Place, bool], list[int]] = {}
-        for n, site in enumerate(where):
-            wanted = site.layer, site.at(self.anatomy)
-            order = later(wanted, len(self.anatomy.blocks))
-            place = next((p for p in order if p in self.translators), None)
-            if place is not None:
-                whole = not (site.writes or site.reads)
-                groups.setdefault((place, whole), []).append(n)
-        found = x.clone() if groups else x
-        for (place, whole), numbers in groups.items():
-            matrix, bias = self._translator(place)
-            found[numbers] += x[numbers] @ matrix.T
-            if whole:
-                found[numbers] += bias
-        return found
+    def matrix(self, one: Translator) -> Translator:
+        """The identity and A, and b."""
+        matrix, bias = one
+        return matrix + torch.eye(*matrix.shape, dtype=matrix.dtype, device=matrix.device), bias
 
-    def _translator(self, place: Place) -> Translator:
-        if place not in self._at_hand:
-            matrix, bias = self.translators[place]
-            to = {"device": self.device, "dtype": self.dtype}
-            self._at_hand[place] = matrix.to(**to), bias.to(**to)  # type: ignore[call-overload]
-        return self._at_hand[place]
+    def tensors(self) -> dict[str, Tensor]:
+        """The maps, in half precision."""
+        return {
+            files.name_of(what, place): tensor.half()
+            for place, both in self.maps.items()
+            for what, tensor in zip(("weight", "bias"), both, strict=True)
+        }
 
     @classmethod
     def fit(
@@ -142,35 +112,20 @@ class TunedLens(Lens):
         Raises:
             VisitError: there is nothing to fit on.
         """
-        model = unwrapped(model)
-        anatomy = anatomy or anatomy_of(model)
-        chosen = passages(model, tokenizer, texts, longest)[: max(1, n_passages)]
-        meta = files.stamp(
-            model, anatomy, cls.name, digest_of(chosen), sum(ids.numel() for ids in chosen)
-        )
-        places = _places(anatomy)
-        with told(progress, len(chosen) + len(places), "Fitting the tuned lens", "step") as tell:
-            total = len(chosen) + len(places)
-            learning = _Learning(model, anatomy, places)
-            for n, ids in enumerate(chosen):
+        fitting = Fitting.of(cls.name, model, anatomy, tokenizer, texts, n_passages, longest, cache)
+        places = own_streams(fitting.anatomy)
+        learning = _Learning(fitting.model, fitting.anatomy, places)
+        total, found = len(fitting.passages) + len(places), dict[Place, Translator]()
+        with told(progress, total, "Fitting the tuned lens", "step") as tell:
+            for n, ids in enumerate(fitting.passages):
                 learning.add(ids)
                 tell(n + 1, total)
-            found: dict[Place, Translator] = {}
             for n, place in enumerate(places):
                 found[place] = learning.translator(place, steps)
-                tell(len(chosen) + n + 1, total)
-        lens = cls(model, found, anatomy, meta={**meta, "steps": steps})
-        path = files.cached(model, cls.name) if cache else None
-        if path is not None:
-            lens.save(path)
+                tell(len(fitting.passages) + n + 1, total)
+        lens = cls(fitting.model, found, fitting.anatomy, meta={**fitting.meta, "steps": steps})
+        fitting.keep(lens)
         return lens
-
-    def save(self, path: str | os.PathLike[str]) -> Path:
-        """Write the lens to a safetensors file, in half precision; returns the path."""
-        tensors: dict[str, Tensor] = {}
-        for (layer, at), (matrix, bias) in self.translators.items():
-            tensors |= {f"weight.{at}.{layer}": matrix.half(), f"bias.{at}.{layer}": bias.half()}
-        return files.write(path, {**tensors, **self.known_by()}, self.meta)
 
     @classmethod
     def load(
@@ -181,33 +136,15 @@ class TunedLens(Lens):
         Raises:
             VisitError: it cannot be read, or was fitted on another model.
         """
-        model = unwrapped(model)
-        anatomy = anatomy or anatomy_of(model)
         source = Path(path).expanduser()
         if source.is_dir() or source.suffix in (".pt", ".pth", ".bin"):
-            folder = source if source.is_dir() else source.parent
             params = source / "params.pt" if source.is_dir() else source
-            return cls(model, _published(params), anatomy, meta=_config(folder))
-        tensors, meta = files.read(source, cls.name)
-        files.check_model(meta, tensors, model, anatomy)
-        found: dict[Place, Translator] = {}
-        for name, tensor in tensors.items():
-            what, _, rest = name.partition(".")
-            if what == "weight":
-                at, _, layer = rest.partition(".")
-                place: Any = int(layer), at
-                found[place] = tensor.float(), tensors[f"bias.{rest}"].float()
-        return cls(model, found, anatomy, meta=meta)
-
-
-def _places(anatomy: Anatomy) -> list[Place]:
-    """The streams that are read through a map of their own: all but the last."""
-    found: list[Place] = [(0, "pre")]
-    for layer, part in enumerate(anatomy.blocks):
-        if part.mlp is not None and not part.parallel:
-            found.append((layer, "mid"))
-        found.append((layer, "post"))
-    return found[:-1]
+            found = files.foreign(params, "tuned-lens", _published)
+            return cls(unwrapped(model), found, anatomy, meta=_config(params.parent))
+        model, anatomy, tensors, meta = cls.opened(source, model, anatomy)
+        biases = files.places_in(tensors, "bias")
+        weights = files.places_in(tensors, "weight")
+        return cls(model, {p: (w, biases[p]) for p, w in weights.items()}, anatomy, meta=meta)
 
 
 class _Learning:
@@ -259,9 +196,8 @@ def _descended(
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0), device="cpu")
 
     def batch(number: int) -> tuple[Tensor, Tensor]:
-        at = order[
-            torch.arange(number * BATCH, (number + 1) * BATCH, device="cpu") % len(order)
-        ].unique()
+        places = torch.arange(number * BATCH, (number + 1) * BATCH, device="cpu") % len(order)
+        at = order[places].unique()
         with torch.no_grad():
             wanted = readout.logits(final[at].to(**to)).log_softmax(-1)
         return x[at].to(**to), wanted
@@ -293,27 +229,16 @@ def _descended(
     return found[0].detach().float().cpu(), found[1].detach().float().cpu()
 
 
-def _published(path: Path) -> dict[Place, Translator]:
-    """The translators in a file of `tuned-lens`: "3.weight" and "3.bias" are of the stream before
+def _published(data: dict[str, Tensor]) -> dict[Place, Translator]:
+    """The translators as `tuned-lens` stores them: "3.weight" and "3.bias" are of the stream before
     block 3.
     """
-    try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
-        numbers = sorted({int(name.split(".")[0]) for name in data})
-        read: Callable[[str], Tensor] = lambda name: data[name].float()  # noqa: E731
-        found: dict[Place, Translator] = {}
-        for n in numbers:
-            weight = read(f"{n}.weight")
-            bias = read(f"{n}.bias") if f"{n}.bias" in data else torch.zeros(len(weight))
-            found[(n - 1, "post") if n else (0, "pre")] = weight, bias
-        return found
-    except FileNotFoundError:
-        raise VisitError(f"There is no file {str(path)!r}.") from None
-    except Exception as error:
-        raise VisitError(
-            f"{str(path)!r} is no tuned lens as tuned-lens saves them ({type(error).__name__}): it "
-            'has "0.weight", "0.bias" and so on.'
-        ) from error
+    found: dict[Place, Translator] = {}
+    for n in sorted({int(name.split(".")[0]) for name in data}):
+        weight = data[f"{n}.weight"].float()
+        bias = data.get(f"{n}.bias", torch.zeros(len(weight), device="cpu")).float()
+        found[(n - 1, "post") if n else (0, "pre")] = weight, bias
+    return found
 
 
 def _config(folder: Path) -> dict[str, Any]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import metadata
@@ -26,6 +25,7 @@ from ..model.joins import Join
 from ..model.loaded import check_traceable, unwrapped
 from ..model.operations import plain_attention
 from ..model.watch import device_of
+from ..model.whole import whole
 from .bare import BareTrace, Missing, plain_weights
 from .fingerprint import check_same_model, fingerprint, other_model
 from .masks import Bias, RowMask
@@ -58,21 +58,8 @@ def save_trace(trace: Trace, path: str | os.PathLike[str]) -> Path:
     """See `Trace.save`."""
     target, packed = Path(path), pack(trace)
     header = {"visit_widget": json.dumps(packed.about, ensure_ascii=False)}
-    temporary = None
-    try:
-        handle, temporary = tempfile.mkstemp(dir=target.parent, suffix=".tmp")
-        os.close(handle)
+    with whole(target) as temporary:
         save_file(packed.tensors, temporary, header)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(target)
-    except (OSError, SafetensorError) as error:
-        raise VisitError(
-            f"Could not write {target}: {getattr(error, 'strerror', None) or error}. Choose "
-            "another place."
-        ) from error
-    finally:
-        if temporary is not None:
-            Path(temporary).unlink(missing_ok=True)
     return target
 
 

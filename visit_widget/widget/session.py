@@ -176,7 +176,7 @@ class Session:
 
     def lenses(self) -> list[str]:
         """The names of the lenses that can be chosen at once."""
-        known = known_lenses(self.trace.model, self.trace.anatomy)
+        known = known_lenses(self.trace)
         return [*known, *(name for name in self._given if name not in known)]
 
     def first(
