@@ -36,7 +36,7 @@ export const MARKS = [
   { mark: "norm", name: "ring", words: "a norm, where a stream leaves the river" },
   { mark: "rest", name: "grey row", words: "parts not drawn apart; none is left out of a sum" },
   { mark: "opaque", name: "tall block", words: "a layer that does not attend, shown as one part" },
-  { mark: "strong", name: "strong word", words: "what a part writes: the token it is nearest to" },
+  { mark: "strong", name: "strong word", words: "what a part does, as the lens reads it" },
   { mark: "small", name: "small word", words: "what a part looks for, or answers to" },
   { mark: "more", name: "slanted, underlined", words: "parts that a click shows one by one" },
   {

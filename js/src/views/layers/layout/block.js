@@ -1,6 +1,7 @@
 /** An open layer: both halves, the wholes beside the river, and the river's way through. */
 
 import { formatValue } from "../../../words/figures.js";
+import { writesOf } from "../../../words/lenses.js";
 import { nodeName, OPAQUE, seenName } from "../../../words/names.js";
 import { nodeValue } from "../../shared/graph.js";
 import { scaleUnit, unitText } from "../../shared/legendLayout.js";
@@ -333,12 +334,13 @@ function placeNorms({ ln1, ln2 }, frame) {
  * @param {number} lowerTop
  * @returns {SceneText[]}
  */
-function headings({ parts, bands, neurons }, { x, grid }, top, lowerTop) {
+function headings({ parts, bands, neurons }, { x, grid, index }, top, lowerTop) {
   const heading = (/** @type {string} */ text, /** @type {number} */ at, /** @type {number} */ y) =>
     /** @type {SceneText} */ ({ x: x + at, y, text, face: "caption" });
   /** @type {SceneText[]} */
   const texts = [];
   const { attention, mix, mlp } = parts;
+  const writes = writesOf(index.graph);
   const lone = (/** @type {string} */ text) => fitText(text, grid.width - 28, 10.5, "sans");
   if (!attention) {
     const text = lone(mix ? `opaque: ${OPAQUE}` : "no attention in this layer");
@@ -358,7 +360,7 @@ function headings({ parts, bands, neurons }, { x, grid }, top, lowerTop) {
       heading(value, grid.valueX, top - 9),
     );
   }
-  if (bands.length) texts.push(heading("head writes", grid.headX, top - 9));
+  if (bands.length) texts.push(heading(`head ${writes}`, grid.headX, top - 9));
   if (grid.rowX !== null) texts.push(heading("output rows", grid.rowX, top - 9));
   const looks = grid.neuronKeys && neurons.some(({ key }) => key);
   if (looks) {
@@ -367,7 +369,7 @@ function headings({ parts, bands, neurons }, { x, grid }, top, lowerTop) {
     texts.push(heading(text, grid.neuronKeyX, lowerTop - 9));
   }
   if (neurons.length && (grid.tokens || looks)) {
-    texts.push(heading(looks ? "and writes" : "neuron writes", grid.neuronX, lowerTop - 9));
+    texts.push(heading(`${looks ? "and" : "neuron"} ${writes}`, grid.neuronX, lowerTop - 9));
   }
   return texts;
 }
