@@ -88,8 +88,9 @@ def check_weights(model: PreTrainedModel) -> None:
 def coarsest_dtype(model: nn.Module, stream: torch.dtype) -> torch.dtype:
     """The dtype that rounds most among those of the stream and of what the modules compute in."""
     found = {stream}
-    for module in model.modules():
-        found |= {w.dtype for w in weights_of(module, recurse=False)}
+    for module in modules_of(model):
+        found.update(w.dtype for w in module._parameters.values() if w is not None)
+        found.update(b.dtype for b in module._buffers.values() if b is not None and b.ndim)
         found.add(getattr(module, "compute_dtype", None) or stream)
     floating = {d for d in found if d in (torch.float16, torch.bfloat16, torch.float32, stream)}
     return max(floating, key=lambda d: torch.finfo(d).eps)

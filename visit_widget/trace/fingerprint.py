@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,18 +30,28 @@ def fingerprint(model: PreTrainedModel) -> str | None:
     digest = hashlib.sha256()
     try:
         with torch.no_grad():
-            for name, tensor in model.named_parameters():
+            tensors = dict(model.named_parameters())
+            for (name, tensor), sample in zip(tensors.items(), _samples(tensors), strict=True):
                 digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype};".encode())
-                digest.update(_sample(tensor))
+                digest.update(sample)
     except (NotImplementedError, RuntimeError, TypeError, ValueError):
         return None
     return digest.hexdigest()
 
 
-def _sample(tensor: Tensor) -> bytes:
-    flat = tensor.detach().reshape(-1)
-    some = flat[:: max(1, flat.numel() // N_SAMPLED)]
-    return bytes(some.cpu().to(widest("cpu")).numpy().tobytes())
+def _samples(tensors: Mapping[str, Tensor]) -> list[bytes]:
+    """Some numbers of each tensor, one copy for all tensors of a kind: this is asked often."""
+    samples, kinds = dict[str, bytes](), defaultdict[Any, dict[str, Tensor]](dict)
+    for name, tensor in tensors.items():
+        flat = tensor.reshape(-1)
+        some = flat[:: max(1, flat.numel() // N_SAMPLED)]
+        kinds[tensor.dtype, tensor.device][name] = some
+    for kind in kinds.values():
+        numbers, begin = torch.cat(list(kind.values())).cpu().to(widest("cpu")).numpy(), 0
+        for name, some in kind.items():
+            samples[name] = bytes(numbers[begin : begin + len(some)].tobytes())
+            begin += len(some)
+    return [samples[name] for name in tensors]
 
 
 def check_same_model(trace: Trace) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
+from math import isfinite
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -379,17 +380,18 @@ def compact(value: Any) -> Any:
     """Plain data of the same content with floats at six significant digits: what a screen can show,
     at half the bytes.
     """
+    # A graph is made of thousands of values: the commonest kinds come first.
+    kind = type(value)
+    if value is None or kind is str or kind is int:
+        return value
     if isinstance(value, float):
-        if value != value or value in (float("inf"), float("-inf")):
-            return None
-        return float(f"{value:.{SIGNIFICANT}g}")
+        return float(f"{value:.{SIGNIFICANT}g}") if isfinite(value) else None
     if isinstance(value, dict):
         return {k: compact(v) for k, v in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        return {f.name: compact(getattr(value, f.name)) for f in fields(value)}
     if isinstance(value, (list, tuple)):
         return [compact(v) for v in value]
-    return value
+    names = getattr(kind, "__dataclass_fields__", None)
+    return value if names is None else {k: compact(getattr(value, k)) for k in names}
 
 
 def _present(value: Any) -> dict[str, Any]:
