@@ -1,4 +1,4 @@
-"""The rooms import one way: model ← trace ← lens ← flow ← widget."""
+"""The rooms import one way: model ← trace ← lens ← what_if ← flow ← widget."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import visit_widget
 
 PACKAGE = Path(visit_widget.__file__).parent
-ROOMS = ("model", "trace", "lens", "flow", "widget")
+ROOMS = ("model", "trace", "lens", "what_if", "flow", "widget")
 FILES = sorted(p for room in ROOMS for p in (PACKAGE / room).rglob("*.py"))
 
 

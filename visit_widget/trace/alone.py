@@ -9,18 +9,17 @@ wanted, at the cost of one token each, whatever the prompt's length. Every step 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..model import BlockAnatomy, VisitError
 from ..model.attention_call import AttentionCall
-from ..model.joins import Join
 from ..model.loaded import eval_mode
 from ..model.watch import first_tensor
 from .directions import Projection
-from .outlet import like
+from .outlet import joined
 from .tape import differentiable
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ class Alone:
         part = self._part(layer)
         if part.attention is None:
             return pre
-        return _joined(part.attention_join, pre, self._attended(layer, pre))
+        return joined(part.attention_join, pre, self._attended(layer, pre))
 
     def post(self, layer: int, pre: Tensor, mid: Tensor) -> Tensor:
         """The stream after the block, of R variants of those before it and in its middle."""
@@ -130,7 +129,7 @@ class Alone:
             normed = read[None] if part.mlp_norm is None else part.mlp_norm(read[None])
             written = first_tensor(part.mlp(normed))
         assert written is not None
-        return _joined(part.mlp_join, mid, written.reshape(read.shape))
+        return joined(part.mlp_join, mid, written.reshape(read.shape))
 
     def _part(self, layer: int) -> BlockAnatomy:
         return self.trace.anatomy.blocks[layer]
@@ -177,20 +176,3 @@ class Alone:
             return mixed[:, 0][None]
 
         return answer
-
-
-def _joined(join: Join, before: Tensor, written: Tensor) -> Tensor:
-    """How what a sublayer writes joins the stream: (R, d_model) each."""
-
-    def normed(norm: nn.Module | None, x: Tensor) -> Tensor:
-        return x if norm is None else norm(x[None])[0]
-
-    def times(factor: Any, x: Tensor) -> Tensor:
-        plain = isinstance(factor, float) and factor == 1.0
-        return x if plain else x * like(factor, x)
-
-    written = times(join.scale, normed(join.post_norm, written.to(before.device)))
-    total = times(join.carry, normed(join.carry_norm, before)) + written
-    if join.bias is not None:
-        total = total + join.bias.to(total)
-    return normed(join.stream_norm, total)

@@ -13,17 +13,17 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.overrides import TorchFunctionMode
 
 from ..model import UnsupportedModelError
 from ..model.linear import linear_map
 from ..model.loaded import weights_of
 from .directions import heads_gate
 from .outlet import Outlet
+from .precise import PreciseSoftmax
 
 if TYPE_CHECKING:
     from .trace import Trace
@@ -223,7 +223,7 @@ def _attend(trace: Trace, layer: int, positions: Sequence[int]) -> _Attended:
     rows = [kept.mask.row(p, key.shape[1], trace.dtype, trace.device) for p in positions]
     precise = trace.dtype == torch.float64 and trace.record.implementation != "eager"
     assert part.output_projection is not None
-    with torch.no_grad(), _PreciseSoftmax() if precise else nullcontext():
+    with torch.no_grad(), PreciseSoftmax() if precise else nullcontext():
         mixed, weights = kept.attend(
             part.attention, query[None], key[None], value[None], torch.cat(rows, -2),
             scaling=kept.scaling, dropout=0.0, **kept.options,
@@ -232,6 +232,8 @@ def _attend(trace: Trace, layer: int, positions: Sequence[int]) -> _Attended:
         weights = trace.work(weights[0, ..., : key.shape[1]]).transpose(0, 1)
         mixed = trace.work(mixed[0])
         gain = _gain(weights, value, mixed, layer)
+        if trace.edits is not None:
+            mixed = trace.edits.mixed(layer, part, kept, torch.tensor(positions), mixed.clone())
         width = mixed[0].numel()
         matrix, bias = linear_map(part.output_projection, width, trace.dtype)
         matrix = trace.work(matrix).view(*mixed.shape[1:], -1)
@@ -239,6 +241,9 @@ def _attend(trace: Trace, layer: int, positions: Sequence[int]) -> _Attended:
         gate, constant = _gate(trace, layer, positions, mixed)
         if gate is not None:
             mixed = mixed * gate
+        if trace.edits is not None:
+            flat = trace.edits.columns(part.output_projection, positions, mixed.flatten(1))
+            mixed = flat.view_as(mixed)
         if constant is not None:
             more = torch.einsum("nhv,hvd->nd", constant, matrix)
             bias = more if bias is None else bias + more
@@ -298,15 +303,3 @@ def _gain(weights: Tensor, value: Tensor, mixed: Tensor, layer: int) -> Tensor:
         )
     same = (gain - 1).abs() < 128 * torch.finfo(gain.dtype).eps
     return torch.where(same, torch.ones_like(gain), gain)
-
-
-class _PreciseSoftmax(TorchFunctionMode):
-    """Softmax in its input's precision, as fused kernels do it; the eager functions of
-    transformers round to float32.
-    """
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        if func is torch.nn.functional.softmax and args[0].dtype == torch.float64:
-            kwargs["dtype"] = torch.float64
-        return func(*args, **kwargs)

@@ -17,6 +17,7 @@ from ..model.loaded import coarsest_dtype
 from ..model.norms import Norm
 from ..model.tokens import SPACE, token_shown, token_texts
 from ..model.watch import device_of
+from .edits import Edits
 from .record import AttentionRecord, Record
 
 # A token by its number, as tokens without a text are shown.
@@ -37,8 +38,10 @@ class TracedPass:
     Attributes:
         anatomy_given: whether the anatomy was passed by hand.
         keep_on: the device that was asked for to keep tensors on.
+        edits: what was done to parts while the pass ran; None for a pass as it is.
     """
 
+    edits: Edits | None = None
     anatomy_given: bool = False
     keep_on: torch.device | str | None = None
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor, nn
 
+from ..model import VisitError
+
 if TYPE_CHECKING:
     from .trace import Trace
 
@@ -46,6 +48,11 @@ class Copied:
         """
         from .storage import save_trace
 
+        if self.edits is not None:
+            raise VisitError(
+                "A rerun with interventions is not saved: save the trace that it was made of, and "
+                "run that again."
+            )
         return save_trace(self, path)
 
     def __getstate__(self) -> dict[str, Any]:

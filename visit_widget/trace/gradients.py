@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..model import VisitError
 from ..model.attention_call import MODEL_LOCK
 from .alone import Alone, NotAloneError
 from .tape import At, Place, Tape, pulled
@@ -60,6 +61,11 @@ def gradients(trace: Trace, directions: Tensor, position: int) -> Gradients:
         VisitError: no derivative can be taken through this model.
     """
     trace.needs_model("A gradient")
+    if trace.edits is not None:
+        raise VisitError(
+            "Gradients are taken of a pass as it is, and this trace is a rerun with interventions: "
+            'use lens="logit", or the trace that it was made of.'
+        )
     pieces = directions.detach().split(AT_ONCE)
     with torch.inference_mode(False), MODEL_LOCK:
         try:

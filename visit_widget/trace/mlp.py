@@ -83,12 +83,17 @@ def mlp_row(trace: Trace, layer: int, position: int) -> MlpRow:
         if part.down_projection is not None:
             inputs = _run_until(part.mlp, part.down_projection, normed[None, None])
             activations = trace.work(inputs[0].reshape(-1))
+            if trace.edits is not None:
+                edited = trace.edits.columns(part.down_projection, [position], activations[None])
+                activations = edited[0]
             matrix, bias = linear_map(part.down_projection, activations.numel(), trace.dtype)
         else:
             assert part.writers is not None
             found = writers_at(part.mlp, part.writers, normed, trace.dtype)
             activations, matrix, bias = trace.work(found.activations), found.matrix, found.bias
             index, experts = found.index, found.expert
+            if trace.edits is not None:
+                activations = trace.edits.fired(part, position, index, experts, activations)
     matrix = trace.work(matrix)
     written = activations @ matrix
     bias = None if bias is None else trace.work(bias)

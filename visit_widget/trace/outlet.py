@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -137,3 +138,26 @@ class Outlet:
     def from_stream(self, direction: Tensor) -> Tensor:
         """The direction at the projection's output that a direction in the stream reads."""
         return self.passage.pull_back(direction)
+
+
+def joined(join: Join, before: Tensor, written: Tensor) -> Tensor:
+    """The stream after a sublayer, by the model's own modules: (R, d_model) each, nothing frozen.
+
+    Args:
+        join: how the sublayer joins the stream.
+        before: the stream before it.
+        written: what it writes.
+    """
+
+    def normed(norm: nn.Module | None, x: Tensor) -> Tensor:
+        return x if norm is None else norm(x[None])[0]
+
+    def times(factor: Any, x: Tensor) -> Tensor:
+        plain = isinstance(factor, float) and factor == 1.0
+        return x if plain else x * like(factor, x)
+
+    written = times(join.scale, normed(join.post_norm, written.to(before.device)))
+    total = times(join.carry, normed(join.carry_norm, before)) + written
+    if join.bias is not None:
+        total = total + join.bias.to(total)
+    return normed(join.stream_norm, total)

@@ -20,6 +20,7 @@ from ..model.attention import listening, scaling_of
 from ..model.attention_call import AttentionCall
 from ..model.forward import logits_of
 from ..model.watch import first_tensor, input_device
+from .edits import Edits
 from .kernels import is_causal, is_open, mask_of
 from .masks import RowMask
 
@@ -161,18 +162,21 @@ def record(
     anatomy: Anatomy,
     input_ids: Tensor,
     keep_on: torch.device | str | None = None,
+    edits: Edits | None = None,
 ) -> Record:
     """Run the model once on input_ids of shape (T,) and keep what a Trace is derived from.
 
     Nothing is copied, unless it is to be kept on another device: the kept tensors are the ones that
-    the pass made.
+    the pass made. `edits` are done to it on the way.
     """
     device = input_device(model)
-    notes, logits = _run(model, anatomy, input_ids[None].to(device), True, keep_on)
+    ids = input_ids[None].to(device)
+    # Edits are of rows, which are every position's.
+    notes, logits = _run(model, anatomy, ids, edits is None, keep_on, edits)
     if any(len(stream) != input_ids.numel() for stream in notes.pre.values()):
         # Some models leave out positions whose logits are not asked for.
-        notes, logits = _run(model, anatomy, input_ids[None].to(device), False, keep_on)
-    layers = _collect(anatomy, notes)
+        notes, logits = _run(model, anatomy, ids, False, keep_on, edits)
+    layers = _collect(anatomy, notes, edits)
     assert notes.final is not None
     assert notes.device is not None
     implementation = model.config._attn_implementation or "eager"
@@ -185,18 +189,29 @@ def _run(
     input_ids: Tensor,
     last_only: bool,
     keep_on: torch.device | str | None,
+    edits: Edits | None,
 ) -> tuple[_Notes, Tensor]:
     """What one pass leaves in the hooks, and the logits (n_vocab,) at the last position."""
     implementation = model.config._attn_implementation or "eager"
     notes = _Notes(keep_on, implementation=implementation, open=is_open(implementation))
 
-    def hear(call: AttentionCall) -> None:
+    layers = {part.attention: n for n, part in enumerate(anatomy.blocks) if part.attention}
+
+    def hear(call: AttentionCall) -> Tensor | None:
         notes.hear(call, input_ids.shape[1])
+        if edits is None:
+            return None
+        layer, kept = layers[call.module], notes.attention[call.module]
+        found: Tensor | None = edits.heard(layer, anatomy.blocks[layer], kept, call.output)
+        return found
 
     modules = [part.attention for part in anatomy.blocks if part.attention is not None]
     # What is kept takes part in derivatives later, which tensors made in inference mode cannot.
     with torch.inference_mode(False), torch.no_grad(), ExitStack() as stack:
         stack.enter_context(listening(model, hear, modules=modules))
+        if edits is not None:
+            # Before the hooks that keep: they are to see what was changed.
+            edits.hook(stack, anatomy.blocks)
         _hook(stack, anatomy, notes)
         logits = logits_of(model, input_ids, last_only)
     return notes, logits[0, -1].detach().clone()
@@ -293,7 +308,7 @@ def _apart(*tensors: Tensor) -> list[Tensor]:
     return [t.clone() for t in tensors] if sum(storages.values()) > shown else list(tensors)
 
 
-def _collect(anatomy: Anatomy, notes: _Notes) -> list[LayerRecord]:
+def _collect(anatomy: Anatomy, notes: _Notes, edits: Edits | None) -> list[LayerRecord]:
     layers = []
     for index, part in enumerate(anatomy.blocks):
         expected = [
@@ -309,7 +324,8 @@ def _collect(anatomy: Anatomy, notes: _Notes) -> list[LayerRecord]:
                 "or MLP was not called."
             )
         layer = LayerRecord(notes.pre[index], notes.mid.get(index), notes.mixed.get(index))
-        layer.added = notes.added[index]
+        if edits is None or index not in edits.layers:
+            layer.added = notes.added[index]
         if part.attention is not None:
             layer.attention = notes.attention[part.attention]
             layer.attention.arguments = notes.arguments[index]

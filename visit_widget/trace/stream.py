@@ -57,9 +57,9 @@ def added(trace: Trace, layer: int, position: int, half: Half) -> Tensor:
     kept = trace.record.layers[layer].added.get(half)
     if kept is not None and position == len(trace) - 1:
         return trace.work(kept)
-    if half == "attention":
-        return trace.attention_output(layer, position)
-    return trace.mlp_output(layer, position)
+    found = trace.attention_output if half == "attention" else trace.mlp_output
+    vector = found(layer, position)
+    return vector if trace.edits is None else trace.edits.added(layer, half, position, vector)
 
 
 def carry_rows(trace: Trace, layer: int, positions: list[int], attention: Outlet | None) -> Passage:

@@ -16,7 +16,7 @@ Source of the maths: Elhage et al. 2021; Katz & Belinkov 2023 (arXiv 2305.13417)
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -40,6 +40,7 @@ from .target import TargetLike
 if TYPE_CHECKING:
     from ..flow import FlowGraph, Keep
     from ..lens import Lens
+    from ..what_if.actions import ActionLike
 
 At = Literal["pre", "mid", "post"]
 
@@ -276,6 +277,11 @@ class Trace(TracedPass, Copied):
         itself.
         """
         self.needs_model("An audit")
+        if self.edits is not None:
+            raise VisitError(
+                "An audit compares a trace with the model as it is, and this one is a rerun with "
+                "interventions: audit the trace that it was made of."
+            )
         return audit(self, self.position(position))
 
     def flow(
@@ -315,6 +321,23 @@ class Trace(TracedPass, Copied):
         from ..flow import routes_graph
 
         return routes_graph(self, position, target, foil, measure, keep, lens)
+
+    def rerun(
+        self,
+        interventions: Mapping[str, ActionLike],
+        positions: str | int | Sequence[int] = "focus",
+        freeze: Sequence[str] = (),
+    ) -> Trace:
+        """The pass once more, with parts taken away, scaled, or exchanged.
+
+            without = trace.rerun({"L23.H4": "zero"})
+            trace.rerun({"L5.mlp": 0.5, "L7.H1.A3": "zero"}, positions="all", freeze=("norms",))
+
+        See `visit_widget.what_if.rerun`, which does the work.
+        """
+        from ..what_if import rerun
+
+        return rerun(self, interventions, positions, freeze)
 
     # What the rooms of this package use.
 
