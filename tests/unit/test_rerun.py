@@ -280,3 +280,31 @@ def test_with_norms_held_the_last_layer_adds_what_its_nodes_say(family):
         fallen = float(trace.logits()[7]) - float(without.record.logits[7])
         if trace.anatomy.softcap is None:
             assert abs(fallen - parts[f"L{layer}.N4"]) < 1e-9 * max(1, abs(fallen))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    ("name", "action"),
+    [("L0.H1", "zero"), ("L0.attn", "zero"), ("L0.post", 0.5), ("L0.H1.V5", "zero"),
+     ("L0.H1.A5", "zero"), ("L0.H1.Q", 2.0), ("L0.N3", "zero"), ("L0.mlp", 0.0)],
+)  # fmt: skip
+def test_the_graph_of_a_rerun_is_whole(family, name, action):
+    """Shares into every node sum to 1, and logits to the logit of the edited pass."""
+    with float64_throughout():
+        model = make_model(family, torch.float64)
+        trace = vw.trace(model, None, PROMPT_IDS)
+        again = trace.rerun({name: action})
+        graph = again.flow(layers=list(range(again.n_layers)), target=7, lens="logit")
+        into: dict[str, list[Any]] = {}
+        for edge in graph.edges:
+            if edge.logit is not None:
+                into.setdefault(edge.target, []).append(edge)
+        nodes = {node.id: node for node in graph.nodes}
+        for target, edges in into.items():
+            logit, most = nodes[target].logit, max(abs(e.logit) for e in edges)
+            assert abs(sum(e.logit for e in edges) - logit) < 1e-9 * max(1, most), target
+        if trace.anatomy.softcap is None:
+            assert abs(nodes["logits"].logit - float(again.record.logits[7])) < 1e-9
+        # What was edited is drawn as it is after the edit, or the edit is a part by its side.
+        edited = [n for n in graph.nodes if n.kind == "edit"]
+        assert edited or name == "L0.N3" or name.startswith("L0.mlp")

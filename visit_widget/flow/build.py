@@ -84,6 +84,11 @@ def routes_graph(
     Raises:
         VisitError: an argument is out of range; the message says which and what there is.
     """
+    if trace.edits is not None:
+        raise VisitError(
+            "Routes are of a pass as it is, and this trace is a rerun with interventions: draw the "
+            "flow graph of it, or the routes of the trace that it was made of."
+        )
     return Painter(trace, position, target, foil, keep, measure, lens).routes()
 
 

@@ -132,8 +132,13 @@ class Sheet:
         Raises:
             UnsupportedModelError: the parts do not sum to the whole.
         """
+        parts = [*parts, *self._edit(target, whole, parts, along)]
         vectors = torch.stack([p for _, p, _ in parts])
-        off = float((vectors.sum(0) - whole).norm() / whole.norm().clamp_min(1e-30))
+        size = whole.norm()
+        if self.trace.edits is not None:
+            # What was taken away whole is nothing to measure by.
+            size = torch.maximum(size, vectors.norm(dim=-1).max())
+        off = float((vectors.sum(0) - whole).norm() / size.clamp_min(1e-30))
         self.max_error = max(self.max_error, off)
         if off > NOT_ROUNDING * tolerance_of(self.trace):
             raise UnsupportedModelError(
@@ -148,6 +153,20 @@ class Sheet:
             self._edges.append(
                 Edge(source, target, kind, share, logit, norm, proximity, influence=influence)
             )
+
+    def _edit(
+        self, target: str, whole: Tensor, parts: Sequence[tuple[str, Tensor, str]], along: Tensor
+    ) -> Parts:
+        """What an intervention left between a whole and its parts, as one part of it."""
+        named = re.match(r"L(\d+)\.", target)
+        edits, layer = self.trace.edits, None if named is None else int(named[1])
+        if edits is None or layer not in edits.layers:
+            return []
+        left = whole - torch.stack([p for _, p, _ in parts]).sum(0)
+        size = max(float(whole.norm()), *(float(p.norm()) for _, p, _ in parts))
+        if float(left.norm()) <= NOT_ROUNDING * tolerance_of(self.trace) * size:
+            return []
+        return [(self.node(f"{target}.edit", "edit", left, along, layer=layer), left, "part")]
 
     def choose(
         self,
@@ -293,6 +312,7 @@ class Sheet:
 _STREAMS = ("pre", "mid", "post")
 _PLACES = {"attn": "attention", "mlp": "mlp"}
 _RESTS = {"head": "attention", "value": "head", "neuron": "mlp"}
+_EDITED = {"attn": "attention", "mid": "attention", "mlp": "mlp", "post": "mlp", "pre": "pre"}
 _KINDS = {"expert": "mlp", "opaque": "mixer"}
 
 
@@ -305,6 +325,8 @@ def site_of(node: Node, trace: Trace) -> Site:
             return Site(int(own[1]), own[2])
         return Site(0, "pre") if node.kind == "embed" else Site(last, "post")
     name = node.id.rpartition(".")[2]
+    if node.kind == "edit":
+        return Site(node.layer, _EDITED.get(node.id.split(".")[1], "value"))
     if node.kind == "residual":
         return Site(node.layer, name)
     if node.kind == "norm":
