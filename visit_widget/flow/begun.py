@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Collection, Sequence
+from typing import Any
 
 from ..trace import Trace
 
@@ -55,6 +56,11 @@ def begun_words(
     return {
         token: word for token, word in sure.items() if word is not None and _stands(word, prompt)
     }
+
+
+def begun(top: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The token of a node's label, where it begins a word: all that the label takes to be told."""
+    return [token for token in top[:1] if "word" in token]
 
 
 def _word_at(shown: Sequence[str], at: int) -> str | None:

@@ -1,5 +1,6 @@
 /** What a screen reader says for a node, and what a person reads when a label was cut. */
 
+import { restOfLabel } from "./begun.js";
 import { formatValue, percent } from "./figures.js";
 
 /** @typedef {import("../types.js").FlowGraph} FlowGraph */
@@ -35,6 +36,16 @@ function sourceToken(index, source) {
   return token ? `${token.text} at position ${token.position}` : "an earlier token";
 }
 
+/**
+ * @param {Node} node
+ * @returns {string} "␣Jap (␣Japanese)": its label, and the word that it begins.
+ */
+function labelWords(node) {
+  const { label } = node;
+  const rest = restOfLabel(node);
+  return rest ? `${label} (${label}${rest})` : (label ?? "no token");
+}
+
 /** @param {Node} node */
 const restName = (node) => (node.rest ? `${node.rest.count} more: ${restUnit(node.rest)}` : "rest");
 
@@ -53,7 +64,7 @@ export function restUnit({ of, count }) {
  * @returns {string}
  */
 export function nodeName(index, node, value, measure) {
-  const label = node.label ?? "no token";
+  const label = labelWords(node);
   const adds = amount(value, measure);
   const target = index.graph.target.text;
   const writes = node.unit === "nats" ? "raises" : "writes";
@@ -115,10 +126,12 @@ export function seenName(index, node, value, measure, seen) {
   const counts = number !== "" && words[words.length - 1].endsWith(number);
   const unit = counts ? ` ${UNITS[measure]}` : node.kind === "key" ? " attention" : "";
   const { label } = node;
-  const cut = label !== null && !UNLABELLED.has(node.kind) && words[0] !== label;
+  const told = label !== null && words[0] === label + restOfLabel(node);
+  const cut = label !== null && !UNLABELLED.has(node.kind) && !told;
   const more = [
     whatItIs(index, node),
-    cut ? `in full ${label}` : "",
+    cut ? `in full ${labelWords(node)}` : "",
+    told && words[0] !== label ? `its token is ${label}` : "",
     counts || number === "" ? "" : `${number} ${UNITS[measure]}`,
   ];
   return `${words.join(" ")}${unit}: ${more.filter(Boolean).join(", ")}`;
@@ -239,12 +252,11 @@ export function layerName(index, parts, writes, measure) {
   const { post } = parts;
   const phrases = writes.map(
     ({ node, value }) =>
-      `${WRITERS[node.kind] ?? node.kind} ${node.unit === "nats" ? "raises" : "writes"} ${node.label ?? "no token"}${amount(value, measure)}`,
+      `${WRITERS[node.kind] ?? node.kind} ${node.unit === "nats" ? "raises" : "writes"} ${labelWords(node)}${amount(value, measure)}`,
   );
   if (post) {
     phrases.push(
-      `then the stream would predict ${post.label ?? "no token"}` +
-        standing(index.graph.target.text, post),
+      `then the stream would predict ${labelWords(post)}` + standing(index.graph.target.text, post),
     );
   }
   return `Layer ${parts.layer}: ${phrases.join("; ")}`;

@@ -1,6 +1,7 @@
 /** The panel's sections, each a pure drawing of some numbers. */
 
 import { h } from "../../ui/dom.js";
+import { tokenWords } from "../../ui/token.js";
 import { percent, signed } from "../../words/format.js";
 import { lensName, parts, strength, unitWords } from "../../words/lenses.js";
 import { rankWords, tokenText } from "../../words/words.js";
@@ -65,7 +66,7 @@ export function collapsedTokens(title, tokens, target) {
             class: token.id === target.id ? "vw-token target" : "vw-token",
             title: token.logit === undefined ? null : `logit ${signed(token.logit)}`,
           },
-          token.text,
+          tokenWords(token),
         ),
       ),
     ),
@@ -97,7 +98,7 @@ export function readingsSection(readings, target) {
                 class: token.id === target.id ? "vw-token target" : "vw-token",
                 title: strength(token, unit),
               },
-              token.text,
+              tokenWords(token),
             ),
           ),
         ),
@@ -123,7 +124,7 @@ function barsOf(tokens, target, unit) {
         title: token.logit === undefined ? null : `logit ${signed(token.logit)}`,
       },
       bar,
-      h("span", { class: "vw-token" }, token.text),
+      h("span", { class: "vw-token" }, tokenWords(token)),
       h("span", { class: "vw-prob-value" }, strength(token, unit)),
     );
   });
