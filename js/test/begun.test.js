@@ -63,10 +63,10 @@ describe("a token that begins a word", () => {
     const index = indexGraph(graph());
     expect(nodeName(index, head, null, "logit")).toBe("Head 1 writes ␣Witt (␣Wittgenstein)");
     expect(seenName(index, head, null, "logit", ["␣Wittgenstein", "H1"])).toBe(
-      "␣Wittgenstein H1: written by head 1, its token is ␣Witt",
+      "␣Wittgenstein H1: what head 1 writes, its token is ␣Witt",
     );
     expect(seenName(index, head, null, "logit", ["␣Wittge…", "H1"])).toBe(
-      "␣Wittge… H1: written by head 1, in full ␣Witt (␣Wittgenstein)",
+      "␣Wittge… H1: what head 1 writes, in full ␣Witt (␣Wittgenstein)",
     );
     const section = tokensSection("it writes", [token, other], { id: 5, text: "␣Witt" });
     const [first, second] = section?.querySelectorAll(".vw-token") ?? [];

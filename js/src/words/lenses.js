@@ -2,31 +2,120 @@
 
 import { percent, plain, signed } from "./format.js";
 
-/** @import { LensName, ReadToken, Unit } from "../types.js" */
+/** @import { FlowGraph, LensName, Node, ReadToken, Unit } from "../types.js" */
 
-/** @type {Record<LensName, [name: string, says: string, how: string | null]>} */
+/**
+ * @typedef {object} Lens
+ * @property {string} name
+ * @property {string} says What a word is, under this lens.
+ * @property {string} [kind] Its class, where it has to be fitted first.
+ * @property {string} does What a part does with its token: the head *writes* it.
+ * @property {string} most What stands over the tokens of a part, and over the last of them.
+ * @property {string} least
+ * @property {string} done What the token is, of a part.
+ * @property {string} foretells What a stream does with its token.
+ * @property {string} stream What stands over the tokens of a stream.
+ * @property {string} inStream What the token in the river is.
+ * @property {string} ranked By what the target's rank in a stream goes.
+ */
+
+const STOPPED = {
+  foretells: "would predict",
+  stream: "if the model stopped here",
+  inStream: "that the model would say if it stopped there",
+  ranked: " if the model stopped here",
+};
+const WRITES = { does: "writes", most: "it writes", least: "it writes least", done: "written" };
+
+/** @type {Record<LensName, Lens>} */
 export const LENSES = {
-  local: ["local", "what it changes in this prediction, to first order", null],
-  logit: ["logit", "what it would say if the model stopped here", null],
-  jacobian: ["Jacobian", "what it disposes the model to say, on average", "JacobianLens"],
-  calibrated: ["calibrated", "what stands out against such parts elsewhere", "CalibratedLens"],
-  tuned: ["tuned", "what its stream knows of the answer already", "TunedLens"],
+  local: {
+    ...STOPPED,
+    name: "local",
+    says: "what it changes in this prediction, to first order",
+    does: "raises",
+    most: "it raises",
+    least: "it lowers",
+    done: "raised",
+  },
+  logit: {
+    ...STOPPED,
+    ...WRITES,
+    name: "logit",
+    says: "what it would say if the model stopped here",
+  },
+  jacobian: {
+    name: "Jacobian",
+    says: "what it disposes the model to say, on average",
+    kind: "JacobianLens",
+    does: "leads to",
+    most: "it leads to",
+    least: "it leads away from",
+    done: "led to",
+    foretells: "leads to",
+    stream: "it leads to",
+    inStream: "that it leads to, on average",
+    ranked: ", as the Jacobian lens reads the stream",
+  },
+  calibrated: {
+    ...STOPPED,
+    ...WRITES,
+    name: "calibrated",
+    says: "what stands out against such parts elsewhere",
+    kind: "CalibratedLens",
+    most: "it writes more than others do",
+    least: "it writes less than others do",
+    foretells: "says above all",
+    stream: "what stands out here",
+    inStream: "that stands out there",
+  },
+  tuned: {
+    ...WRITES,
+    name: "tuned",
+    says: "what its stream knows of the answer already",
+    kind: "TunedLens",
+    foretells: "foretells",
+    stream: "what it knows of the answer",
+    inStream: "that it foretells for the answer",
+    ranked: ", as the tuned lens reads the stream",
+  },
 };
 
 /** @param {LensName} lens */
-export const lensName = (lens) => LENSES[lens]?.[0] ?? lens;
+export const lensName = (lens) => LENSES[lens]?.name ?? lens;
 
 /** @param {LensName} lens */
-export const lensSays = (lens) => LENSES[lens]?.[1] ?? "";
+export const lensSays = (lens) => LENSES[lens]?.says ?? "";
 
 /**
  * @param {LensName} lens
- * @returns {string | null} How to get it, where it has to be fitted first.
+ * @returns {string | null} What fits it for a model, where it has to be fitted first.
  */
 export function lensFits(lens) {
-  const kind = LENSES[lens]?.[2];
-  return kind ? `vw.${kind}.fit(model, tokenizer) fits it once for this model` : null;
+  const kind = LENSES[lens]?.kind;
+  return kind ? `vw.${kind}.fit(model, tokenizer)` : null;
 }
+
+/**
+ * The lens that read a node: what a local lens does not read itself, and what was not calibrated, is
+ * read by another.
+ *
+ * @param {Pick<FlowGraph, "lens">} graph
+ * @param {Pick<Node, "unit">} [node] Missing for what the lens of the graph reads.
+ * @returns {LensName}
+ */
+export function readerOf({ lens = "logit" }, { unit } = {}) {
+  if (unit === "nats") return "local";
+  if (unit === "sd") return "calibrated";
+  return unit && (lens === "local" || lens === "calibrated") ? "logit" : lens;
+}
+
+/**
+ * @param {Pick<FlowGraph, "lens">} graph
+ * @param {Pick<Node, "unit">} [node]
+ * @returns {Lens} The words of the lens that read it.
+ */
+export const wordsOf = (graph, node) => LENSES[readerOf(graph, node)] ?? LENSES.logit;
 
 /**
  * @param {ReadToken} token
@@ -52,12 +141,6 @@ export function parts(tokens, unit) {
   if (!told && unit === "logit") return scores.map((score) => Math.exp(score - most));
   return scores.map((score) => Math.max(0, score / most));
 }
-
-/**
- * @param {{lens?: string}} graph
- * @returns {string} What a part does with its token, as the heading of a column.
- */
-export const writesOf = ({ lens }) => (lens === "local" ? "raises" : "writes");
 
 /**
  * @param {Unit} [unit]

@@ -1,12 +1,15 @@
 /** The panel's sections, each a pure drawing of some numbers. */
 
+import { copyButton } from "../../ui/copy.js";
 import { h } from "../../ui/dom.js";
 import { tokenWords } from "../../ui/token.js";
 import { percent, signed } from "../../words/format.js";
-import { lensName, parts, strength, unitWords } from "../../words/lenses.js";
+import { LENSES, lensFits, lensName, parts, strength, unitWords } from "../../words/lenses.js";
 import { rankWords, tokenText } from "../../words/words.js";
 
-/** @import { Detail, DetailFacts, FlowGraph, Named, Node, ReadToken, Unit } from "../../types.js" */
+/** @import { State } from "../../state/state.js" */
+/** @import { Detail, DetailFacts, FlowGraph, LensName, Named, Node, ReadToken, Unit } from "../../types.js" */
+/** @import { Child } from "../../ui/dom.js" */
 
 /** As many as the kernel's reply will hold: rows are kept free for them so that nothing jumps. */
 const TOKENS = 10;
@@ -14,7 +17,7 @@ const TOKENS = 10;
 const SURELY_FITS = 16;
 
 /**
- * @param {string} title
+ * @param {Child | Child[]} title
  * @param {...(HTMLElement | null | false)} children
  */
 function section(title, ...children) {
@@ -32,10 +35,9 @@ export function tokensSection(title, tokens, target, { waits = false, unit, lens
   if (tokens.length === 0) return null;
   const free = waits ? Math.max(0, TOKENS - tokens.length) : 0;
   const told = unitWords(unit ?? undefined);
-  const about = [lens && `${lens} lens`, told].filter(Boolean).join(": ");
   return section(
-    title,
-    told !== null && h("p", { class: "vw-side-note" }, about),
+    [title, lens && h("span", { class: "vw-by" }, ` · ${lens} lens`)],
+    told !== null && h("p", { class: "vw-side-note" }, told),
     h(
       "ol",
       { class: "vw-probs", "aria-busy": waits ? "true" : null },
@@ -78,31 +80,74 @@ export function collapsedTokens(title, tokens, target) {
  *
  * @param {Detail["readings"]} readings
  * @param {Named} target
+ * @param {boolean} low Whether what it says least is something as well.
  */
-export function readingsSection(readings, target) {
+export function readingsSection(readings, target, low) {
   if (!readings?.length) return null;
+  const least = readings.map(({ lens, unit, bottom }) => ({ lens, unit, top: bottom }));
   return section(
     "the same, read otherwise",
-    h(
-      "dl",
-      { class: "vw-readings", "data-role": "readings" },
-      readings.flatMap(({ lens, unit, top }) => [
-        h("dt", {}, `${lensName(lens)} lens`),
-        h(
-          "dd",
-          {},
-          top.map((token) =>
-            h(
-              "span",
-              {
-                class: token.id === target.id ? "vw-token target" : "vw-token",
-                title: strength(token, unit),
-              },
-              tokenWords(token),
-            ),
+    listOf(readings, target, "readings"),
+    low &&
+      h(
+        "details",
+        { class: "vw-least" },
+        h("summary", {}, "the least, read otherwise"),
+        listOf(least, target, "least-readings"),
+      ),
+  );
+}
+
+/**
+ * @param {Pick<NonNullable<Detail["readings"]>[number], "lens" | "unit" | "top">[]} readings
+ * @param {Named} target
+ * @param {string} role
+ */
+const listOf = (readings, target, role) =>
+  h(
+    "dl",
+    { class: "vw-readings", "data-role": role },
+    readings.flatMap(({ lens, unit, top }) => [
+      h("dt", {}, lensName(lens)),
+      h(
+        "dd",
+        {},
+        top.map((token) =>
+          h(
+            "span",
+            {
+              class: token.id === target.id ? "vw-token target" : "vw-token",
+              title: strength(token, unit),
+            },
+            tokenWords(token),
           ),
         ),
-      ]),
+      ),
+    ]),
+  );
+
+/**
+ * How to get the lenses that were not fitted for this model.
+ *
+ * @param {State} state
+ */
+export function fitSection({ live, lenses }) {
+  const known = /** @type {LensName[]} */ (Object.keys(LENSES));
+  const missing = known.flatMap((name) => (lenses.includes(name) ? [] : (lensFits(name) ?? [])));
+  if (!live || missing.length === 0) return null;
+  return h(
+    "details",
+    { class: "vw-section vw-fit", "data-role": "fit" },
+    h("summary", {}, "read with another lens"),
+    h("p", {}, "Once in the notebook, for this model:"),
+    missing.map((code) =>
+      h(
+        "p",
+        {},
+        h("code", {}, code),
+        " ",
+        copyButton("copy", () => code),
+      ),
     ),
   );
 }

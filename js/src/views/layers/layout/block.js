@@ -1,7 +1,7 @@
 /** An open layer: both halves, the wholes beside the river, and the river's way through. */
 
 import { formatValue } from "../../../words/figures.js";
-import { writesOf } from "../../../words/lenses.js";
+import { wordsOf } from "../../../words/lenses.js";
 import { nodeName, OPAQUE, seenName } from "../../../words/names.js";
 import { nodeValue } from "../../shared/graph.js";
 import { scaleUnit, unitText } from "../../shared/legendLayout.js";
@@ -341,7 +341,7 @@ function headings({ parts, bands, neurons }, { x, grid, index }, top, lowerTop) 
   /** @type {SceneText[]} */
   const texts = [];
   const { attention, mix, mlp } = parts;
-  const writes = writesOf(index.graph);
+  const writes = wordsOf(index.graph).does;
   const lone = (/** @type {string} */ text) => fitText(text, grid.width - 28, 10.5, "sans");
   if (!attention) {
     const text = lone(mix ? `opaque: ${OPAQUE}` : "no attention in this layer");
