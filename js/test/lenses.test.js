@@ -157,12 +157,13 @@ describe("the panel", () => {
     const low = { ...reading, bottom: [token(3, -9)] };
     const { root } = mount({ selection: ["L1.H0"], expanded: [1] }, { readings: [low] });
     await settled();
-    const [own, others] = all(root, "aside details.vw-least");
-    expect(texts(own, "summary")).toEqual(["it lowers"]);
-    expect(texts(others, ".vw-token")).toEqual(["t3"]);
-    own.open = true;
-    own.dispatchEvent(new Event("toggle"));
-    expect(others.open).toBe(true);
+    const [least, ...others] = all(root, "aside details.vw-least");
+    expect(others).toEqual([]);
+    expect(least.open).toBe(false);
+    expect(texts(least, "summary")).toEqual(["it lowers"]);
+    expect(texts(least, ".vw-least-tokens .vw-token")).toEqual(["t7"]);
+    expect(texts(least, "dt")).toEqual(["logit"]);
+    expect(texts(least, "dd .vw-token")).toEqual(["t3"]);
   });
 
   test("says how to fit the lenses that are not at hand, to be copied", async () => {

@@ -147,6 +147,6 @@ export function parts(tokens, unit) {
  * @returns {string | null} What the numbers beside tokens are, where they are no probabilities.
  */
 export function unitWords(unit) {
-  if (unit === "nats") return "log-probability, among the likeliest tokens";
-  return unit === "sd" ? "standard deviations from what such vectors say" : null;
+  if (unit === "nats") return "log-probability, likeliest tokens";
+  return unit === "sd" ? "sd above what such parts say" : null;
 }

@@ -51,8 +51,9 @@ export function tokensSection(title, tokens, target, { waits = false, unit, lens
  * @param {string} title
  * @param {ReadToken[]} tokens
  * @param {Named} target
+ * @param {Detail["readings"]} [readings] What other lenses make of it.
  */
-export function collapsedTokens(title, tokens, target) {
+export function collapsedTokens(title, tokens, target, readings = []) {
   if (tokens.length === 0) return null;
   return h(
     "details",
@@ -72,6 +73,12 @@ export function collapsedTokens(title, tokens, target) {
         ),
       ),
     ),
+    readings.length > 0 &&
+      listOf(
+        readings.map(({ bottom, ...reading }) => ({ ...reading, top: bottom })),
+        target,
+        "least-readings",
+      ),
   );
 }
 
@@ -80,23 +87,11 @@ export function collapsedTokens(title, tokens, target) {
  *
  * @param {Detail["readings"]} readings
  * @param {Named} target
- * @param {boolean} low Whether what it says least is something as well.
  */
-export function readingsSection(readings, target, low) {
-  if (!readings?.length) return null;
-  const least = readings.map(({ lens, unit, bottom }) => ({ lens, unit, top: bottom }));
-  return section(
-    "the same, read otherwise",
-    listOf(readings, target, "readings"),
-    low &&
-      h(
-        "details",
-        { class: "vw-least" },
-        h("summary", {}, "the least, read otherwise"),
-        listOf(least, target, "least-readings"),
-      ),
-  );
-}
+export const readingsSection = (readings, target) =>
+  readings?.length
+    ? section("the same, read otherwise", listOf(readings, target, "readings"))
+    : null;
 
 /**
  * @param {Pick<NonNullable<Detail["readings"]>[number], "lens" | "unit" | "top">[]} readings
@@ -137,7 +132,7 @@ export function fitSection({ live, lenses }) {
   if (!live || missing.length === 0) return null;
   return h(
     "details",
-    { class: "vw-section vw-fit", "data-role": "fit" },
+    { class: "vw-fit", "data-role": "fit" },
     h("summary", {}, "read with another lens"),
     h("p", {}, "Once in the notebook, for this model:"),
     missing.map((code) =>

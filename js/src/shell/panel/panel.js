@@ -76,18 +76,20 @@ export function createPanel(controller) {
     const { routes, live } = state;
     el.hidden = selection.length === 0 || !graph;
     if (el.hidden || !graph) return;
-    for (const before of leastOnes()) before.open = state.display.least;
+    const before = leastOne();
+    if (before) before.open = state.display.least;
     const held = [selection, graph, details, blocks, detailsAsked, problems, expanded, keep];
     if (!changed(...held, routes, live, state.pins)) return;
     const key = selection.join(" ");
     fill(flow, contentOf(state, graph));
-    for (const least of leastOnes()) keepLeast(least, state);
+    const least = leastOne();
+    if (least) keepLeast(least, state);
     if (shown !== key) content.scrollTop = 0;
     shown = key;
   }
 
-  const leastOnes = () =>
-    /** @type {NodeListOf<HTMLDetailsElement>} */ (content.querySelectorAll("details.vw-least"));
+  const leastOne = () =>
+    /** @type {HTMLDetailsElement | null} */ (content.querySelector("details.vw-least"));
 
   /**
    * @param {HTMLDetailsElement} least
@@ -147,7 +149,7 @@ export function createPanel(controller) {
       onRoute && openLink(node, state, controller),
       ...(node.kind === "rest" ? restSection(node, { ...controller, keep: state.keep }) : []),
       ...sections(state, graph, node, waits),
-      footer(id),
+      footer(id, state),
     ];
   }
 
@@ -170,9 +172,8 @@ export function createPanel(controller) {
         unit: node.unit,
         lens: node.kind === "logits" ? undefined : lens.name,
       }),
-      WRITERS.has(node.kind) && collapsedTokens(lens.least, node.bottom, target),
-      readingsSection(detail.readings, target, WRITERS.has(node.kind)),
-      fitSection(state),
+      WRITERS.has(node.kind) && collapsedTokens(lens.least, node.bottom, target, detail.readings),
+      readingsSection(detail.readings, target),
       targetSection(node, graph, detail.foil ?? null),
       attentionSection(
         graph,
@@ -305,11 +306,14 @@ export function createPanel(controller) {
     );
   }
 
-  /** @param {string} id */
-  function footer(id) {
+  /**
+   * @param {string} id
+   * @param {State} [state] For what can be said of one node's lenses.
+   */
+  function footer(id, state) {
     const label = id.length > 24 ? "copy ids" : `copy ${id}`;
     const button = copyButton(label, () => id, { "data-role": "copy-id" });
-    return h("div", { class: "vw-side-foot" }, button);
+    return h("div", { class: "vw-side-foot" }, button, state && fitSection(state));
   }
 
   function destroy() {
