@@ -17,6 +17,9 @@ describe("words", () => {
     expect(strength(token(1, 9, 0.5), "logit")).toBe("50.0%");
     expect(strength(token(1, 9.25), "logit")).toBe("9.25");
     expect(strength(token(1, 4.5), "sd")).toBe("4.50 sd");
+    // Calibrated, tokens are ordered by another number than their probability.
+    expect(strength(token(1, 4.5, 0.001), "sd")).toBe("4.50 sd");
+    expect(parts([token(1, 4, 0.001), token(2, 2, 0.9)], "sd")).toEqual([1, 0.5]);
     expect(strength(token(1, -1.5), "nats")).toBe("−1.50");
     expect(strength({ id: 1, text: "t", probability: null })).toBe("");
   });

@@ -63,10 +63,10 @@ export const LENSES = {
     name: "calibrated",
     says: "what stands out against such parts elsewhere",
     kind: "CalibratedLens",
-    most: "it writes more than others do",
-    least: "it writes less than others do",
+    most: "stands out in it",
+    least: "it says less than others do",
     foretells: "says above all",
-    stream: "what stands out here",
+    stream: "stands out here",
     inStream: "that stands out there",
   },
   tuned: {
@@ -120,10 +120,10 @@ export const wordsOf = (graph, node) => LENSES[readerOf(graph, node)] ?? LENSES.
 /**
  * @param {ReadToken} token
  * @param {Unit} [unit]
- * @returns {string} Its probability where there is one, else its score.
+ * @returns {string} Its probability where tokens are ordered by it, else its score.
  */
 export function strength({ probability, score }, unit) {
-  if (probability != null) return percent(probability);
+  if (probability != null && unit !== "sd") return percent(probability);
   if (score == null) return "";
   if (unit === "nats") return signed(score);
   return unit === "sd" ? `${plain(score)} sd` : plain(score);
@@ -135,7 +135,7 @@ export function strength({ probability, score }, unit) {
  * @returns {number[]} How long each one's bar is, the longest 1.
  */
 export function parts(tokens, unit) {
-  const told = tokens.every(({ probability }) => probability != null);
+  const told = unit !== "sd" && tokens.every(({ probability }) => probability != null);
   const scores = tokens.map(({ probability, score }) => (told ? probability : score) ?? 0);
   const most = Math.max(...scores, 1e-12);
   if (!told && unit === "logit") return scores.map((score) => Math.exp(score - most));
