@@ -27,8 +27,14 @@ const BUDGET_BYTES = 300_000;
 const BROWSERS = ["es2022", "chrome120", "edge120", "firefox121", "safari17.2"];
 
 /** Long names that never leave the bundle, and stand in no text: written short in it. */
-const INNER_NAMES =
-  /^(dispatch|getState|animated|headRight|carriers|closedWidth|neuronKeyX|neuronKeyRight|barWidth|barHeight|attentionOthers|rowHeight|labelRoom|density|searchVocabulary|detailsAsked|detailsMissing|auditAsked|lateMissing|oldDetails)$/;
+const INNER_NAMES = `
+  dispatch getState animated headRight carriers closedWidth neuronKeyX neuronKeyRight barWidth
+  barHeight attentionOthers rowHeight labelRoom density searchVocabulary detailsAsked
+  detailsMissing auditAsked lateMissing oldDetails reducedMotion bands lateAsked rowRight
+  neuronX onProblem valueRight tokenRight neuronKeys neuronKeyLabel postX outflows lowerRoom
+  onClose keyNumbers headX upperRoom mlpOthers headLabel midX valueX valueLabel startWidth
+  riverTexts widthOf keyRight keyLabel valueNumbers fillIn stackRoom readAudit markWidth
+  laneNames neuronLabel axisY strands hovered keyX onChoose againstX markHeight noneLabel slotY`;
 
 /** @type {import("esbuild").BuildOptions} */
 const options = {
@@ -41,7 +47,7 @@ const options = {
   platform: "browser",
   target: BROWSERS,
   minify: !watch,
-  mangleProps: watch ? undefined : INNER_NAMES,
+  mangleProps: watch ? undefined : new RegExp(`^(${INNER_NAMES.trim().split(/\s+/).join("|")})$`),
   sourcemap: watch ? "inline" : false,
   legalComments: "none",
   charset: "utf8",

@@ -38,6 +38,10 @@ describe("a token that begins a word", () => {
       if (piece === undefined) expect(text).toBe(fitText("␣Witt", width, 12));
       else expect(text.startsWith("␣Witt")).toBe(true);
     }
+    // What is spelled out is longer than it was, and begins no word.
+    expect(fitLabel({ ...head, label: "👩‍🔬" }, 130, 12)).toEqual({
+      text: fitText("👩‍🔬", 130, 12),
+    });
     expect(fitLabel(head, 130, 12)).toEqual({ text: "␣Wittgenstein", piece: 5 });
     expect(fitLabel(head, 62, 12)).toEqual({ text: "␣Wittge…", piece: 5 });
     expect(fitLabel(head, 50, 12)).toEqual({ text: "␣Witt" });

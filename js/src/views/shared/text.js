@@ -81,8 +81,9 @@ export function fitText(text, width, size, face = "mono") {
  */
 export function fitLabel(node, width, size) {
   const label = node.label ?? "";
-  const word = fitText(label + restOfLabel(node), width, size);
-  const begun = word.length > label.length + (word.endsWith("…") ? LEAST_OF_REST : 0);
+  const rest = restOfLabel(node);
+  const word = fitText(label + rest, width, size);
+  const begun = rest && word.length > label.length + (word.endsWith("…") ? LEAST_OF_REST : 0);
   return begun ? { text: word, piece: label.length } : { text: fitText(label, width, size) };
 }
 
