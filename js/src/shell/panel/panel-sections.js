@@ -133,7 +133,7 @@ export function fitSection({ live, lenses }) {
   return h(
     "details",
     { class: "vw-fit", "data-role": "fit" },
-    h("summary", {}, "read with another lens"),
+    h("summary", { "data-role": "fit-summary" }, "read with another lens"),
     h("p", {}, "Once in the notebook, for this model:"),
     missing.map((code) =>
       h(

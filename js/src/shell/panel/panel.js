@@ -313,7 +313,7 @@ export function createPanel(controller) {
   function footer(id, state) {
     const label = id.length > 24 ? "copy ids" : `copy ${id}`;
     const button = copyButton(label, () => id, { "data-role": "copy-id" });
-    return h("div", { class: "vw-side-foot" }, button, state && fitSection(state));
+    return h("div", { class: "vw-side-foot" }, state && fitSection(state), button);
   }
 
   function destroy() {
