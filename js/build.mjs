@@ -11,6 +11,8 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { minify } from "@swc/core";
 import * as esbuild from "esbuild";
+import { arrows } from "./arrows.mjs";
+import { shortSheet, shortTokens } from "./tokens.mjs";
 import { trimSelections } from "./trim.mjs";
 
 const root = join(dirname(fileURLToPath(import.meta.url)), "..");
@@ -25,8 +27,14 @@ const BUDGET_BYTES = 300_000;
 const BROWSERS = ["es2022", "chrome120", "edge120", "firefox121", "safari17.2"];
 
 /** Long names that never leave the bundle, and stand in no text: written short in it. */
-const INNER_NAMES =
-  /^(dispatch|getState|animated|headRight|carriers|closedWidth|neuronKeyX|neuronKeyRight|barWidth|barHeight|attentionOthers|rowHeight|labelRoom|density|searchVocabulary|detailsAsked|detailsMissing|auditAsked|lateMissing|oldDetails)$/;
+const INNER_NAMES = `
+  dispatch getState animated headRight carriers closedWidth neuronKeyX neuronKeyRight barWidth
+  barHeight attentionOthers rowHeight labelRoom density searchVocabulary detailsAsked
+  detailsMissing auditAsked lateMissing oldDetails reducedMotion bands lateAsked rowRight
+  neuronX onProblem valueRight tokenRight neuronKeys neuronKeyLabel postX outflows lowerRoom
+  onClose keyNumbers headX upperRoom mlpOthers headLabel midX valueX valueLabel startWidth
+  riverTexts widthOf keyRight keyLabel valueNumbers fillIn stackRoom readAudit markWidth
+  laneNames neuronLabel axisY strands hovered keyX onChoose againstX markHeight noneLabel slotY`;
 
 /** @type {import("esbuild").BuildOptions} */
 const options = {
@@ -39,7 +47,7 @@ const options = {
   platform: "browser",
   target: BROWSERS,
   minify: !watch,
-  mangleProps: watch ? undefined : INNER_NAMES,
+  mangleProps: watch ? undefined : new RegExp(`^(${INNER_NAMES.trim().split(/\s+/).join("|")})$`),
   sourcemap: watch ? "inline" : false,
   legalComments: "none",
   charset: "utf8",
@@ -54,14 +62,16 @@ if (watch) {
 } else {
   await mkdir(outdir, { recursive: true });
   await esbuild.build(options);
+  const read = (/** @type {string} */ name) => readFile(join(outdir, name), "utf8");
+  const written = await smaller(await read("widget.js"), await read("widget.css"));
   let total = 0;
-  for (const name of ["widget.js", "widget.css"]) {
+  for (const [name, text] of Object.entries(written)) {
     const path = join(outdir, name);
-    if (name.endsWith(".js")) await writeFile(path, await smaller(await readFile(path, "utf8")));
-    const bytes = await readFile(path);
-    total += bytes.length;
-    const zipped = kilobytes(gzipSync(bytes).length);
-    console.log(`${relative(root, path)}  ${kilobytes(bytes.length)}  (${zipped} gzipped)`);
+    await writeFile(path, text);
+    const bytes = Buffer.byteLength(text);
+    total += bytes;
+    const zipped = kilobytes(gzipSync(text).length);
+    console.log(`${relative(root, path)}  ${kilobytes(bytes)}  (${zipped} gzipped)`);
   }
   if (total > BUDGET_BYTES) {
     console.error(`${kilobytes(total)} are over the budget of ${kilobytes(BUDGET_BYTES)}`);
@@ -75,11 +85,18 @@ function kilobytes(bytes) {
 }
 
 /**
- * What esbuild leaves: a second minifier gets 4 % more out of the same code. No property is renamed.
- * @param {string} code
+ * What esbuild leaves: a second minifier gets 4 % more out of the same code, and another 1 % once
+ * functions are arrows. No property is renamed.
+ *
+ * @param {string} script
+ * @param {string} sheet
+ * @returns {Promise<Record<string, string>>} By file name.
  */
-async function smaller(code) {
+async function smaller(script, sheet) {
   const compress = { ecma: 2022, module: true, passes: 4, unsafe_arrows: true };
-  const done = await minify(code, { module: true, ecma: 2022, compress, mangle: true });
-  return done.code;
+  const minified = async (/** @type {string} */ code) =>
+    (await minify(code, { module: true, ecma: 2022, compress, mangle: true })).code;
+  const code = await minified(await arrows(await minified(script)));
+  const [js, css] = shortTokens([code, shortSheet(sheet)]);
+  return { "widget.js": js, "widget.css": css };
 }

@@ -22,8 +22,9 @@
  *
  * @typedef {Token & {position: number}} PromptToken
  * @typedef {Token & {probability: number, logit?: number}} RankedToken
- * @typedef {Token & {probability: number | null, score?: number | null, logit?: number}} ReadToken
- *   `score` in the unit of the node; a probability only where one was made.
+ * @typedef {Token & {probability: number | null, score?: number | null, logit?: number,
+ *   word?: string}} ReadToken `score` in the unit of the node; a probability only where one was made;
+ *   `word`: that it begins, where that is sure.
  * @typedef {"logit" | "sd" | "nats"} Unit
  * @typedef {"local" | "logit" | "calibrated" | "jacobian" | "tuned"} LensName
  *

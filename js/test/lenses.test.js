@@ -2,9 +2,13 @@
 import "./helpers/dom.js";
 import { beforeEach, describe, expect, test } from "vitest";
 import { mountStandalone } from "../src/index.js";
-import { lensFits, parts, strength, unitWords } from "../src/words/lenses.js";
+import { indexGraph } from "../src/views/shared/graph.js";
+import { LENSES, lensFits, parts, readerOf, strength, unitWords } from "../src/words/lenses.js";
+import { marksOf } from "../src/words/marks.js";
+import { nodeName } from "../src/words/names.js";
+import { kindWords } from "../src/words/words.js";
 import { all, texts } from "./helpers/dom.js";
-import { block, detail, graph, settled, traits } from "./helpers/graph.js";
+import { block, detail, graph, node, settled, traits } from "./helpers/graph.js";
 
 const token = (id, score, probability = null) => ({ id, text: `t${id}`, score, probability });
 
@@ -13,6 +17,9 @@ describe("words", () => {
     expect(strength(token(1, 9, 0.5), "logit")).toBe("50.0%");
     expect(strength(token(1, 9.25), "logit")).toBe("9.25");
     expect(strength(token(1, 4.5), "sd")).toBe("4.50 sd");
+    // Calibrated, tokens are ordered by another number than their probability.
+    expect(strength(token(1, 4.5, 0.001), "sd")).toBe("4.50 sd");
+    expect(parts([token(1, 4, 0.001), token(2, 2, 0.9)], "sd")).toEqual([1, 0.5]);
     expect(strength(token(1, -1.5), "nats")).toBe("−1.50");
     expect(strength({ id: 1, text: "t", probability: null })).toBe("");
   });
@@ -28,8 +35,45 @@ describe("words", () => {
   test("what is no probability is said, and how to fit what has to be", () => {
     expect(unitWords("logit")).toBeNull();
     expect(unitWords("nats")).toContain("log-probability");
-    expect(lensFits("jacobian")).toContain("vw.JacobianLens.fit(model, tokenizer)");
+    expect(lensFits("jacobian")).toBe("vw.JacobianLens.fit(model, tokenizer)");
     expect(lensFits("logit")).toBeNull();
+  });
+
+  test("a node is told in the words of the lens that read it, not of the graph's alone", () => {
+    const readers = ["nats", "sd", "logit", null].map((unit) =>
+      ["local", "calibrated", "jacobian", undefined].map((lens) => readerOf({ lens }, { unit })),
+    );
+    expect(readers).toEqual([
+      ["local", "local", "local", "local"],
+      ["calibrated", "calibrated", "calibrated", "calibrated"],
+      ["logit", "logit", "jacobian", "logit"],
+      ["local", "calibrated", "jacobian", "logit"],
+    ]);
+  });
+
+  test("that the model stops is said only where a lens reads it so", () => {
+    const head = node("L3.H1", "head", { head: 1, label: "␣Japan" });
+    const stream = node("L3.post", "residual", { label: "␣Tokyo", target_rank: 2 });
+    const said = (lens, it) => nodeName(indexGraph(graph({ lens })), it, null, "logit");
+    const lenses = ["local", "logit", "calibrated", "jacobian", "tuned"];
+    expect(lenses.map((lens) => said(lens, head))).toEqual([
+      "Head 1 raises ␣Japan",
+      "Head 1 writes ␣Japan",
+      "Head 1 writes ␣Japan",
+      "Head 1 leads to ␣Japan",
+      "Head 1 writes ␣Japan",
+    ]);
+    expect(said("local", { ...head, unit: "logit" })).toBe("Head 1 writes ␣Japan");
+    expect(lenses.map((lens) => said(lens, stream))).toEqual(
+      ["would predict", "would predict", "says above all", "leads to", "foretells"].map(
+        (verb) => `Stream after layer 3: ${verb} ␣Tokyo, rank of ␣Tokyo 2`,
+      ),
+    );
+    for (const lens of ["jacobian", "tuned"]) {
+      const all = JSON.stringify([LENSES[lens], marksOf(LENSES[lens])]);
+      expect(all).not.toContain("stopped");
+      expect(kindWords(stream, graph({ lens }))).not.toContain("stopped");
+    }
   });
 });
 
@@ -105,11 +149,47 @@ describe("the panel", () => {
     const { root } = mount({ selection: ["L1.H0"], expanded: [1] }, { readings: [reading] });
     await settled();
     const panel = root.querySelector("aside");
-    expect(texts(panel, "h3")).toContain("it raises");
+    expect(texts(panel, "h3")).toContain("it raises · local lens");
     expect(texts(panel, ".vw-prob-value").slice(0, 2)).toEqual(["+1.50", "+0.75"]);
     expect(texts(panel, "h3")).not.toContain("the target here");
-    expect(texts(panel, '[data-role="readings"] dt')).toEqual(["logit lens"]);
+    expect(texts(panel, '[data-role="readings"] dt')).toEqual(["logit"]);
     expect(texts(panel, '[data-role="readings"] .vw-token')).toEqual(["t8", "t9"]);
+  });
+
+  test("keeps what is said least behind one click, whichever lens reads it", async () => {
+    const low = { ...reading, bottom: [token(3, -9)] };
+    const { root } = mount({ selection: ["L1.H0"], expanded: [1] }, { readings: [low] });
+    await settled();
+    const [least, ...others] = all(root, "aside details.vw-least");
+    expect(others).toEqual([]);
+    expect(least.open).toBe(false);
+    expect(texts(least, "summary")).toEqual(["it lowers"]);
+    expect(texts(least, ".vw-least-tokens .vw-token")).toEqual(["t7"]);
+    expect(texts(least, "dt")).toEqual(["logit"]);
+    expect(texts(least, "dd .vw-token")).toEqual(["t3"]);
+  });
+
+  test("says how to fit the lenses that are not at hand, to be copied", async () => {
+    const { root } = mount({ selection: ["L1.H0"], expanded: [1], lenses: ["local", "tuned"] });
+    await settled();
+    expect(texts(root, '[data-role="fit"] code')).toEqual([
+      "vw.JacobianLens.fit(model, tokenizer)",
+      "vw.CalibratedLens.fit(model, tokenizer)",
+    ]);
+    expect(all(root, '[data-role="fit"] button')).toHaveLength(2);
+  });
+
+  test("says nothing of it where all are there, and in a page without a kernel", async () => {
+    const every = ["local", "logit", "jacobian", "calibrated", "tuned"];
+    for (const [lenses, live] of /** @type {[string[], boolean][]} */ ([
+      [every, true],
+      [["local"], false],
+    ])) {
+      const { root } = mount({ selection: ["L1.H0"], expanded: [1], lenses }, { live });
+      await settled();
+      expect(root.querySelector("aside .vw-prob")).not.toBeNull();
+      expect(root.querySelector('[data-role="fit"]')).toBeNull();
+    }
   });
 
   test("has no such section where no other lens was asked", async () => {

@@ -43,10 +43,10 @@ describe("a name begins with what is seen", () => {
     const index = indexGraph(graph());
     const head = node("L3.H1", "head", { head: 1, label: "␣incomprehensibly" });
     expect(seenName(index, head, -0.5, "logit", ["␣incompre…", "H1", "−0.50"])).toBe(
-      "␣incompre… H1 −0.50 logit: written by head 1, in full ␣incomprehensibly",
+      "␣incompre… H1 −0.50 logit: what head 1 writes, in full ␣incomprehensibly",
     );
     expect(seenName(index, head, -0.5, "logit", ["␣incomprehensibly", ""])).toBe(
-      "␣incomprehensibly: written by head 1, −0.50 logit",
+      "␣incomprehensibly: what head 1 writes, −0.50 logit",
     );
   });
 });

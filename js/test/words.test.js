@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { percent, plain, scientific, shareOf, signed, whole } from "../src/words/format.js";
-import { contribution, KIND_WORDS, nodeFacts, nodeTitle, wholeName } from "../src/words/words.js";
+import { contribution, kindWords, nodeFacts, nodeTitle, wholeName } from "../src/words/words.js";
 import { edge, fixture, graph, node } from "./helpers/graph.js";
 
 describe("numbers", () => {
@@ -106,7 +106,9 @@ describe("nodes", () => {
     expect(wholeName("L1.mid", hybrid)).toBe("the stream after the opaque part");
     expect(nodeTitle(node("L1.ln1", "norm"), hybrid)).toBe("Layer 1 · norm before the opaque part");
     expect(contribution(node("L1.mix", "opaque"), hybrid)).toBe("adds +2.68 to ␣Tokyo");
-    expect(KIND_WORDS.opaque).toBe("a layer that does not attend, shown as one part");
+    expect(kindWords(node("L1.mix", "opaque"), hybrid)).toBe(
+      "a layer that does not attend, shown as one part",
+    );
   });
 
   test("of a real layer all have a title without a hole", () => {

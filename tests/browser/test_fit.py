@@ -48,6 +48,26 @@ def test_an_open_layer_with_its_panel_fits(open_widget, width):
         assert room[1] <= 4, "and nothing but the foot's rim below"
 
 
+def test_the_panel_of_a_local_lens_fits_as_well(open_widget, screenshot):
+    page = open_widget(page_options={"viewport": {"width": 1032, "height": 720}})
+    widget = widget_of(page)
+    # Its tokens have a line more over them: what their numbers are.
+    page.evaluate(
+        """() => { for (const part of Object.values(model.details)) part.unit = "nats"; }"""
+    )
+    open_layer(widget)
+    node(widget, HEAD).click()
+    expect(panel_of(widget)).to_contain_text("it raises · local lens")
+    page.mouse.move(2, 2)
+    settle(widget)
+    screenshot(page, "panel-local")
+    room = widget.locator(".vw-side-content").evaluate(
+        "(e) => [e.scrollWidth - e.clientWidth, e.scrollHeight - e.clientHeight]"
+    )
+    assert room[0] == 0
+    assert room[1] <= 4
+
+
 @pytest.mark.parametrize("pins", [[HEAD], [HEAD, "L23.H5", "L23.mlp", "logits"]])
 def test_pins_take_a_line_and_unfold_over_the_picture(open_widget, screenshot, pins):
     page = open_widget(page_options={"viewport": {"width": 1032, "height": 720}})

@@ -20,6 +20,19 @@ from tests.browser.steps import (
 )
 
 READINGS = PROJECT[HEAD]["readings"]
+# Tokens that are not wholly within the section, or that others lie on.
+CUT = """(list) => {
+    const frame = list.closest("section").getBoundingClientRect();
+    const tokens = [...list.querySelectorAll(".vw-token")];
+    const boxes = tokens.map((token) => token.getBoundingClientRect());
+    const covers = (a, b) => a !== b && a.left < b.right - 1 && b.left < a.right - 1 &&
+        a.top < b.bottom - 2 && b.top < a.bottom - 2;
+    return tokens.map((token) => token.textContent).filter((_, at) => {
+        const { left, right, bottom } = boxes[at];
+        return left < frame.left - 1 || right > frame.right + 1 || bottom > frame.bottom + 1 ||
+            boxes.some((other) => covers(boxes[at], other));
+    });
+}"""
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
@@ -47,6 +60,7 @@ def test_another_lens_goes_out_and_the_panel_says_what_others_read(
     expect(told.locator("dd")).to_have_count(len(READINGS))
     for line, reading in zip(told.locator("dd").all(), READINGS, strict=True):
         assert line.locator(".vw-token").all_text_contents() == [t["text"] for t in reading["top"]]
+    assert told.evaluate(CUT) == []
     assert sticks_out(page) <= 0
     settle(widget)
     assert violations(page) == []

@@ -8,7 +8,7 @@ import math
 import random
 import re
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -406,6 +406,29 @@ def test_sentences_word_for_word():
     )
     with pytest.raises(vw.VisitError, match="layers="):
         graph.explain("L7.H7")
+
+
+@pytest.mark.parametrize(
+    ("lens", "unit", "told"),
+    [
+        ("logit", "logit", "writes “␣a”; it adds"),
+        ("local", "nats", "raises “␣a” most; it adds"),
+        ("local", "logit", "writes “␣a”; it adds"),
+        ("calibrated", "sd", "writes “␣a”; it adds"),
+        ("jacobian", "logit", "leads to “␣a”; it adds"),
+        ("tuned", "logit", "writes “␣a”; it adds"),
+    ],
+)
+def test_what_a_part_does_is_said_as_its_lens_reads_it(lens, unit, told):
+    part = Node("L0.mlp", "mlp", 0, layer=0, label="␣a", unit=unit, logit=1.0)
+    rest = Node(
+        "L0.mlp.rest", "rest", 0, layer=0, label="␣a", unit=unit, logit=1.0,
+        rest={"of": "neuron", "count": 3},
+    )  # fmt: skip
+    graph = replace(by_hand([], [part, rest]), lens=lens)
+    assert told in graph.explain("L0.mlp")
+    many = told.replace("writes", "write").replace("raises", "raise").replace("leads", "lead")
+    assert many.replace("it adds", "they add") in graph.explain("L0.mlp.rest")
 
 
 @pytest.mark.parametrize(

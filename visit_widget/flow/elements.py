@@ -24,7 +24,8 @@ class Node:
         position: the position whose computation it is part of.
         label: the token it projects to, as a person reads it.
         top, bottom: the tokens it writes most and least: dicts of id, text, score (what the lens
-            orders them by, in `unit`) and probability (None where none was made).
+            orders them by, in `unit`) and probability (None where none was made); and word, the
+            whole word of which the token is the first piece, where the prompt makes that sure.
         unit: what the scores are: "logit", "sd" or "nats" (docs/lenses.md).
         target_probability, target_rank: of the target in this node's own projection; None where
             none was made.

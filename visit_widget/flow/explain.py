@@ -13,7 +13,17 @@ from typing import TYPE_CHECKING
 from .elements import Edge, Node
 from .explain_routes import explain_route
 from .reading import Flows
-from .words import followed_logit, listed, number, percent, quoted, rounding_of, sentence, signed
+from .words import (
+    followed_logit,
+    listed,
+    number,
+    percent,
+    quoted,
+    rounding_of,
+    says,
+    sentence,
+    signed,
+)
 
 if TYPE_CHECKING:
     from .graph import FlowGraph
@@ -52,9 +62,7 @@ class _Teller:
         plural = node.kind == "rest" and (node.rest or {}).get("count") != 1
         clauses = []
         if node.label is not None:
-            # The local lens says what a part changes, not what it is.
-            verb, most = ("raise", " most") if node.unit == "nats" else ("write", "")
-            clauses.append(f"{verb}{'' if plural else 's'} {quoted(node.label)}{most}")
+            clauses.append(says(node, self.graph.lens, plural))
         if node.logit is not None:
             adds = f"add{'' if plural else 's'} {self._amount(node)}"
             clauses.append(f"{'they' if plural else 'it'} {adds}" if clauses else adds)

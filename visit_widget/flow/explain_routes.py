@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .elements import Node
-from .words import followed_logit, listed, number, percent, quoted, rounding_of, signed
+from .words import followed_logit, listed, number, percent, quoted, rounding_of, says, signed
 
 if TYPE_CHECKING:
     from .graph import FlowGraph
@@ -56,7 +56,8 @@ def _subject(graph: FlowGraph, node: Node) -> str:
     if node.kind == "embed":
         return f"The embedding of {here}"
     what = "MLP" if node.kind == "mlp" else "part without attention"
-    return f"The {what} of {layer} at {here} writes{writes}"
+    does = "writes" if node.label is None else says(node, graph.lens)
+    return f"The {what} of {layer} at {here} {does}"
 
 
 def _source(node: Node) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -21,6 +22,7 @@ from ..trace.audit import tolerance_of
 from ..trace.logit import LogitDirection
 from ..trace.rounding import Where, rounding
 from ..trace.target import Followed
+from .begun import words_begun
 from .elements import Edge, Node
 from .keep import Keep
 from .measures import measure, measures
@@ -291,22 +293,29 @@ class Sheet:
         self, projection: Projection
     ) -> tuple[list[list[dict[str, Any]]], list[list[dict[str, Any]]]]:
         """The top and the bottom tokens of each vector, as lists of {id, text, score,
-        probability}.
+        probability}, and the word that it begins where the prompt makes that sure.
         """
         top = _columns(projection.top_ids, projection.top_logits, projection.top_probabilities)
         low = _columns(
             projection.bottom_ids, projection.bottom_logits, projection.bottom_probabilities
         )
         known = sorted({i for rows in (top, low) for row in rows for i, _, _ in row})
-        texts = dict(zip(known, self.trace.texts(known), strict=True))
-        told = [
+        told = {
+            i: {"text": text, **({"word": self._words[i]} if i in self._words else {})}
+            for i, text in zip(known, self.trace.texts(known), strict=True)
+        }
+        found = [
             [
-                [{"id": i, "text": texts[i], "score": s, "probability": p} for i, s, p in row]
+                [{"id": i, **told[i], "score": s, "probability": p} for i, s, p in row]
                 for row in rows
             ]
             for rows in (top, low)
         ]
-        return told[0], told[1]
+        return found[0], found[1]
+
+    @cached_property
+    def _words(self) -> dict[int, str]:
+        return words_begun(self.trace)
 
 
 _STREAMS = ("pre", "mid", "post")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .elements import Node
+
 if TYPE_CHECKING:
     from .graph import FlowGraph
 
@@ -63,6 +65,23 @@ def listed(texts: list[str]) -> str:
 def sentence(text: str) -> str:
     """With a capital and a full stop."""
     return f"{text[0].upper()}{text[1:]}."
+
+
+# What a part does with its token, under a lens: of one, of several, and how much of it.
+_DOES = {"local": ("raises", "raise", " most"), "jacobian": ("leads to", "lead to", "")}
+
+
+def says(node: Node, lens: str, plural: bool = False) -> str:
+    """What a part does with the token of its label: writes it, or what its lens reads instead.
+
+    Args:
+        node: with a label.
+        lens: the name of the graph's lens, which a local lens reads no other parts with.
+        plural: whether the part is several.
+    """
+    reader = "local" if node.unit == "nats" else "logit" if lens == "local" else lens
+    one, many, most = _DOES.get(reader, ("writes", "write", ""))
+    return f"{many if plural else one} {quoted(node.label or '')}{most}"
 
 
 def followed_logit(graph: FlowGraph) -> str:

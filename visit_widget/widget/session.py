@@ -11,6 +11,7 @@ from weakref import WeakKeyDictionary
 import torch
 
 from ..flow import Keep, Painter
+from ..flow.begun import begun
 from ..flow.detail import details, sheet_of
 from ..flow.predictions import predictions
 from ..flow.target import name_of
@@ -281,7 +282,7 @@ class Session:
                 "position": graph.position,
                 "measure": graph.measure,
                 "total": compact(graph.attribution["total"] if graph.attribution else None),
-                "nodes": [_present(replace(n, top=[], bottom=[])) for n in graph.nodes],
+                "nodes": [_present(replace(n, top=begun(n.top), bottom=[])) for n in graph.nodes],
                 "edges": [_present(e) for e in graph.edges],
                 "attribution": compact(graph.attribution),
             }

@@ -1,5 +1,7 @@
 /** What the marks of the pictures mean, in a line each. */
 
+/** @import { Lens } from "./lenses.js" */
+
 /**
  * @typedef {object} Mark
  * @property {string} mark Which it is, for its drawing.
@@ -7,13 +9,15 @@
  * @property {string} words
  */
 
-/** @type {Mark[]} */
-export const MARKS = [
+/**
+ * @param {Lens} lens
+ * @returns {Mark[]}
+ */
+export const marksOf = ({ name, does, inStream }) => [
   {
     mark: "river",
     name: "the river",
-    words:
-      "the stream of one position; in it, the token that the model would say if it stopped there",
+    words: `the stream of one position; in it, the token ${inStream}`,
   },
   {
     mark: "shades",
@@ -36,7 +40,11 @@ export const MARKS = [
   { mark: "norm", name: "ring", words: "a norm, where a stream leaves the river" },
   { mark: "rest", name: "grey row", words: "parts not drawn apart; none is left out of a sum" },
   { mark: "opaque", name: "tall block", words: "a layer that does not attend, shown as one part" },
-  { mark: "strong", name: "strong word", words: "what a part does, as the lens reads it" },
+  {
+    mark: "strong",
+    name: "strong word",
+    words: `what a part ${does}, as the ${name} lens reads it`,
+  },
   { mark: "small", name: "small word", words: "what a part looks for, or answers to" },
   { mark: "more", name: "slanted, underlined", words: "parts that a click shows one by one" },
   {

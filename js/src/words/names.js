@@ -1,6 +1,9 @@
 /** What a screen reader says for a node, and what a person reads when a label was cut. */
 
+import { restOfLabel } from "./begun.js";
 import { formatValue, percent } from "./figures.js";
+import { capitalised } from "./format.js";
+import { wordsOf } from "./lenses.js";
 
 /** @typedef {import("../types.js").FlowGraph} FlowGraph */
 /** @typedef {import("../types.js").Node} Node */
@@ -35,6 +38,16 @@ function sourceToken(index, source) {
   return token ? `${token.text} at position ${token.position}` : "an earlier token";
 }
 
+/**
+ * @param {Node} node
+ * @returns {string} "␣Jap (␣Japanese)": its label, and the word that it begins.
+ */
+function labelWords(node) {
+  const { label } = node;
+  const rest = restOfLabel(node);
+  return rest ? `${label} (${label}${rest})` : (label ?? "no token");
+}
+
 /** @param {Node} node */
 const restName = (node) => (node.rest ? `${node.rest.count} more: ${restUnit(node.rest)}` : "rest");
 
@@ -53,47 +66,67 @@ export function restUnit({ of, count }) {
  * @returns {string}
  */
 export function nodeName(index, node, value, measure) {
-  const label = node.label ?? "no token";
+  const label = labelWords(node);
   const adds = amount(value, measure);
-  const target = index.graph.target.text;
-  const writes = node.unit === "nats" ? "raises" : "writes";
+  const { graph } = index;
   switch (node.kind) {
     case "embed":
-      return `Embedding of ${index.graph.tokens[node.position]?.text ?? label}`;
+      return `Embedding of ${graph.tokens[node.position]?.text ?? label}`;
     case "residual":
-      return `Stream ${streamPlace(index, node)}: would predict ${label}${standing(target, node)}`;
+      return `Stream ${streamPlace(index, node)}: ${wordsOf(graph, node).foretells} ${label}${standing(graph.target.text, node)}`;
     case "norm":
       return node.layer === null ? "Final norm" : `Norm before ${normReader(index, node)}`;
-    case "query":
-      return `Head ${node.head} looks for ${label}`;
     case "key":
-      return `Memory key in head ${node.head}, left by ${sourceToken(index, node.source)}: ${label}, attention ${percent(node.weight ?? 0)}`;
     case "value":
-      return `Memory value in head ${node.head}, left by ${sourceToken(index, node.source)}: ${label}${adds}`;
-    case "head":
-      return `Head ${node.head} ${writes} ${label}${adds}`;
-    case "row":
-      return `Output row of head ${node.head} ${writes} ${label}${adds}`;
-    case "attention":
-      return `Attention of layer ${node.layer} ${writes} ${label}${adds}`;
-    case "opaque":
-      return `Opaque part of layer ${node.layer}, ${OPAQUE}, ${writes} ${label}${adds}`;
-    case "neuron_key":
-      return `Neuron ${neuronNumber(node)} looks for ${label}`;
-    case "neuron":
-      return `Neuron ${neuronNumber(node)} ${writes} ${label}${adds}`;
-    case "expert":
-      return `Expert ${writes} ${label}${adds}`;
-    case "mlp":
-      return `MLP of layer ${node.layer} ${writes} ${label}${adds}`;
+      return `${capitalised(memoryWords(index, node))}: ${label}${node.kind === "key" ? `, attention ${percent(node.weight ?? 0)}` : adds}`;
     case "bias":
-      return `Bias${node.label === null ? "" : ` ${writes} ${label}`}${adds}`;
+      return `Bias${node.label === null ? "" : ` ${wordsOf(graph, node).does} ${label}`}${adds}`;
     case "rounding":
       return `Rounding in half precision${adds}`;
     case "rest":
       return `${restName(node)}${adds}`;
     case "logits":
-      return `Prediction: ${index.graph.prediction[0]?.text ?? "nothing"}`;
+      return `Prediction: ${graph.prediction[0]?.text ?? "nothing"}`;
+    default:
+      return `${capitalised(does(index, node))} ${label}${adds}`;
+  }
+}
+
+/**
+ * @param {GraphIndex} index
+ * @param {Node} node
+ * @returns {string} "memory key in head 4, left by ␣Japan at position 3"
+ */
+const memoryWords = (index, { kind, head, source }) =>
+  `memory ${kind} in head ${head}, left by ${sourceToken(index, source)}`;
+
+/**
+ * @param {GraphIndex} index
+ * @param {Node} node That looks for its token, or does something for it.
+ * @returns {string} "head 4 looks for", "the MLP of layer 3 writes"
+ */
+function does({ graph }, node) {
+  const { kind, head, layer, id } = node;
+  const { does: verb } = wordsOf(graph, node);
+  switch (kind) {
+    case "query":
+      return `head ${head} looks for`;
+    case "row":
+      return `an output row of head ${head} ${verb}`;
+    case "attention":
+      return `attention of layer ${layer} ${verb}`;
+    case "opaque":
+      return `the opaque part of layer ${layer}, ${OPAQUE}, ${verb}`;
+    case "neuron_key":
+      return `neuron ${neuronNumber(node)} looks for`;
+    case "neuron":
+      return `neuron ${neuronNumber(node)} ${verb}`;
+    case "expert":
+      return `expert ${id.split(".E")[1] ?? ""} ${verb}`;
+    case "mlp":
+      return `the MLP of layer ${layer} ${verb}`;
+    default:
+      return `head ${head} ${verb}`;
   }
 }
 
@@ -106,7 +139,7 @@ export function nodeName(index, node, value, measure) {
  * @param {number | null} value
  * @param {Measure} measure
  * @param {string[]} seen Its words, in the order in which they are drawn.
- * @returns {string} "␣Japan H4 +2.67 logit: written by head 4"
+ * @returns {string} "␣Japan H4 +2.67 logit: what head 4 writes"
  */
 export function seenName(index, node, value, measure, seen) {
   const words = seen.filter(Boolean);
@@ -115,10 +148,12 @@ export function seenName(index, node, value, measure, seen) {
   const counts = number !== "" && words[words.length - 1].endsWith(number);
   const unit = counts ? ` ${UNITS[measure]}` : node.kind === "key" ? " attention" : "";
   const { label } = node;
-  const cut = label !== null && !UNLABELLED.has(node.kind) && words[0] !== label;
+  const told = label !== null && words[0] === label + restOfLabel(node);
+  const cut = label !== null && !UNLABELLED.has(node.kind) && !told;
   const more = [
     whatItIs(index, node),
-    cut ? `in full ${label}` : "",
+    cut ? `in full ${labelWords(node)}` : "",
+    told && words[0] !== label ? `its token is ${label}` : "",
     counts || number === "" ? "" : `${number} ${UNITS[measure]}`,
   ];
   return `${words.join(" ")}${unit}: ${more.filter(Boolean).join(", ")}`;
@@ -132,38 +167,23 @@ const UNLABELLED = new Set(["rest", "rounding", "bias"]);
  * @param {Node} node
  */
 function whatItIs(index, node) {
-  const { head, layer, source } = node;
   switch (node.kind) {
-    case "query":
-      return `what head ${head} looks for`;
     case "key":
-      return `memory key in head ${head}, left by ${sourceToken(index, source)}`;
     case "value":
-      return `memory value in head ${head}, left by ${sourceToken(index, source)}`;
-    case "head":
-      return `written by head ${head}`;
-    case "row":
-      return `written by an output row of head ${head}`;
-    case "attention":
-      return `written by attention of layer ${layer}`;
-    case "opaque":
-      return `written by the opaque part of layer ${layer}, ${OPAQUE}`;
-    case "neuron_key":
-      return `what neuron ${neuronNumber(node)} looks for`;
-    case "neuron":
-      return `written by neuron ${neuronNumber(node)}`;
-    case "expert":
-      return `written by expert ${node.id.split(".E")[1] ?? ""}`;
-    case "mlp":
-      return `written by the MLP of layer ${layer}`;
+      return memoryWords(index, node);
     case "bias":
-      return `a constant that layer ${layer} adds`;
+      return `a constant that layer ${node.layer} adds`;
     case "rounding":
       return "what rounding in half precision added";
     case "rest":
       return "left out of the picture, not out of the sum";
-    default:
+    case "embed":
+    case "residual":
+    case "norm":
+    case "logits":
       return nodeName(index, node, null, "logit");
+    default:
+      return `what ${does(index, node)}`;
   }
 }
 
@@ -239,11 +259,11 @@ export function layerName(index, parts, writes, measure) {
   const { post } = parts;
   const phrases = writes.map(
     ({ node, value }) =>
-      `${WRITERS[node.kind] ?? node.kind} ${node.unit === "nats" ? "raises" : "writes"} ${node.label ?? "no token"}${amount(value, measure)}`,
+      `${WRITERS[node.kind] ?? node.kind} ${wordsOf(index.graph, node).does} ${labelWords(node)}${amount(value, measure)}`,
   );
   if (post) {
     phrases.push(
-      `then the stream would predict ${post.label ?? "no token"}` +
+      `then the stream ${wordsOf(index.graph, post).foretells} ${labelWords(post)}` +
         standing(index.graph.target.text, post),
     );
   }

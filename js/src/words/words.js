@@ -1,6 +1,7 @@
 /** What things are called on screen: the names of nodes, and what is said of them. */
 
-import { counted, percent, plain, shareOf, signed, whole } from "./format.js";
+import { capitalised, counted, percent, plain, shareOf, signed, whole } from "./format.js";
+import { wordsOf } from "./lenses.js";
 import { MIDDLE, mixerOf, neuronNumber, OPAQUE } from "./names.js";
 
 /** @import { Detail, FlowGraph, Node, NodeKind } from "../types.js" */
@@ -129,10 +130,10 @@ export function restName(node) {
   return counted(node.rest.count, `more ${one}`, `more ${many}`);
 }
 
-/** @type {Record<NodeKind, string>} What a kind of node is, in a few words, for the tooltip. */
-export const KIND_WORDS = {
+/** @type {Record<NodeKind, string>} */
+const KIND_WORDS = {
   embed: "the token and its position, as a vector",
-  residual: "hidden state: what the model would say if it stopped here",
+  residual: "hidden state",
   norm: "normed input",
   query: "what the head looks for",
   key: "memory key: what an earlier token offers to be found by",
@@ -142,14 +143,26 @@ export const KIND_WORDS = {
   attention: "the sum of the layer's heads",
   opaque: OPAQUE,
   neuron_key: "what the neuron looks for",
-  neuron: "what the neuron writes",
-  expert: "what one expert writes",
+  neuron: "what the neuron",
+  expert: "what one expert",
   mlp: "the sum of the layer's neurons",
   bias: "a constant that the layer adds",
   rounding: "what rounding in half precision added",
   rest: "left out of the picture, not out of the sum",
   logits: "what the model says next",
 };
+
+/**
+ * @param {Node} node
+ * @param {FlowGraph} graph
+ * @returns {string} What a kind of node is, in a few words, for the tooltip.
+ */
+export function kindWords(node, graph) {
+  const { does, inStream } = wordsOf(graph, node);
+  const words = KIND_WORDS[node.kind];
+  if (node.kind === "residual") return `${words}; its token is the one ${inStream}`;
+  return node.kind === "neuron" || node.kind === "expert" ? `${words} ${does}` : words;
+}
 
 /**
  * What a whole is called when a part is a share of it.
@@ -228,9 +241,4 @@ export const rankWords = (rank) => `rank ${whole(rank)}`;
  */
 export function tokenText(graph, position) {
   return graph.tokens[position]?.text ?? `token ${position}`;
-}
-
-/** @param {string} text */
-function capitalised(text) {
-  return text.charAt(0).toUpperCase() + text.slice(1);
 }

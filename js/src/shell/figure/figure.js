@@ -25,22 +25,25 @@ const RIGHT = 16;
 const TOP = 14;
 const BELOW = 12;
 
-/** @type {(keyof Palette)[]} */
-const COLOURS = [
-  "ink",
-  "muted",
-  "surface",
-  "accent",
-  "accent-ink",
-  "positive",
-  "positive-ribbon",
-  "negative",
-  "negative-ribbon",
-  "negative-soft",
-  "line",
-  "line-strong",
-  "bg",
-];
+/** @type {Record<keyof Palette, string>} Tokens of the style sheet; whole, for the bundle writes them short. */
+const TOKENS = {
+  ink: "--vw-ink",
+  muted: "--vw-muted",
+  surface: "--vw-surface",
+  accent: "--vw-accent",
+  "accent-ink": "--vw-accent-ink",
+  positive: "--vw-positive",
+  "positive-ribbon": "--vw-positive-ribbon",
+  negative: "--vw-negative",
+  "negative-ribbon": "--vw-negative-ribbon",
+  "negative-soft": "--vw-negative-soft",
+  line: "--vw-line",
+  "line-strong": "--vw-line-strong",
+  bg: "--vw-bg",
+  font: "--vw-font",
+  mono: "--vw-mono",
+};
+const FONTS = new Set(["font", "mono"]);
 
 /**
  * @param {State} state
@@ -200,11 +203,9 @@ function within(definition, { width, height }) {
  * @returns {Palette}
  */
 function paletteOf(style) {
-  const value = (/** @type {string} */ name) => style.getPropertyValue(`--vw-${name}`).trim();
-  const colours = COLOURS.map((name) => [name, paint(value(name)).colour]);
-  return {
-    .../** @type {Palette} */ (Object.fromEntries(colours)),
-    font: families(value("font")),
-    mono: families(value("mono")),
-  };
+  const values = Object.entries(TOKENS).map(([name, token]) => {
+    const value = style.getPropertyValue(token).trim();
+    return [name, FONTS.has(name) ? families(value) : paint(value).colour];
+  });
+  return /** @type {Palette} */ (Object.fromEntries(values));
 }

@@ -1,11 +1,15 @@
 /** The panel's sections, each a pure drawing of some numbers. */
 
+import { copyButton } from "../../ui/copy.js";
 import { h } from "../../ui/dom.js";
+import { tokenWords } from "../../ui/token.js";
 import { percent, signed } from "../../words/format.js";
-import { lensName, parts, strength, unitWords } from "../../words/lenses.js";
+import { LENSES, lensFits, lensName, parts, strength, unitWords } from "../../words/lenses.js";
 import { rankWords, tokenText } from "../../words/words.js";
 
-/** @import { Detail, DetailFacts, FlowGraph, Named, Node, ReadToken, Unit } from "../../types.js" */
+/** @import { State } from "../../state/state.js" */
+/** @import { Detail, DetailFacts, FlowGraph, LensName, Named, Node, ReadToken, Unit } from "../../types.js" */
+/** @import { Child } from "../../ui/dom.js" */
 
 /** As many as the kernel's reply will hold: rows are kept free for them so that nothing jumps. */
 const TOKENS = 10;
@@ -13,7 +17,7 @@ const TOKENS = 10;
 const SURELY_FITS = 16;
 
 /**
- * @param {string} title
+ * @param {Child | Child[]} title
  * @param {...(HTMLElement | null | false)} children
  */
 function section(title, ...children) {
@@ -31,10 +35,9 @@ export function tokensSection(title, tokens, target, { waits = false, unit, lens
   if (tokens.length === 0) return null;
   const free = waits ? Math.max(0, TOKENS - tokens.length) : 0;
   const told = unitWords(unit ?? undefined);
-  const about = [lens && `${lens} lens`, told].filter(Boolean).join(": ");
   return section(
-    title,
-    told !== null && h("p", { class: "vw-side-note" }, about),
+    [title, lens && h("span", { class: "vw-by" }, ` · ${lens} lens`)],
+    told !== null && h("p", { class: "vw-side-note" }, told),
     h(
       "ol",
       { class: "vw-probs", "aria-busy": waits ? "true" : null },
@@ -48,8 +51,9 @@ export function tokensSection(title, tokens, target, { waits = false, unit, lens
  * @param {string} title
  * @param {ReadToken[]} tokens
  * @param {Named} target
+ * @param {Detail["readings"]} [readings] What other lenses make of it.
  */
-export function collapsedTokens(title, tokens, target) {
+export function collapsedTokens(title, tokens, target, readings = []) {
   if (tokens.length === 0) return null;
   return h(
     "details",
@@ -65,10 +69,16 @@ export function collapsedTokens(title, tokens, target) {
             class: token.id === target.id ? "vw-token target" : "vw-token",
             title: token.logit === undefined ? null : `logit ${signed(token.logit)}`,
           },
-          token.text,
+          tokenWords(token),
         ),
       ),
     ),
+    readings.length > 0 &&
+      listOf(
+        readings.map(({ bottom, ...reading }) => ({ ...reading, top: bottom })),
+        target,
+        "least-readings",
+      ),
   );
 }
 
@@ -78,30 +88,61 @@ export function collapsedTokens(title, tokens, target) {
  * @param {Detail["readings"]} readings
  * @param {Named} target
  */
-export function readingsSection(readings, target) {
-  if (!readings?.length) return null;
-  return section(
-    "the same, read otherwise",
-    h(
-      "dl",
-      { class: "vw-readings", "data-role": "readings" },
-      readings.flatMap(({ lens, unit, top }) => [
-        h("dt", {}, `${lensName(lens)} lens`),
-        h(
-          "dd",
-          {},
-          top.map((token) =>
-            h(
-              "span",
-              {
-                class: token.id === target.id ? "vw-token target" : "vw-token",
-                title: strength(token, unit),
-              },
-              token.text,
-            ),
+export const readingsSection = (readings, target) =>
+  readings?.length
+    ? section("the same, read otherwise", listOf(readings, target, "readings"))
+    : null;
+
+/**
+ * @param {Pick<NonNullable<Detail["readings"]>[number], "lens" | "unit" | "top">[]} readings
+ * @param {Named} target
+ * @param {string} role
+ */
+const listOf = (readings, target, role) =>
+  h(
+    "dl",
+    { class: "vw-readings", "data-role": role },
+    readings.flatMap(({ lens, unit, top }) => [
+      h("dt", {}, lensName(lens)),
+      h(
+        "dd",
+        {},
+        top.map((token) =>
+          h(
+            "span",
+            {
+              class: token.id === target.id ? "vw-token target" : "vw-token",
+              title: strength(token, unit),
+            },
+            tokenWords(token),
           ),
         ),
-      ]),
+      ),
+    ]),
+  );
+
+/**
+ * How to get the lenses that were not fitted for this model.
+ *
+ * @param {State} state
+ */
+export function fitSection({ live, lenses }) {
+  const known = /** @type {LensName[]} */ (Object.keys(LENSES));
+  const missing = known.flatMap((name) => (lenses.includes(name) ? [] : (lensFits(name) ?? [])));
+  if (!live || missing.length === 0) return null;
+  return h(
+    "details",
+    { class: "vw-fit", "data-role": "fit" },
+    h("summary", { "data-role": "fit-summary" }, "read with another lens"),
+    h("p", {}, "Once in the notebook, for this model:"),
+    missing.map((code) =>
+      h(
+        "p",
+        {},
+        h("code", {}, code),
+        " ",
+        copyButton("copy", () => code),
+      ),
     ),
   );
 }
@@ -123,7 +164,7 @@ function barsOf(tokens, target, unit) {
         title: token.logit === undefined ? null : `logit ${signed(token.logit)}`,
       },
       bar,
-      h("span", { class: "vw-token" }, token.text),
+      h("span", { class: "vw-token" }, tokenWords(token)),
       h("span", { class: "vw-prob-value" }, strength(token, unit)),
     );
   });

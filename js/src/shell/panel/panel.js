@@ -9,11 +9,12 @@ import { followVisible } from "../../ui/follow.js";
 import { createRoving } from "../../ui/roving.js";
 import { routeNodeTitle } from "../../views/routes/words.js";
 import { signed } from "../../words/format.js";
-import { lensName } from "../../words/lenses.js";
+import { wordsOf } from "../../words/lenses.js";
 import { contribution, nodeFacts, nodeTitle } from "../../words/words.js";
 import {
   attentionSection,
   collapsedTokens,
+  fitSection,
   readingsSection,
   sourcesSection,
   targetSection,
@@ -26,16 +27,16 @@ import { chosenRoute, openLink, routeFacts, routeSections, routeTitle } from "./
 /** @import { State } from "../../state/state.js" */
 /** @import { Detail, FlowGraph, Node } from "../../types.js" */
 
-/** @type {Record<string, string>} What a node's tokens are to it. */
+/** @type {Record<string, string>} What a node's tokens are to it, whichever lens reads them. */
 const TOKENS_HEADING = {
-  embed: "it says",
-  residual: "if the model stopped here",
-  norm: "if the model stopped here",
   query: "it looks for",
   key: "it answers to",
   neuron_key: "it looks for",
   logits: "the model says next",
 };
+
+/** Kinds whose tokens are what is there by then, not what is added. */
+const STREAMS = new Set(["embed", "residual", "norm"]);
 
 /** Kinds whose tokens are what they push down as much as what they push up. */
 const WRITERS = new Set([
@@ -75,17 +76,20 @@ export function createPanel(controller) {
     const { routes, live } = state;
     el.hidden = selection.length === 0 || !graph;
     if (el.hidden || !graph) return;
-    const before = content.querySelector("details");
+    const before = leastOne();
     if (before) before.open = state.display.least;
     const held = [selection, graph, details, blocks, detailsAsked, problems, expanded, keep];
     if (!changed(...held, routes, live, state.pins)) return;
     const key = selection.join(" ");
     fill(flow, contentOf(state, graph));
-    const least = content.querySelector("details");
+    const least = leastOne();
     if (least) keepLeast(least, state);
     if (shown !== key) content.scrollTop = 0;
     shown = key;
   }
+
+  const leastOne = () =>
+    /** @type {HTMLDetailsElement | null} */ (content.querySelector("details.vw-least"));
 
   /**
    * @param {HTMLDetailsElement} least
@@ -145,7 +149,7 @@ export function createPanel(controller) {
       onRoute && openLink(node, state, controller),
       ...(node.kind === "rest" ? restSection(node, { ...controller, keep: state.keep }) : []),
       ...sections(state, graph, node, waits),
-      footer(id),
+      footer(id, state),
     ];
   }
 
@@ -159,28 +163,16 @@ export function createPanel(controller) {
     const detail = /** @type {Partial<Detail>} */ (node);
     const top = node.kind === "logits" && node.top.length === 0 ? graph.prediction : node.top;
     const target = graph.target;
-    const readsHeading = "it looks for";
-    const raises = node.unit === "nats";
-    // What a local lens does not read itself is read by another.
-    const lens = graph.lens === "local" || !graph.lens ? "logit" : graph.lens;
+    const lens = wordsOf(graph, node);
+    const says = STREAMS.has(node.kind) ? lens.stream : lens.most;
     return [
-      detail.reads && tokensSection(readsHeading, detail.reads.top.slice(0, 5), target),
-      top.length > 0 &&
-        tokensSection(
-          TOKENS_HEADING[node.kind] ?? (raises ? "it raises" : "it writes"),
-          top,
-          target,
-          {
-            waits,
-            unit: node.unit,
-            lens:
-              !node.unit || !graph.lens
-                ? undefined
-                : lensName(raises || node.unit === "sd" ? graph.lens : lens),
-          },
-        ),
-      WRITERS.has(node.kind) &&
-        collapsedTokens(raises ? "it lowers" : "it writes least", node.bottom, target),
+      detail.reads && tokensSection("it looks for", detail.reads.top.slice(0, 5), target),
+      tokensSection(TOKENS_HEADING[node.kind] ?? says, top, target, {
+        waits,
+        unit: node.unit,
+        lens: node.kind === "logits" ? undefined : lens.name,
+      }),
+      WRITERS.has(node.kind) && collapsedTokens(lens.least, node.bottom, target, detail.readings),
       readingsSection(detail.readings, target),
       targetSection(node, graph, detail.foil ?? null),
       attentionSection(
@@ -314,11 +306,14 @@ export function createPanel(controller) {
     );
   }
 
-  /** @param {string} id */
-  function footer(id) {
+  /**
+   * @param {string} id
+   * @param {State} [state] For what can be said of one node's lenses.
+   */
+  function footer(id, state) {
     const label = id.length > 24 ? "copy ids" : `copy ${id}`;
     const button = copyButton(label, () => id, { "data-role": "copy-id" });
-    return h("div", { class: "vw-side-foot" }, button);
+    return h("div", { class: "vw-side-foot" }, state && fitSection(state), button);
   }
 
   function destroy() {

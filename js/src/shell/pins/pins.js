@@ -5,9 +5,10 @@ import { isRouteId } from "../../state/revisions.js";
 import { knownDetail, knownNode, outgoingPart } from "../../state/selectors.js";
 import { createChangeGuard, fill, h, icon, iconButton } from "../../ui/dom.js";
 import { createRoving } from "../../ui/roving.js";
+import { tokenWords } from "../../ui/token.js";
 import { routeNodeTitle } from "../../views/routes/words.js";
 import { percent } from "../../words/format.js";
-import { parts, strength } from "../../words/lenses.js";
+import { parts, strength, wordsOf } from "../../words/lenses.js";
 import { nodeFacts, nodeTitle, rankWords, tokenText } from "../../words/words.js";
 import { alignTokens } from "./align.js";
 
@@ -165,7 +166,7 @@ export function createPins(controller) {
           h(
             "tr",
             { class: common ? "common" : null },
-            at === 0 && h("th", { scope: "rowgroup", rowspan: lines.length }, "writes"),
+            at === 0 && h("th", { scope: "rowgroup", rowspan: lines.length }, verbsOf(pins, graph)),
             cells.map((token, column) =>
               h(
                 "td",
@@ -270,6 +271,22 @@ function factsOf(node, state, graph) {
 }
 
 /**
+ * @param {Pin[]} pins
+ * @param {FlowGraph} graph
+ * @returns {string} What they do with their tokens, where all do the same.
+ */
+function verbsOf(pins, graph) {
+  const verbs = new Set(
+    pins.flatMap(({ node }) => {
+      if (!node || node.kind === "logits") return [];
+      const { does, foretells } = wordsOf(graph, node);
+      return node.kind === "residual" ? foretells : does;
+    }),
+  );
+  return verbs.size === 1 ? [...verbs][0] : "says";
+}
+
+/**
  * @param {ReadToken} token
  * @param {number} length Of its bar, the longest 1.
  * @param {Node | null} node
@@ -282,7 +299,7 @@ function barOf(token, length, node, graph) {
     "span",
     { class: token.id === graph.target.id ? "vw-prob target" : "vw-prob" },
     bar,
-    h("span", { class: "vw-token" }, token.text),
+    h("span", { class: "vw-token" }, tokenWords(token)),
     h("span", { class: "vw-prob-value" }, strength(token, node?.unit ?? undefined)),
   );
 }

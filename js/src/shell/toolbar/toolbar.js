@@ -5,7 +5,7 @@ import { exactness } from "../../state/selectors.js";
 import { createChangeGuard, fill, h, icon, iconButton } from "../../ui/dom.js";
 import { createRoving } from "../../ui/roving.js";
 import { scientific } from "../../words/format.js";
-import { LENSES, lensFits, lensName, lensSays } from "../../words/lenses.js";
+import { LENSES, lensFits, lensName, lensSays, wordsOf } from "../../words/lenses.js";
 import { createTokenChooser } from "../prompt/token-chooser.js";
 import { createAuditWindow } from "../windows/audit.js";
 import { createHelp } from "../windows/help.js";
@@ -18,6 +18,12 @@ import { createViewSwitch } from "./view-switch.js";
 /** @import { State } from "../../state/state.js" */
 /** @import { LensName, Measure } from "../../types.js" */
 /** @import { Popovers } from "../../ui/popover.js" */
+
+/** @param {LensName} lens That is not at hand. */
+function fitWords(lens) {
+  const code = lensFits(lens);
+  return code ? `${code} fits it once for this model` : "not in this page";
+}
 
 /** @type {[Measure, string, string][]} */
 const MEASURES = [
@@ -109,7 +115,7 @@ export function createToolbar(controller, popovers, shown) {
   const undo = iconButton("undo", "Undo (u)", () => dispatch({ type: "undo" }));
   const redo = iconButton("redo", "Redo (Shift-u)", () => dispatch({ type: "redo" }));
   const search = iconButton("search", "Search (/)", onSearch, { "data-role": "open-search" });
-  const openHelp = createHelp(popovers);
+  const openHelp = createHelp(popovers, () => wordsOf(controller.getState()));
   const help = iconButton("help", "Help: marks and keys (?)", showHelp, {
     "data-role": "open-help",
     "aria-haspopup": "dialog",
@@ -185,7 +191,7 @@ export function createToolbar(controller, popovers, shown) {
       reader,
       names.map((value) => {
         const usable = value === chosen || at(value);
-        const title = usable ? lensSays(value) : (lensFits(value) ?? "not in this page");
+        const title = usable ? lensSays(value) : fitWords(value);
         return h("option", { value, title, disabled: !usable }, lensName(value));
       }),
     );

@@ -2,27 +2,32 @@
 
 import { h, iconButton } from "../../ui/dom.js";
 import { keyLines, keyNames } from "../../words/keys.js";
-import { MARKS } from "../../words/marks.js";
+import { marksOf } from "../../words/marks.js";
 
 /** @import { Popovers } from "../../ui/popover.js" */
+/** @import { Lens } from "../../words/lenses.js" */
 
 /** It scrolls, and the keyboard scrolls it: so it has the focus, and says what it is. */
 const REGION = { role: "region", "aria-label": "How to read it" };
 
 /**
  * @param {Popovers} popovers
+ * @param {() => Lens} lens The words of the lens that the picture is read with.
  * @returns {(anchor: HTMLElement) => void} Opens it, or closes it.
  */
-export function createHelp(popovers) {
+export function createHelp(popovers, lens) {
   const close = () => popovers.close({ focus: true });
   return (anchor) => {
     if (anchor.getAttribute("aria-expanded") === "true") close();
-    else popovers.show(anchor, content(close), { label: "Help", align: "end" });
+    else popovers.show(anchor, content(close, lens()), { label: "Help", align: "end" });
   };
 }
 
-/** @param {() => void} close */
-function content(close) {
+/**
+ * @param {() => void} close
+ * @param {Lens} lens
+ */
+function content(close, lens) {
   const keys = keyLines();
   const places = [...new Set(keys.map(({ place }) => place))];
   return h(
@@ -40,7 +45,7 @@ function content(close) {
       h(
         "dl",
         { class: "vw-help-marks" },
-        MARKS.flatMap(({ mark, name, words }) => [
+        marksOf(lens).flatMap(({ mark, name, words }) => [
           h("dt", {}, h("i", { class: `vw-help-mark ${mark}`, "aria-hidden": true }), name),
           h("dd", {}, words),
         ]),

@@ -2,7 +2,7 @@
 
 import { mergedGraph, pendingLayers } from "../../state/selectors.js";
 import { formatValue, percent } from "../../words/figures.js";
-import { writesOf } from "../../words/lenses.js";
+import { wordsOf } from "../../words/lenses.js";
 import { tokenText } from "../../words/words.js";
 import { indexGraph } from "../shared/graph.js";
 import { choosing, numberCell, tokenCell, wordsCell } from "../shared/tables.js";
@@ -114,15 +114,15 @@ function layersTable(index, measure, expanded) {
   };
   return {
     key: "layers",
-    caption: `Layers at ${tokenText(graph, graph.position)}, position ${graph.position}: what each ${writesOf(graph)} and adds to ${aim(graph)}, ${BY[measure]}`,
+    caption: `Layers at ${tokenText(graph, graph.position)}, position ${graph.position}: what each ${wordsOf(graph).does} and adds to ${aim(graph)}, ${BY[measure]}`,
     columns: [
       { text: "layer" },
       ...kinds.flatMap(([, name]) => [
-        { text: `${name} ${writesOf(graph)}` },
+        { text: `${name} ${wordsOf(graph).does}` },
         { text: `${name} ${ADDS[measure]}`, number: true },
       ]),
       sums && { text: "layer adds", number: true },
-      { text: "would predict" },
+      { text: wordsOf(graph, index.layers[0]?.post).foretells },
       ranked && { text: `rank of ${graph.target.text}`, number: true },
     ].filter((column) => column !== false),
     rows: [...(embed ? [start] : []), ...layers.map(rowOf)],

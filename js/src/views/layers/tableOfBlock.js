@@ -1,7 +1,7 @@
 /** What an open layer holds, as tables: heads, what they read, rows, neurons, and the stream. */
 
 import { count, formatValue, probability } from "../../words/figures.js";
-import { writesOf } from "../../words/lenses.js";
+import { wordsOf } from "../../words/lenses.js";
 import { MIDDLE, mixerOf, neuronNumber } from "../../words/names.js";
 import { partName, tokenText } from "../../words/words.js";
 import { edgeBetween, nodeValue } from "../shared/graph.js";
@@ -53,7 +53,7 @@ function headsTable(index, { layer, bands, attentionOthers }, measure) {
       { text: "head" },
       { text: "looks for" },
       { text: "reads" },
-      { text: writesOf(index.graph) },
+      { text: wordsOf(index.graph).does },
       { text: ADDS[measure], number: true },
     ],
     rows: [
@@ -165,7 +165,7 @@ function rowsTable(index, { layer, bands }, measure) {
     columns: [
       { text: "row" },
       { text: "head" },
-      { text: writesOf(index.graph) },
+      { text: wordsOf(index.graph).does },
       { text: ADDS[measure], number: true },
     ],
     rows: bands.flatMap(({ head, rows }) =>
@@ -198,7 +198,7 @@ function neuronsTable(index, { layer, neurons, mlpOthers }, measure) {
       { text: "neuron" },
       { text: "looks for" },
       { text: "activation", number: true },
-      { text: writesOf(index.graph) },
+      { text: wordsOf(index.graph).does },
       { text: ADDS[measure], number: true },
     ],
     rows: [
@@ -239,7 +239,7 @@ function streamTable({ graph }, { layer, parts, ln1, ln2 }) {
     caption: `The stream through layer ${layer}`,
     columns: [
       { text: "place" },
-      { text: "would predict" },
+      { text: wordsOf(graph, parts.post).foretells },
       { text: `rank of ${graph.target.text}`, number: true },
     ],
     rows: places.flatMap(([node, place]) => {

@@ -2,7 +2,7 @@
 
 import { knownNode, outgoingPart } from "../../state/selectors.js";
 import { h } from "../../ui/dom.js";
-import { KIND_WORDS, nodeFacts, nodeTitle, rankWords } from "../../words/words.js";
+import { kindWords, nodeFacts, nodeTitle, rankWords } from "../../words/words.js";
 import { tokenTable } from "../shared/tokenTable.js";
 
 /** @import { State } from "../../state/state.js" */
@@ -37,7 +37,7 @@ function contentOf(state, node) {
   const tokens = node.kind === "logits" ? graph.prediction : node.top;
   return [
     h("p", { class: "vw-tip-title" }, nodeTitle(node, graph)),
-    h("p", { class: "vw-tip-kind" }, KIND_WORDS[node.kind]),
+    h("p", { class: "vw-tip-kind" }, kindWords(node, graph)),
     // The first of its tokens is its label, but for a sign that the graph chose to read otherwise.
     node.label !== null &&
       node.label !== tokens[0]?.text &&

@@ -1,6 +1,7 @@
 /** The routes view as tables: tokens, what passes between them, and the streams. */
 
 import { isStale } from "../../state/selectors.js";
+import { wordsOf } from "../../words/lenses.js";
 import { tokenText } from "../../words/words.js";
 import { numberCell, tokenCell, wordsCell } from "../shared/tables.js";
 import { leastOf } from "./layout/legend.js";
@@ -138,7 +139,7 @@ function marksTable(of) {
       { text: "layer", number: true },
       { text: "token" },
       { text: "position", number: true },
-      { text: "writes" },
+      { text: wordsOf(graph, marks[0]?.nodes[0]).does },
       { text: "influence", number: true },
     ],
     rows: marks.map(({ id, kind, to, influence, nodes }) => {
@@ -169,7 +170,7 @@ function streamsTable(of) {
       { text: "stream" },
       { text: "token" },
       { text: "position", number: true },
-      { text: "would say" },
+      { text: wordsOf(graph, streams[0]?.node).foretells },
       { text: "influence", number: true },
     ],
     rows: streams.map(({ id, node, position, level, influence }) => ({

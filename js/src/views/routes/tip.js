@@ -2,7 +2,7 @@
 
 import { h } from "../../ui/dom.js";
 import { percent } from "../../words/format.js";
-import { KIND_WORDS, rankWords } from "../../words/words.js";
+import { kindWords, rankWords } from "../../words/words.js";
 import { tokenTable } from "../shared/tokenTable.js";
 import { influenceFact, passageTitle, routeNodeTitle, routeSize, tokenFacts } from "./words.js";
 
@@ -64,7 +64,7 @@ export function nodeTip(node, routes, graph, pruned) {
   ];
   return [
     h("p", { class: "vw-tip-title" }, routeNodeTitle(node, graph)),
-    h("p", { class: "vw-tip-kind" }, KIND_WORDS[node.kind]),
+    h("p", { class: "vw-tip-kind" }, kindWords(node, graph)),
     node.label !== null &&
       node.label !== tokens[0]?.text &&
       h("p", { class: "vw-tip-label vw-token" }, node.label),

@@ -5,22 +5,29 @@ import { select } from "d3-selection";
 /** @typedef {import("./shapes.js").SceneText} SceneText */
 
 /**
- * Writes a token so that the marks which stand for white space recede.
+ * Writes a token so that the marks which stand for white space recede, and what follows it in its
+ * word.
  * @param {SVGTextElement} element
- * @param {string} text
+ * @param {{text: string, piece?: number}} token `piece`: how much of the text is the token's own.
  */
-export function writeToken(element, text) {
-  if (element.getAttribute("data-text") === text) return;
-  element.setAttribute("data-text", text);
+export function writeToken(element, { text, piece = text.length }) {
+  const said = `${piece} ${text}`;
+  if (element.getAttribute("data-text") === said) return;
+  element.setAttribute("data-text", said);
   element.textContent = "";
   const onlySpace = /^[␣⏎⇥]+$/u.test(text);
-  for (const piece of onlySpace ? [text] : text.split(/([␣⏎⇥]+)/u)) {
-    if (!piece) continue;
+  const write = (/** @type {string} */ part, /** @type {string | false} */ name) => {
+    if (!part) return;
     const span = element.ownerDocument.createElementNS("http://www.w3.org/2000/svg", "tspan");
-    if (!onlySpace && /[␣⏎⇥]/u.test(piece)) span.setAttribute("class", "vw-space");
-    span.textContent = piece;
+    if (name) span.setAttribute("class", name);
+    span.textContent = part;
     element.append(span);
+  };
+  const own = text.slice(0, piece);
+  for (const part of onlySpace ? [text] : own.split(/([␣⏎⇥]+)/u)) {
+    write(part, !onlySpace && /[␣⏎⇥]/u.test(part) && "vw-space");
   }
+  write(text.slice(piece), "vw-begun");
 }
 
 /**
@@ -38,7 +45,7 @@ export function drawTexts(groups, textsOf) {
       .attr("y", (d) => d.y)
       .attr("text-anchor", (d) => d.anchor ?? "start")
       .each(function write(d) {
-        writeToken(/** @type {SVGTextElement} */ (this), d.text);
+        writeToken(/** @type {SVGTextElement} */ (this), d);
       });
     keepApart.call(this);
   });

@@ -36,6 +36,7 @@ const TYPE = ["strong", "small"];
  * @param {boolean} spec.attends Whether an open layer shows heads.
  * @param {boolean} spec.reads Whether an open layer shows heads or neurons.
  * @param {boolean} spec.opaque Whether the picture has an opaque part.
+ * @param {string} spec.written What a strong word is, of a part.
  * @param {string | null} [spec.gathered] What stands for several layers, in words.
  * @param {number} spec.left
  * @param {number} spec.right
@@ -51,6 +52,7 @@ export function placeLegend({
   attends,
   reads,
   opaque,
+  written,
   gathered = null,
   left,
   right,
@@ -77,7 +79,7 @@ export function placeLegend({
   if (opaque) wanted.push({ key: "opaque", mark: "opaque", text: `opaque: ${OPAQUE}` });
   if (attends) wanted.push({ key: "memory", mark: "memory", text: "attention weight" });
   if (reads) {
-    wanted.push({ key: "strong", mark: "strong", text: "written" });
+    wanted.push({ key: "strong", mark: "strong", text: written });
     wanted.push({ key: "small", mark: "small", text: "looked for" });
     wanted.push({ key: "read", mark: "read", text: "reads the stream" });
     wanted.push({ key: "rest", mark: "rest", text: "not shown apart" });

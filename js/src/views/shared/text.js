@@ -4,6 +4,9 @@
  */
 
 import { closed } from "../../wire/bidi.js";
+import { restOfLabel } from "../../words/begun.js";
+
+/** @import { Node } from "../../types.js" */
 
 const MONO_ADVANCE = 0.615;
 const NARROW = /[ijlI.,:;'|!()[\]·\s]/u;
@@ -68,6 +71,24 @@ export function textWidth(text, size, face = "mono") {
 export function fitText(text, width, size, face = "mono") {
   return cut(visible(text), width, size, face);
 }
+
+/**
+ * A node's label: with the rest of the word that it begins, or what of it fits as well.
+ * @param {Pick<Node, "label" | "top">} node
+ * @param {number} width
+ * @param {number} size
+ * @returns {{text: string, piece?: number}} `piece`: how long the label itself is.
+ */
+export function fitLabel(node, width, size) {
+  const label = node.label ?? "";
+  const rest = restOfLabel(node);
+  const word = fitText(label + rest, width, size);
+  const begun = rest && word.length > label.length + (word.endsWith("…") ? LEAST_OF_REST : 0);
+  return begun ? { text: word, piece: label.length } : { text: fitText(label, width, size) };
+}
+
+/** So few letters more, and the sign that there are others, say nothing. */
+const LEAST_OF_REST = 2;
 
 const BLANK = /[\u0085\u00a0\u1680\u2000-\u200f\u2028-\u202f\u205f-\u2064\u3000\ufeff]/gu;
 

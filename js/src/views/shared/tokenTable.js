@@ -1,6 +1,7 @@
 /** A few tokens and how likely each is, as a small table. */
 
 import { h } from "../../ui/dom.js";
+import { tokenWords } from "../../ui/token.js";
 import { strength } from "../../words/lenses.js";
 
 /** @import { FlowGraph, Node } from "../../types.js" */
@@ -23,7 +24,7 @@ export function tokenTable(tokens, graph, unit) {
         h(
           "tr",
           { class: token.id === graph.target.id ? "target" : null },
-          h("td", { class: "vw-token" }, token.text),
+          h("td", { class: "vw-token" }, tokenWords(token)),
           h("td", {}, strength(token, unit ?? undefined)),
         ),
       ),

@@ -123,8 +123,8 @@ describe("an opaque part", () => {
     const mix = scene.nodes.find(({ id }) => id === "L1.mix");
     expect(mix.texts.map(({ text }) => text)).toEqual(["␣mix1", "opaque −1.50"]);
     expect(mix.name).toBe(
-      "␣mix1 opaque −1.50 logit: written by the opaque part of layer 1, " +
-        "a layer that does not attend, shown as one part",
+      "␣mix1 opaque −1.50 logit: what the opaque part of layer 1, " +
+        "a layer that does not attend, shown as one part, writes",
     );
     expect(captions(scene)[0]).toContain("opaque: a layer that does not attend, shown as one part");
     expect(scene.cells.find(({ id }) => id === "L1.mid").name).toContain("after the opaque part");

@@ -42,7 +42,7 @@ export function drawWriterLabels(group, labels, motion) {
     .attr("height", 31)
     .attr("rx", 4);
   merged.select("text.strong").each(function write(d) {
-    writeToken(/** @type {SVGTextElement} */ (this), d.text);
+    writeToken(/** @type {SVGTextElement} */ (this), d);
   });
   merged
     .select("text.number")

@@ -69,7 +69,7 @@ function drawRows(group, rows, motion) {
     .attr("x", 12)
     .attr("y", (d) => d.height / 2 + 4)
     .each(function write(d) {
-      writeToken(/** @type {SVGTextElement} */ (this), d.text);
+      writeToken(/** @type {SVGTextElement} */ (this), d);
     });
   merged
     .select("text.number")

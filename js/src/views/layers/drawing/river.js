@@ -107,7 +107,7 @@ export function drawRiverTexts(group, texts, motion) {
     .attr("y", (d) => (d.caption ? -2 : 4.2))
     .attr("font-size", (d) => d.size)
     .each(function write(d) {
-      writeToken(/** @type {SVGTextElement} */ (this), d.text);
+      writeToken(/** @type {SVGTextElement} */ (this), d);
     });
   merged.select("text.vw-river-caption").text((d) => d.caption ?? "");
 }

@@ -1,12 +1,12 @@
 /** An open layer: both halves, the wholes beside the river, and the river's way through. */
 
 import { formatValue } from "../../../words/figures.js";
-import { writesOf } from "../../../words/lenses.js";
+import { wordsOf } from "../../../words/lenses.js";
 import { nodeName, OPAQUE, seenName } from "../../../words/names.js";
 import { nodeValue } from "../../shared/graph.js";
 import { scaleUnit, unitText } from "../../shared/legendLayout.js";
 import { commonScale, ribbonWidth, signOf } from "../../shared/scales.js";
-import { fitText, textWidth } from "../../shared/text.js";
+import { fitLabel, fitText, textWidth } from "../../shared/text.js";
 import { attentionHeight, placeAttention } from "./attention.js";
 import { shapeOf } from "./blockContent.js";
 import { BAR, gridForWidth } from "./grid.js";
@@ -253,7 +253,8 @@ function placeWhole(frame, node, outflows, x, bank, side = "left") {
   const kind = WHOLE_WORDS[node.kind] ?? node.kind;
   /** @type {Pick<SceneText, "x" | "anchor">} */
   const beside = toLeft ? { x: -pill / 2 - 10, anchor: "end" } : { x: pill / 2 + 10 };
-  const seen = [fitText(node.label ?? "", room, 13), number ? `${kind} ${number}` : kind];
+  const word = fitLabel(node, room, 13);
+  const seen = [word.text, number ? `${kind} ${number}` : kind];
   frame.nodes.push({
     id: node.id,
     kind: node.kind,
@@ -267,7 +268,7 @@ function placeWhole(frame, node, outflows, x, bank, side = "left") {
       {
         ...beside,
         y: -2,
-        text: seen[0],
+        ...word,
         face: "strong",
         tone: "ink",
       },
@@ -340,7 +341,7 @@ function headings({ parts, bands, neurons }, { x, grid, index }, top, lowerTop) 
   /** @type {SceneText[]} */
   const texts = [];
   const { attention, mix, mlp } = parts;
-  const writes = writesOf(index.graph);
+  const writes = wordsOf(index.graph).does;
   const lone = (/** @type {string} */ text) => fitText(text, grid.width - 28, 10.5, "sans");
   if (!attention) {
     const text = lone(mix ? `opaque: ${OPAQUE}` : "no attention in this layer");

@@ -5,7 +5,7 @@ import { layerName, nodeName } from "../../../words/names.js";
 import { edgeBetween } from "../../shared/graph.js";
 import { placeLabels } from "../../shared/labels.js";
 import { commonScale, ribbonWidth, signOf } from "../../shared/scales.js";
-import { fitText, textWidth } from "../../shared/text.js";
+import { fitLabel, textWidth } from "../../shared/text.js";
 import { closedGroups, together } from "./gathered.js";
 import { BANK, MOUTH_DEPTH, ribbon, WRITER_DISTANCE, writerShape } from "./parts.js";
 import { ribbonPath, tributaryLine } from "./ribbons.js";
@@ -97,6 +97,7 @@ function overviewScale(index, measure, { closedWidth }, slots) {
  * @property {number} y Of the token's baseline.
  * @property {number} width
  * @property {string} text
+ * @property {number} [piece] How much of the text is the label: the rest is of the word that it begins.
  * @property {string} number
  * @property {import("../../shared/scales.js").Sign} tone
  * @property {{x: number, from: number, to: number}} leader
@@ -235,13 +236,13 @@ export function labelWriters(index, columns, side, measure) {
 
   const texts = new Map(
     strongest.map(({ node, value }) => {
-      const text = fitText(node.label ?? "", 104, LABEL_SIZE);
+      const word = fitLabel(node, 104, LABEL_SIZE);
       const number = formatValue(value, measure, { coarse: true });
       const width = Math.max(
-        textWidth(text, LABEL_SIZE) * 1.02,
+        textWidth(word.text, LABEL_SIZE) * 1.02,
         textWidth(number, NUMBER_SIZE, "sans"),
       );
-      return [node.id, { text, number, width, value, node }];
+      return [node.id, { word, number, width, value, node }];
     }),
   );
   const last = columns.columns[columns.columns.length - 1];
@@ -272,7 +273,7 @@ export function labelWriters(index, columns, side, measure) {
         x: x + width / 2,
         y,
         width,
-        text: entry.text,
+        ...entry.word,
         number: entry.number,
         tone: signOf(entry.value, measure),
         leader: {

@@ -45,6 +45,7 @@
  * @property {string} key
  * @property {number} x
  * @property {string} text
+ * @property {number} [piece] How much of the text is the label: the rest is of the word that it begins.
  * @property {string | null} caption
  * @property {number} shade
  * @property {"start" | "middle"} anchor

@@ -1,6 +1,7 @@
 /** The chart under the river: the target's rank by depth, on a log scale with 1 on top. */
 
 import { count } from "../../../words/figures.js";
+import { wordsOf } from "../../../words/lenses.js";
 import { rankPlace } from "../../shared/scales.js";
 import { fitText } from "../../shared/text.js";
 import { smooth } from "./smooth.js";
@@ -58,7 +59,7 @@ export function placeRank(index, columns, points, y, { height: tall, top }) {
   const line = tall ? smooth(ordered.map(({ x, rank }) => ({ x, y: height(rank) }))) : "";
   const final = ordered[ordered.length - 1];
   const title = final
-    ? `rank of ${target.text} if the model stopped here`
+    ? `rank of ${target.text}${wordsOf(index.graph, index.layers[0]?.post).ranked}`
     : `${target.text} is no token, and has no rank`;
   return {
     y,

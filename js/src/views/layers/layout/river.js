@@ -2,8 +2,9 @@
 
 import { nodeName } from "../../../words/names.js";
 import { shadeOf } from "../../shared/scales.js";
-import { fitText, textWidth } from "../../shared/text.js";
+import { fitLabel, fitText, textWidth } from "../../shared/text.js";
 
+/** @typedef {import("../../../types.js").Node} Node */
 /** @typedef {import("../../shared/graph.js").GraphIndex} GraphIndex */
 /** @typedef {import("./columns.js").Columns} Columns */
 /** @typedef {import("./parts.js").SceneCell} SceneCell */
@@ -49,11 +50,11 @@ export function placeRiver(index, columns) {
     });
   }
 
-  /** @type {{label: string, x: number, width: number, ids: string[], shades: Map<number, number>} | null} */
+  /** @type {{node: Node, x: number, width: number, ids: string[], shades: Map<number, number>} | null} */
   let run = null;
   const closeRun = () => {
     if (!run) return;
-    const text = wordInRun(run.label, run.width);
+    const text = wordInRun(run.node, run.width);
     if (text) {
       texts.push({
         key: `run:${run.ids[0]}`,
@@ -86,9 +87,8 @@ export function placeRiver(index, columns) {
       name: nodeName(index, post, null, "logit"),
       round: isLast ? "right" : "none",
     });
-    const label = post.label ?? "";
-    if (run && run.label !== label) closeRun();
-    run ??= { label, x: column.x, width: 0, ids: [], shades: new Map() };
+    if (run && run.node.label !== post.label) closeRun();
+    run ??= { node: post, x: column.x, width: 0, ids: [], shades: new Map() };
     run.shades.set(run.width, shade);
     run.width += width;
     run.ids.push(post.id);
@@ -108,12 +108,13 @@ function shadeUnder(run) {
 }
 
 /**
- * @param {string} label
+ * @param {Node} node
  * @param {number} width
  */
-function wordInRun(label, width) {
+function wordInRun(node, width) {
+  const label = node.label ?? "";
   for (const size of [RIVER_SIZE, 11]) {
-    if (textWidth(label, size) <= width - 6) return { text: label, size };
+    if (textWidth(label, size) <= width - 6) return { ...fitLabel(node, width - 6, size), size };
   }
   const text = fitText(label, width - 5, 11);
   return [...text].length >= 3 ? { text, size: 11 } : null;

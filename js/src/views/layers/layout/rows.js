@@ -3,7 +3,7 @@
 import { count, formatValue } from "../../../words/figures.js";
 import { restUnit, seenName } from "../../../words/names.js";
 import { signOf } from "../../shared/scales.js";
-import { fitText, textWidth } from "../../shared/text.js";
+import { fitLabel, textWidth } from "../../shared/text.js";
 import { LABEL_GAP, TAG_ROOM } from "./grid.js";
 
 /** @typedef {import("../../../types.js").Node} Node */
@@ -51,7 +51,7 @@ export function rowNode(spec) {
     {
       x: textX,
       y: FACE_SIZE[spec.face] * 0.35,
-      text: rowWord(spec, face),
+      ...rowWord(spec, face),
       face,
       tone: face === "rest" ? undefined : "ink",
     },
@@ -116,10 +116,10 @@ function rowWord({ node, labelRoom, face: wanted, terse }, face) {
     const wordings = [...(terse ? [] : [`${more} ${restUnit(node.rest)}`]), more];
     const fits = (/** @type {string} */ text) =>
       textWidth(text, FACE_SIZE.rest, "sans") * 0.91 <= labelRoom + (terse ? 4 : TAG_ROOM - 4);
-    return wordings.find(fits) ?? `+ ${count(node.rest.count)}`;
+    return { text: wordings.find(fits) ?? `+ ${count(node.rest.count)}` };
   }
-  if (node.kind === "rest") return "the rest";
-  if (node.kind === "rounding") return "rounding";
-  if (face === "rest") return "bias";
-  return fitText(node.label ?? "", labelRoom, FACE_SIZE[wanted]);
+  if (node.kind === "rest") return { text: "the rest" };
+  if (node.kind === "rounding") return { text: "rounding" };
+  if (face === "rest") return { text: "bias" };
+  return fitLabel(node, labelRoom, FACE_SIZE[wanted]);
 }

@@ -1,5 +1,6 @@
 /** The whole picture as plain data: reads the graph, gives out the room, places every part. */
 
+import { wordsOf } from "../../../words/lenses.js";
 import { indexGraph } from "../../shared/graph.js";
 import { placeLegend } from "../../shared/legendLayout.js";
 import { textWidth } from "../../shared/text.js";
@@ -118,6 +119,7 @@ export function layoutScene({
       scale: overview.scale,
       attends: contents.some(({ bands }) => bands.length > 0),
       reads: contents.some(({ bands, neurons }) => bands.length + neurons.length > 0),
+      written: wordsOf(graph).done,
       gathered: gathered > 1 ? gatheredWords(gathered, measure) : null,
       opaque: index.layers.some(({ mix }) => mix !== undefined),
       left: columns.start.x,

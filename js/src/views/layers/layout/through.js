@@ -3,7 +3,7 @@
 import { count } from "../../../words/figures.js";
 import { mixerOf, nodeName } from "../../../words/names.js";
 import { shadeOf } from "../../shared/scales.js";
-import { fitText, textWidth } from "../../shared/text.js";
+import { fitLabel, fitText, textWidth } from "../../shared/text.js";
 import { LEAD } from "./parts.js";
 
 /** @typedef {import("../../shared/graph.js").GraphIndex} GraphIndex */
@@ -56,7 +56,7 @@ export function riverThrough(index, { parts }, column, { midX, postX, tail }) {
     texts.push({
       key: node.id,
       x: x + indent,
-      text: fitText(node.label ?? "", width - indent - 6, 12),
+      ...fitLabel(node, width - indent - 6, 12),
       caption: captionThatFits(node.target_rank, word, width - indent - 4),
       shade,
       anchor: "start",

@@ -180,7 +180,7 @@ export function drawTokens(group, tokens, hatch, motion) {
       .attr("x", d.slanted ? 4 : 0)
       .attr("y", d.slanted ? 1 : 2)
       .each(function write() {
-        writeToken(/** @type {any} */ (this), d.text);
+        writeToken(/** @type {any} */ (this), d);
       });
     child("rect", "vw-root-bar")
       .attr("x", -d.barWidth / 2)
@@ -226,7 +226,7 @@ export function drawFolds(group, folds, motion) {
       .attr("class", d.note === "" ? "vw-fold-word" : "vw-fold-dots")
       .attr("text-anchor", "middle")
       .attr("y", 2);
-    writeToken(/** @type {any} */ (word.node()), d.text);
+    writeToken(/** @type {any} */ (word.node()), d);
     own
       .append("text")
       .attr("class", "vw-fold-note")
@@ -256,11 +256,11 @@ export function drawRouteLabels(group, labels, motion) {
     if (own.select("text").empty()) own.append("text");
     const text = own.select("text").attr("text-anchor", d.anchor);
     const element = /** @type {SVGTextElement} */ (text.node());
-    const said = `${d.tag} ${d.text}`;
+    const said = `${d.tag} ${d.text} ${d.piece}`;
     if (element.getAttribute("data-said") === said) return;
     element.setAttribute("data-said", said);
     element.removeAttribute("data-text");
-    writeToken(element, d.text);
+    writeToken(element, d);
     if (d.tag)
       text
         .append("tspan")
@@ -334,7 +334,7 @@ export function drawCrown(group, prediction, motion) {
       .attr("height", d.box.height)
       .attr("rx", 7);
     const word = own.append("text").attr("class", "vw-crown-word").attr("text-anchor", "middle");
-    writeToken(/** @type {any} */ (word.node()), d.text);
+    writeToken(/** @type {any} */ (word.node()), d);
     own
       .append("text")
       .attr("class", "vw-crown-note")

@@ -1,6 +1,6 @@
 /** Words in the routes view: what the streams would say, and what the strongest ribbons carry. */
 
-import { fitText, textWidth } from "../../shared/text.js";
+import { fitLabel, textWidth } from "../../shared/text.js";
 import { labelled, ROOMY } from "./lanes.js";
 
 /** @typedef {import("./model.js").RoutesModel} RoutesModel */
@@ -19,6 +19,7 @@ import { labelled, ROOMY } from "./lanes.js";
  * @property {"start" | "middle"} anchor
  * @property {string} tag What stands before the token: a head.
  * @property {string} text
+ * @property {number} [piece] How much of the text is the label: the rest is of the word that it begins.
  * @property {"stream" | "ribbon" | "inside"} face
  * @property {boolean} isTarget
  * @property {Box} box What it covers, upright.
@@ -90,7 +91,8 @@ function ribbonSpots(ribbon, target) {
   const room = Math.abs(end.x - start.x) - 2 * TURN;
   const most = Math.min(96, room - textWidth(`${tag} `, RIBBON_SIZE));
   const readable = READABLE.test(first.node.label);
-  const text = readable ? fitText(first.node.label, most, RIBBON_SIZE) : "";
+  const word = readable ? fitLabel(first.node, most, RIBBON_SIZE) : { text: "" };
+  const { text } = word;
   if ((readable && text === "") || room < 24) return [];
   const wide = textWidth(`${tag} ${text}`.trim(), RIBBON_SIZE) + 4;
   const y = width >= ROOMY ? lane + 3.8 : lane - width / 2 - 3.5;
@@ -105,7 +107,7 @@ function ribbonSpots(ribbon, target) {
       y,
       anchor: /** @type {const} */ ("middle"),
       tag,
-      text,
+      ...word,
       face: width >= ROOMY ? /** @type {const} */ ("inside") : "ribbon",
       isTarget: first.node.label === target,
       box: { x: x - wide / 2, y: y - ASCENT, width: wide, height: LINE - 2 },
@@ -164,10 +166,10 @@ function streamSpots({ text: whole, streams }, columns, levels, target) {
   return byMiddle.flatMap((stream) => {
     const half = (Math.abs(stream.influence) * columns.scale) / 2;
     const x = column.x + Math.max(half, 2) + GAP;
-    const text = edge - x < LEAST_ROOM ? "" : fitText(whole, edge - x, STREAM_SIZE);
-    if (text === "") return [];
+    const word = edge - x < LEAST_ROOM ? null : fitLabel(stream.node, edge - x, STREAM_SIZE);
+    if (!word?.text) return [];
     const y = levels.y(stream.level) + 4;
-    const width = textWidth(text, STREAM_SIZE);
+    const width = textWidth(word.text, STREAM_SIZE);
     return [
       {
         key: `stream ${streams[0].id}`,
@@ -176,7 +178,7 @@ function streamSpots({ text: whole, streams }, columns, levels, target) {
         y,
         anchor: /** @type {const} */ ("start"),
         tag: "",
-        text,
+        ...word,
         face: /** @type {const} */ ("stream"),
         isTarget: whole === target,
         box: { x: x - 2, y: y - ASCENT - 1, width: width + 6, height: LINE + 2 },

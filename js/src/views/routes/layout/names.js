@@ -1,6 +1,7 @@
 /** What a screen reader says of the routes view, and its sentences on screen. */
 
 import { formatValue, percent, probability } from "../../../words/figures.js";
+import { wordsOf } from "../../../words/lenses.js";
 
 /** @typedef {import("../../../types.js").FlowGraph} FlowGraph */
 /** @typedef {import("../../../types.js").Measure} Measure */
@@ -36,7 +37,7 @@ export function streamName(graph, routes, { node, position, level, influence }) 
       : level % 2 === 1
         ? `after attention in layer ${node.layer}`
         : `after layer ${node.layer}`;
-  const says = node.label === null ? "" : `, would say ${node.label}`;
+  const says = node.label === null ? "" : `, ${wordsOf(graph, node).foretells} ${node.label}`;
   return `${tokenAt(graph, position)} at position ${position}, ${place}${says}: ${influenceWords(influence, routes)} pass here`;
 }
 
