@@ -16,9 +16,9 @@ Source of the maths: Elhage et al. 2021; Katz & Belinkov 2023 (arXiv 2305.13417)
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cached_property, lru_cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -36,16 +36,12 @@ from .audit import Audit, audit
 from .base import TracedPass
 from .copies import Copied
 from .target import TargetLike
-
-if TYPE_CHECKING:
-    from ..flow import FlowGraph, Keep
-    from ..lens import Lens
-    from ..what_if.actions import ActionLike
+from .upward import Upward
 
 At = Literal["pre", "mid", "post"]
 
 
-class Trace(TracedPass, Copied):
+class Trace(TracedPass, Copied, Upward):
     """One forward pass and what can be derived from it. Made by `trace`.
 
     Tensors that methods return are of `dtype` (float64 for a float64 model, else float32) and on
@@ -283,61 +279,6 @@ class Trace(TracedPass, Copied):
                 "interventions: audit the trace that it was made of."
             )
         return audit(self, self.position(position))
-
-    def flow(
-        self,
-        position: int = -1,
-        target: TargetLike | None = None,
-        foil: TargetLike | None = None,
-        layers: Sequence[int] = (),
-        keep: Keep | None = None,
-        measure: str = "share",
-        lens: Lens | str | None = None,
-    ) -> FlowGraph:
-        """The pruned flow graph: every layer's overview, and the block graph of each layer in
-        `layers`.
-
-        See `visit_widget.flow.flow_graph`, which does the work.
-        """
-        # The one look up the house: a trace is where a user asks for its graphs.
-        from ..flow import flow_graph
-
-        return flow_graph(self, position, target, foil, layers, keep, measure, lens)
-
-    def routes(
-        self,
-        position: int = -1,
-        target: TargetLike | None = None,
-        foil: TargetLike | None = None,
-        measure: str = "share",
-        keep: Keep | None = None,
-        lens: Lens | str | None = None,
-    ) -> FlowGraph:
-        """The routes by which a prediction comes from the tokens: positions × layers, pruned by
-        influence.
-
-        See `visit_widget.flow.routes_graph`, which does the work.
-        """
-        from ..flow import routes_graph
-
-        return routes_graph(self, position, target, foil, measure, keep, lens)
-
-    def rerun(
-        self,
-        interventions: Mapping[str, ActionLike],
-        positions: str | int | Sequence[int] = "focus",
-        freeze: Sequence[str] = (),
-    ) -> Trace:
-        """The pass once more, with parts taken away, scaled, or exchanged.
-
-            without = trace.rerun({"L23.H4": "zero"})
-            trace.rerun({"L5.mlp": 0.5, "L7.H1.A3": "zero"}, positions="all", freeze=("norms",))
-
-        See `visit_widget.what_if.rerun`, which does the work.
-        """
-        from ..what_if import rerun
-
-        return rerun(self, interventions, positions, freeze)
 
     # What the rooms of this package use.
 
