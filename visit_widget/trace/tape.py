@@ -51,7 +51,8 @@ class Tape:
                 if frugal:
                     stack.enter_context(_run_again_later(part.block))
                 self._hook(stack, layer, part.block, None if part.parallel else part.mlp_entry)
-            given = ids[None].to(input_device(model))
+            # Ids that were made in inference mode are saved for no way back.
+            given = ids[None].clone().to(input_device(model))
             logits_of(model, given, True, afresh=self._kept.clear)
             if any(self._rows(stream).shape[0] != ids.numel() for stream in self._kept.values()):
                 # Some models leave out positions whose logits are not asked for.
