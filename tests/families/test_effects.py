@@ -87,7 +87,8 @@ def test_a_frugal_pass_gives_the_same(family):
         effects_everywhere(trace, target, None, LAST, frugal).streams for frugal in (True, False)
     )
     for place, found in ours.items():
-        assert torch.allclose(found, theirs[place], rtol=1e-5, atol=1e-7), place
+        off = (found - theirs[place]).norm() / theirs[place].norm().clamp_min(1e-30)
+        assert float(off) < 1e-5, place
 
 
 def value_of(trace: vw.Trace, last: Tensor) -> float:
