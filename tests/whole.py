@@ -46,7 +46,9 @@ def assert_routes_whole(graph: FlowGraph, total: float, exact: float = 1e-9) -> 
         if node.id != "logits":
             assert len(out[node.id]) == 1 or node.kind in STREAMS, node.id
             carried = [e.influence for e in out[node.id]]
-            assert_sum(carried, node.influence, exact, f"out of {node.id}")
+            # A stream's effect is by all that reads it, queries and keys too.
+            if graph.measure != "effect" or node.kind not in STREAMS:
+                assert_sum(carried, node.influence, exact, f"out of {node.id}")
     _assert_attributed(graph, closed, total, exact)
 
 
@@ -67,6 +69,8 @@ def assert_sum(values: Iterable[float], expected: float, exact: float, what: str
 def _assert_made_of(node: Node, edges: list[Edge], exact: float) -> None:
     assert_sum([e.influence for e in edges], node.influence, exact, f"into {node.id}")
     assert_sum([e.logit for e in edges], node.logit, exact, f"logits into {node.id}")
+    if node.effect is not None:
+        assert_sum([e.effect for e in edges], node.effect, exact, f"effects into {node.id}")
     parts = [e for e in edges if e.share is not None]
     assert len(parts) == len(edges) or node.id == "logits"
     assert_sum([e.share for e in parts], 1, exact, f"shares into {node.id}")
@@ -76,6 +80,9 @@ def _assert_made_of(node: Node, edges: list[Edge], exact: float) -> None:
 
 def _assert_attributed(graph: FlowGraph, closed: set[str], total: float, exact: float) -> None:
     found = graph.attribution
+    if graph.measure == "effect":
+        _assert_effects(graph, total, exact)
+        return
     assert [t["position"] for t in found["tokens"]] == list(range(len(graph.tokens)))
     values = [t["value"] for t in found["tokens"]]
     ends = [found[name] for name in ("bias", "opaque", "rest")]
@@ -91,3 +98,19 @@ def _assert_attributed(graph: FlowGraph, closed: set[str], total: float, exact: 
         if name == "opaque":
             own += [influence[i] for i in closed]
         assert_sum(own, found[name], exact, name)
+
+
+def _assert_effects(graph: FlowGraph, total: float, exact: float) -> None:
+    """Influences are effects, and what no embedding accounts for is `bias`."""
+    for one in (*graph.nodes, *graph.edges):
+        assert_sum([one.effect], one.influence, exact, str(one))
+    found = graph.attribution
+    values = [t["value"] for t in found["tokens"]]
+    assert len(values) == len(graph.tokens)
+    assert values[graph.position + 1 :] == [0.0] * (len(values) - graph.position - 1)
+    assert_sum([*values, found["bias"]], total, exact, "attribution")
+    assert_sum([found["total"]], total, exact, "total")
+    assert found["rest"] == found["opaque"] == 0
+    for node in graph.nodes:
+        if node.kind == "embed":
+            assert_sum([values[node.position]], node.influence, exact, node.id)

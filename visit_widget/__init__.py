@@ -29,6 +29,7 @@ _HOME = {
     "Limit": ".flow",
     "LocalLens": ".lens",
     "LogitLens": ".lens",
+    "MEASURES": ".flow",
     "Target": ".trace",
     "Trace": ".trace",
     "TunedLens": ".lens",
@@ -43,6 +44,7 @@ _HOME = {
 }
 
 __all__ = [
+    "MEASURES",
     "Anatomy",
     "Audit",
     "BlockAnatomy",
@@ -69,7 +71,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from .flow import FlowGraph, Keep, Limit
+    from .flow import MEASURES, FlowGraph, Keep, Limit
     from .lens import CalibratedLens, JacobianLens, Lens, LocalLens, LogitLens, TunedLens
     from .model import Anatomy, BlockAnatomy, Join, UnsupportedModelError, VisitError
     from .model.demo import load_demo

@@ -160,7 +160,7 @@ def make_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--measure",
-        choices=["logit", "share", "norm", "proximity"],
+        choices=["logit", "share", "norm", "proximity", "effect"],
         default="logit",
         help="what ribbons mean (default: logit)",
     )

@@ -19,6 +19,7 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 import visit_widget as vw
+from tests.slopes import own_slopes
 from tests.tiny import (
     N_VOCAB,
     PROMPT_IDS,
@@ -36,7 +37,7 @@ from tests.tiny import (
 from visit_widget.flow import Edge, FlowGraph
 
 FAMILIES = ("gpt2", "llama", "llama-head-bias", "gemma2", "phi")
-MEASURES = ("share", "logit", "norm", "proximity")
+MEASURES = ("share", "logit", "norm", "proximity", "effect")
 TARGET, FOIL = 11, 30
 KEEPS = {
     "default": vw.Keep(),
@@ -99,6 +100,9 @@ def assert_whole(graph: FlowGraph, case: Case) -> None:
         assert sum(shares) == pytest.approx(1, abs=1e-9), name
         total = sum(e.logit for e in edges)
         assert total == pytest.approx(graph.node(name).logit, abs=1e-9), name
+        if graph.measure == "effect":
+            effects = sum(e.effect for e in edges)
+            assert effects == pytest.approx(graph.node(name).effect, abs=1e-9), name
         nearness = sum(e.proximity for e in edges if e.proximity is not None)
         assert nearness == pytest.approx(1, abs=1e-9) or nearness == 0, name
     expected = case.logits[graph.position, graph.target["id"]]
@@ -392,10 +396,13 @@ def test_pruning_keeps_the_largest_by_the_measure(case, measure):
                             keep=vw.Keep(heads=2, neurons=5, rows=3), measure=measure)  # fmt: skip
     layer, direction = graph.layers[0], own_direction(case, 6, TARGET, None)
     parts = own_parts(case, layer, 6)
+    slopes = own_slopes(case.model, PROMPT_IDS, 6, TARGET)
 
     def size(name: str) -> float:
         part, whole = parts[name]
+        slope = slopes[f"L{layer}.{'mlp' if '.N' in name else 'attn'}"][6]
         sizes = {
+            "effect": part @ slope,
             "share": part @ whole,
             "logit": part @ direction,
             "norm": part.norm(),

@@ -53,10 +53,14 @@ def traced(family: str) -> vw.Trace:
 
 
 @cache
-def graph_of(family: str, keep: str = "some", foil: int | None = None) -> FlowGraph:
+def graph_of(
+    family: str, keep: str = "some", foil: int | None = None, measure: str = "share"
+) -> FlowGraph:
     with float64_throughout():
         trace = traced(family)
-        return trace.flow(foil=foil, layers=range(trace.n_layers), keep=KEEPS[keep])
+        return trace.flow(
+            foil=foil, layers=range(trace.n_layers), keep=KEEPS[keep], measure=measure
+        )
 
 
 @pytest.fixture(params=[*TINY, *OTHERS])
@@ -214,7 +218,7 @@ def test_a_way_that_carries_nothing_and_a_circle_are_said_in_a_sentence():
 @pytest.mark.parametrize("keep", KEEPS)
 def test_top_is_what_sorting_gives(measure, keep):
     for family in ("llama", "falcon_h1"):
-        graph = graph_of(family, keep)
+        graph = graph_of(family, keep, None, "effect" if measure == "effect" else "share")
         for kind in ("head", "neuron", "attention", "mlp", "bias", "rest", "residual", "row"):
             own = {}
             for node in graph.nodes:
@@ -226,7 +230,7 @@ def test_top_is_what_sorting_gives(measure, keep):
                 own[node.id] = getattr(edges[0], measure)
                 rows = [e.target for e in graph.out_of(node.id) if e.kind == "split"]
                 for row in rows:  # each flows into the attention that its head flows into
-                    if measure in ("share", "logit"):
+                    if measure in ("share", "logit", "effect"):
                         (edge,) = (e for e in graph.out_of(row))
                         own[node.id] += getattr(edge, measure)
                 if rows and measure == "norm":

@@ -25,7 +25,7 @@ from tests.tiny import (
 from visit_widget.flow import Edge, FlowGraph
 
 TARGET, LAYER = 11, 1
-MEASURES = ("share", "logit", "norm", "proximity")
+MEASURES = ("share", "logit", "norm", "proximity", "effect")
 EVERYTHING, NOTHING = vw.Keep.everything(), vw.Keep(heads=0, memories=0, neurons=0, rows=0)
 # {kind of a limit: (the whole that it prunes, kind of node, id of its rest)}.
 WHOLES = {
@@ -64,7 +64,7 @@ def parts_of(graph: FlowGraph, kind: str) -> dict[str, Edge]:
 def every_part(kind: str, measure: str) -> dict[str, float]:
     """{id: measure} of all parts of a kind, none pruned."""
     keep = vw.Keep(*[vw.Limit()] * 3, vw.Limit() if kind == "rows" else 0)
-    edges = parts_of(graph_of(keep), kind)
+    edges = parts_of(graph_of(keep, measure), kind)
     values = {name: getattr(edge, measure) for name, edge in edges.items()}
     if kind != "rows" or measure != "proximity":
         return values

@@ -24,7 +24,7 @@ from tests.tiny import (
 from tests.whole import assert_data, assert_routes_whole, unread
 from visit_widget.flow import FlowGraph
 
-MEASURES = ("share", "logit", "norm", "proximity")
+MEASURES = ("share", "logit", "norm", "proximity", "effect")
 POSITIONS = (-len(PROMPT_IDS), len(PROMPT_IDS) - 1)
 THRESHOLDS = (0.0, 1e-4, 0.003, 0.01, 0.03, 0.1, 0.3, 1.5)
 
@@ -41,7 +41,7 @@ def made(family: str) -> tuple[vw.Trace, Tensor]:
 
 def total_of(graph: FlowGraph, logits: Tensor) -> float:
     """What the influences of a graph should come to."""
-    if graph.measure != "logit":
+    if graph.measure not in ("logit", "effect"):
         return 1.0
     said = logits[graph.position]
     return float(said[graph.target["id"]] - (0 if graph.foil is None else said[graph.foil["id"]]))
@@ -103,7 +103,9 @@ def drawn(graph: FlowGraph) -> set[str]:
 
 # Where influences are signed, ways that cancel may leave less with more of them kept, so that
 # "influence" promises this of fractions that are no less than 0 alone.
-NESTED = [("edge", m) for m in MEASURES] + [("influence", m) for m in ("norm", "proximity")]
+NESTED = [("edge", m) for m in MEASURES] + [
+    ("influence", m) for m in ("norm", "proximity", "effect")
+]
 
 
 @settings(max_examples=40, deadline=None)
@@ -142,11 +144,15 @@ def test_what_is_counted_out_is_the_smallest(measure):
         )
     last = f"P{len(PROMPT_IDS) - 1}.L2.mid"
     parts = sorted(every.into(last), key=lambda e: -abs(e.influence))
-    expected = {e.source: e.influence for e in parts[:4]}
-    expected[f"{last}.rest"] = sum(e.influence for e in parts[4:])
+    # By effects, the stream before is kept as well, where anything of it counts.
+    kept = [
+        n for n, e in enumerate(parts) if n < 4 or (measure == "effect" and e.kind == "residual")
+    ]
+    expected = {parts[n].source: parts[n].influence for n in kept}
+    expected[f"{last}.rest"] = sum(e.influence for n, e in enumerate(parts) if n not in kept)
     found = {e.source: e.influence for e in some.into(last)}
     assert found == pytest.approx(expected, abs=1e-9)
-    assert some.node(f"{last}.rest").rest == {"of": "part", "count": len(parts) - 4}
+    assert some.node(f"{last}.rest").rest == {"of": "part", "count": len(parts) - len(kept)}
 
 
 @pytest.mark.parametrize("measure", MEASURES)

@@ -27,7 +27,7 @@ def draw_block(sheet: Sheet, layer: int) -> None:
 
 def _draw_attention(sheet: Sheet, layer: int) -> None:
     trace, at, name = sheet.trace, sheet.position, f"L{layer}"
-    row, along = trace.attention_row(layer, at), sheet.read.layers[layer].mid
+    row, along = trace.attention_row(layer, at), sheet.along(layer, "mid")
     whole = added(trace, layer, at, "attention")
     ln1 = sheet.node(f"{name}.ln1", "norm", trace.attention_input(layer, at), None, layer=layer)
     sheet.edge(f"{name}.pre", ln1, "read")
@@ -83,7 +83,7 @@ def _kept_rows(
     """The W_O rows to show apart: their index over all heads, and what each adds to the stream."""
     if sheet.keep.rows.is_none:
         return []
-    along = sheet.read.layers[layer].mid
+    along = sheet.along(layer, "mid")
     every = torch.cat([row.rows(head) for head in range(row.mixed.shape[0])])
     signed = row.mixed.flatten().sign() * every.norm(dim=-1)
     return [(i, every[i]) for i in sheet.choose("rows", every, whole, along, signed)]
@@ -91,7 +91,7 @@ def _kept_rows(
 
 def _draw_heads(sheet: Sheet, layer: int, row: AttentionRow, heads: list[int]) -> None:
     trace, at, name = sheet.trace, sheet.position, f"L{layer}"
-    along = sheet.read.layers[layer].mid
+    along = sheet.along(layer, "mid")
     memories: dict[int, list[int]] = {}
     for head in heads:
         seen = (row.weights[head] != 0).nonzero()[:, 0].tolist()
@@ -148,7 +148,7 @@ def _draw_heads(sheet: Sheet, layer: int, row: AttentionRow, heads: list[int]) -
 
 def _draw_mlp(sheet: Sheet, layer: int) -> None:
     trace, at, name = sheet.trace, sheet.position, f"L{layer}"
-    row, along = trace.mlp_row(layer, at), sheet.read.layers[layer].post
+    row, along = trace.mlp_row(layer, at), sheet.along(layer, "post")
     anatomy = trace.anatomy.blocks[layer]
     ln2 = sheet.node(f"{name}.ln2", "norm", row.input, None, layer=layer)
     sheet.edge(f"{name}.pre" if anatomy.parallel else f"{name}.mid", ln2, "read")

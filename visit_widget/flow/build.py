@@ -7,11 +7,14 @@ from functools import cached_property
 from typing import Any
 
 from ..lens import Lens, lens_of
+from ..lens.local import LocalLensAt
 from ..model import VisitError
 from ..trace import Trace
-from ..trace.logit import logit_direction
+from ..trace.effect import Everywhere, effect_direction, effects_everywhere
+from ..trace.logit import LogitDirection, logit_direction
 from ..trace.target import Followed, TargetLike, followed
 from .block import draw_block
+from .effects import EffectWalk
 from .elements import MEASURES, Edge, Node
 from .graph import FlowGraph, View
 from .keep import KINDS, Keep
@@ -47,8 +50,9 @@ def flow_graph(
         foil: likewise, to compare it against.
         layers: layers to open.
         keep: what pruning keeps; `Keep.visit()` is the published tool's choice.
-        measure: what ranks the parts: "share", "logit", "norm" or "proximity". Edges carry all
-            four.
+        measure: what ranks the parts: "share", "logit", "norm", "proximity" or "effect". Edges
+            carry all of them, effects only where this asks for them: they take a pass back through
+            the model.
         lens: reads the nodes' vectors as tokens: a `Lens`, or the name of one ("local", "logit",
             "calibrated", "jacobian", "tuned"); "local" by default (docs/lenses.md).
 
@@ -130,12 +134,15 @@ class Painter:
         self.read = logit_direction(trace, self.target, self.foil, self.position)
         self.sheets: dict[str | int, Sheet] = {}
         self._drawn: dict[str | int, tuple[Any, Sheet, Any]] = {}
+        self._known_effect: LogitDirection | None = None
         if before is not None and before._about == self._about:
             self._drawn = {
                 name: known
                 for name, known in before._drawn.items()
                 if known[0] == self._asked(name)
             }
+            self._known_effect = before._known_effect
+            vars(self).update({k: v for k, v in vars(before).items() if k == "_effects"})
         alike = before is not None and before._about[:2] == self._about[:2]
         if alike and before is not None and before.lens is self.lens:
             # What a lens makes of this prompt and position does not hang on the target.
@@ -182,15 +189,34 @@ class Painter:
 
     def attribution(self) -> dict[str, Any]:
         """Where the target's logit comes from, token by token, along the kept routes."""
-        if self.measure == "logit":
+        if self.measure in ("logit", "effect"):
             return self.routes().attribution or {}
         return attribution_of(self._walk("logit"))
+
+    @property
+    def effect(self) -> LogitDirection | None:
+        """As `read`, but that everything later reacts; None until it has been asked for: once a
+        target is ranked by effect, all that is drawn for it carries effects.
+        """
+        if self._known_effect is None and self.measure == "effect":
+            lens = self._lens_here
+            known = lens.of(self.target, self.foil) if isinstance(lens, LocalLensAt) else None
+            self._known_effect = effect_direction(
+                self.trace, self.read, self.target, self.foil, self.position, known
+            )
+        return self._known_effect
 
     @cached_property
     def _lens_here(self) -> Lens:
         return self.lens.at(self.trace, self.position)
 
+    @cached_property
+    def _effects(self) -> Everywhere:
+        return effects_everywhere(self.trace, self.target, self.foil, self.position)
+
     def _walk(self, measure: str) -> Walk:
+        if measure == "effect":
+            return EffectWalk(self.trace, self.read, self.position, self.keep, self._effects)
         return Walk(self.trace, self.read, self.position, self.keep, measure)
 
     @property
@@ -200,13 +226,14 @@ class Painter:
     def _asked(self, name: str | int) -> Any:
         """What else the drawing of a piece depends on."""
         keep, data = self.keep, self.keep.to_dict()
-        if name == "overview":
-            return ()
         if name == "routes":
             return self.measure, data["routes"], keep.routes_by
+        effects = self.measure == "effect" or self._known_effect is not None
+        if name == "overview":
+            return (effects,)
         more = {rest: n for rest, n in keep.more.items() if rest.startswith(f"L{name}.")}
         measure = self.measure if keep.by == "measure" else None
-        return measure, more, {k: data[k] for k in (*KINDS, "mass", "threshold", "by")}
+        return measure, effects, more, {k: data[k] for k in (*KINDS, "mass", "threshold", "by")}
 
     def _piece(self, name: str | int, draw: Callable[[Sheet], Any]) -> Any:
         """A piece as it was drawn before, or drawn now."""
@@ -221,6 +248,7 @@ class Painter:
                 self.keep,
                 self.measure,
                 name != "routes",
+                None if name == "routes" else self.effect,
             )
             self._drawn[name] = self._asked(name), sheet, draw(sheet)
         _, self.sheets[name], drawn = self._drawn[name]

@@ -141,4 +141,8 @@ def _detail(
             {"position": int(j), "weight": float(weights[j]), "logit": float(logits[j])}
             for j in torch.as_tensor(strongest)
         ]
+        if painter.effect is not None:
+            effects = row.along(painter.effect.layers[node.layer].mid)[node.head]
+            for source in detail["sources"]:
+                source["effect"] = float(effects[source["position"]])
     return detail

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-MEASURES = ("share", "logit", "norm", "proximity")
+MEASURES = ("share", "logit", "norm", "proximity", "effect")
 # The kinds of edges that carry summands; what the others carry is looked at, not added.
 FLOWS = ("residual", "write", "part", "split", "through")
-Measure = Literal["share", "logit", "norm", "proximity"]
+Measure = Literal["share", "logit", "norm", "proximity", "effect"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,8 @@ class Node:
             none was made.
         norm: length of its vector.
         logit: what it adds to the target's logit (target − foil with a foil).
+        effect: by how much that logit would fall without it, to first order, everything later
+            reacting; None where no effects were asked for.
         activation: of a neuron, or of a W_O row's input.
         weight: attention weight of a memory.
         score: a memory's score before the softmax.
@@ -54,6 +56,7 @@ class Node:
     target_rank: int | None = None
     norm: float | None = None
     logit: float | None = None
+    effect: float | None = None
     activation: float | None = None
     weight: float | None = None
     score: float | None = None
@@ -72,6 +75,8 @@ class Edge:
         logit: what it adds to the target's logit; the logits into a node sum to the node's.
         norm: the part's length.
         proximity: max(‖w‖₁ − ‖w − p‖₁, 0), normalised over the parts drawn (Ferrando & Voita 2024).
+        effect: by how much that logit would fall without the part, to first order, everything later
+            reacting; the effects into a node sum to the node's. None where none were asked for.
         value: score, attention weight or activation, on the edges that carry one.
         influence: in a routes graph, how much of the prediction it carries.
     """
@@ -83,5 +88,6 @@ class Edge:
     logit: float | None = None
     norm: float | None = None
     proximity: float | None = None
+    effect: float | None = None
     value: float | None = None
     influence: float | None = None

@@ -23,6 +23,7 @@ from .words import (
     says,
     sentence,
     signed,
+    without,
 )
 
 if TYPE_CHECKING:
@@ -71,7 +72,10 @@ class _Teller:
             subject += f" {attends} and" if attends else ""
         first = f"{subject} {'; '.join(clauses)}" if clauses else f"{subject} has a part in this"
         rest = "; ".join(filter(None, (self._share(node, plural), self._largest(node))))
-        return f"{first}." + (f" {rest[0].upper()}{rest[1:]}." if rest else "")
+        told = f"{first}." + (f" {rest[0].upper()}{rest[1:]}." if rest else "")
+        if node.effect is None:
+            return told
+        return f"{told} {without(self.graph, node.effect, 'them' if plural else 'it')}"
 
     def stream(self, node: Node) -> str:
         """The stream at one place: what it reads, how the target stands, what came together."""

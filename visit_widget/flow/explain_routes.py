@@ -5,7 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .elements import Node
-from .words import followed_logit, listed, number, percent, quoted, rounding_of, says, signed
+from .words import (
+    followed_logit,
+    listed,
+    number,
+    percent,
+    quoted,
+    rounding_of,
+    says,
+    signed,
+    without,
+)
 
 if TYPE_CHECKING:
     from .graph import FlowGraph
@@ -17,6 +27,8 @@ def explain_route(graph: FlowGraph, node: Node) -> str:
     """See `FlowGraph.explain`."""
     if node.kind == "logits":
         return _prediction(graph)
+    if graph.measure == "effect":
+        return _missed(graph, node)
     told, amount = _subject(graph, node), f"{_size(graph, node.influence)} of {_whole(graph)}"
     many = node.kind == "rest" and (node.rest or {}).get("count") != 1
     carries = "carry" if many else "carries"
@@ -25,10 +37,24 @@ def explain_route(graph: FlowGraph, node: Node) -> str:
     if node.kind == "mlp":
         text += " It is handed on to the stream that the MLP reads."
     if node.kind == "residual":
-        came = sorted(graph.into(node.id), key=lambda e: -abs(e.influence or 0.0))[:N_SOURCES]
-        largest = [f"{_source(graph.node(e.source))} ({_size(graph, e.influence)})" for e in came]
-        text += f" Most of it flows in by {listed(largest)}."
+        text += f" Most of it flows in by {_largest(graph, node)}."
     return text
+
+
+def _missed(graph: FlowGraph, node: Node) -> str:
+    """What would be without a node, of a graph of effects."""
+    told, effect = _subject(graph, node), node.influence or 0.0
+    if node.kind in ("embed", "bias", "rest", "rounding"):
+        return without(graph, effect, f"{told[0].lower()}{told[1:]}")
+    text = f"{told}. {without(graph, effect)}"
+    if node.kind == "residual":
+        text += f" The largest effects in it are of {_largest(graph, node)}."
+    return text
+
+
+def _largest(graph: FlowGraph, node: Node) -> str:
+    came = sorted(graph.into(node.id), key=lambda e: -abs(e.influence or 0.0))[:N_SOURCES]
+    return listed([f"{_source(graph.node(e.source))} ({_size(graph, e.influence)})" for e in came])
 
 
 def _subject(graph: FlowGraph, node: Node) -> str:
@@ -74,7 +100,7 @@ def _source(node: Node) -> str:
 
 def _size(graph: FlowGraph, influence: float | None) -> str:
     value = influence or 0.0
-    return signed(value) if graph.measure == "logit" else percent(value)
+    return signed(value) if graph.measure in ("logit", "effect") else percent(value)
 
 
 def _whole(graph: FlowGraph) -> str:
@@ -100,6 +126,8 @@ def _prediction(graph: FlowGraph) -> str:
     largest = [
         f"{_token(graph, t['position'])} ({_size(graph, t['value'])})" for t in tokens if t["value"]
     ]
+    if graph.measure == "effect":
+        return f"{text} The tokens whose embeddings have the largest effects are {listed(largest)}."
     if largest:
         text += f" Along the kept routes most of {_whole(graph)} comes from {listed(largest)}."
     return f"{text} {_size(graph, found['rest'])} is in parts that pruning left out."

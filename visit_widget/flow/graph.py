@@ -99,14 +99,15 @@ class FlowGraph:
         nodes.
 
         Strongest is the path with the largest product of what its edges carry of the whole that
-        each flows into: |share| and proximity as they are; |logit| and norm over the sum of the
-        same over all edges into that whole. Edges that carry 0 are no way. Of paths that are as
-        strong, the one with fewer edges, then the one whose node ids come first in the alphabet.
+        each flows into: |share| and proximity as they are; |logit|, |effect| and norm over the
+        sum of the same over all edges into that whole. Edges that carry 0 are no way. Of paths that
+        are as strong, the one with fewer edges, then the one whose node ids come first in the
+        alphabet.
 
         Args:
             start: id of the node that the path leaves.
             end: id of the node that it arrives at.
-            measure: "share", "logit", "norm" or "proximity".
+            measure: "share", "logit", "norm", "proximity" or "effect".
 
         Returns:
             the edges in order; none from a node to itself.
@@ -126,15 +127,16 @@ class FlowGraph:
         """The n nodes that carry most into their whole, largest |measure| first.
 
         Parts and wholes are ranked side by side: a head, and the attention that it is part of. W_O
-        rows shown apart count towards their head too (in share and logit; the head's norm is its
-        full length, its proximity that of what is left of it).
+        rows shown apart count towards their head too (in share, logit and effect; the head's norm
+        is its full length, its proximity that of what is left of it).
 
         Args:
             n: how many nodes at most.
             kind: a kind of node, or several. By default all but the stream itself (residual, norm),
                 which carries all that was written before, and rest nodes, which are sums of many
                 parts; ask for these by name.
-            measure: "share", "logit", "norm" or "proximity", of the node's edge into its whole.
+            measure: "share", "logit", "norm", "proximity" or "effect", of the node's edge into
+                its whole.
             sign: 1 for positive values only, -1 for negative ones.
 
         Returns:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -11,15 +12,29 @@ from ..trace.attention import AttentionRows
 from .elements import MEASURES
 
 
-def measures(
-    parts: Tensor, whole: Tensor, direction: Tensor
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """share, logit, norm and proximity, each (n,), of parts (n, d_model) of a whole (d_model,)."""
-    share, logit, norm, proximity = (measure(name, parts, whole, direction) for name in MEASURES)
-    return share, logit, norm, proximity
+@dataclass(frozen=True)
+class Along:
+    """How the followed logit hangs on what is in one stream.
+
+    Attributes:
+        logit: (d_model,) by itself, norms on the way frozen.
+        effect: (d_model,) to first order, everything later reacting; None where no effects were
+            asked for.
+    """
+
+    logit: Tensor
+    effect: Tensor | None = None
 
 
-def measure(name: str, parts: Tensor, whole: Tensor, direction: Tensor) -> Tensor:
+def measures(parts: Tensor, whole: Tensor, along: Along) -> dict[str, Tensor]:
+    """Every measure, (n,) each, of parts (n, d_model) of a whole (d_model,); without effects where
+    none were asked for.
+    """
+    names = [n for n in MEASURES if n != "effect" or along.effect is not None]
+    return {name: measure(name, parts, whole, along) for name in names}
+
+
+def measure(name: str, parts: Tensor, whole: Tensor, along: Along) -> Tensor:
     """(n,) one measure of parts (n, d_model) of a whole (d_model,).
 
     Proximity is Ferrando & Voita's (2024): max(‖w‖₁ − ‖w − p‖₁, 0), normalised to sum to 1 over
@@ -30,7 +45,10 @@ def measure(name: str, parts: Tensor, whole: Tensor, direction: Tensor) -> Tenso
     if name == "share":
         values = parts @ whole / (whole @ whole).clamp_min(tiny)
     elif name == "logit":
-        values = parts @ direction
+        values = parts @ along.logit
+    elif name == "effect":
+        assert along.effect is not None
+        values = parts @ along.effect
     elif name == "norm":
         values = parts.norm(dim=-1)
     else:
@@ -44,8 +62,8 @@ def fractions(
 ) -> Tensor:
     """What each part is of its whole, so that the parts of a whole sum to 1.
 
-    Shares are that by themselves, logits are split by share, lengths and proximities are divided by
-    their sum; where every proximity is 0, lengths stand in.
+    Shares are that by themselves, logits and effects are split by share, lengths and
+    proximities are divided by their sum; where every proximity is 0, lengths stand in.
 
     Args:
         name: the measure.
@@ -57,7 +75,7 @@ def fractions(
         (n, parts), the (head, source) parts last, flattened.
     """
     stacked = torch.stack(list(parts), 1)
-    if name in ("share", "logit"):
+    if name in ("share", "logit", "effect"):
         values = torch.einsum("nkd,nd->nk", stacked, wholes)
         more = None if rows is None else rows.along(rows.reading(wholes))
         return _joined(values, more) / _nonzero(wholes.square().sum(-1, keepdim=True))

@@ -16,17 +16,17 @@ def draw_overview(sheet: Sheet) -> None:
     # The stream after a block and before the next one is one vector: one tensor, projected once.
     stream = [trace.residual(layer, "pre")[at] for layer in range(trace.n_layers)]
     stream.append(trace.residual(trace.n_layers - 1, "post")[at])
-    before = sheet.node("embed", "embed", stream[0], sheet.read.layers[0].pre)
-    for layer, read in enumerate(sheet.read.layers):
-        pre = sheet.node(f"L{layer}.pre", "residual", stream[layer], read.pre, layer=layer)
-        sheet.flow(pre, stream[layer], [(before, stream[layer], "residual")], read.pre)
+    before = sheet.node("embed", "embed", stream[0], sheet.along(0, "pre"))
+    for layer in range(trace.n_layers):
+        along = sheet.along(layer, "pre")
+        pre = sheet.node(f"L{layer}.pre", "residual", stream[layer], along, layer=layer)
+        sheet.flow(pre, stream[layer], [(before, stream[layer], "residual")], along)
         before = _draw_layer(sheet, layer, stream[layer], stream[layer + 1])
     # The final norm and the logits show what the last stream shows; the logit of `logits` is the
     # model's own.
-    last, along = stream[-1], sheet.read.direction
-    constant = sheet.read.constant
+    last, along = stream[-1], sheet.along_last
     norm = sheet.node("norm", "norm", last, along)
-    logits = sheet.node("logits", "logits", last, None, logit=float(last @ along) + constant)
+    logits = sheet.node("logits", "logits", last, None, **sheet.ends(last, along))
     sheet.flow(norm, last, [(before, last, "residual")], along)
     sheet.flow(logits, last, [(norm, last, "residual")], along)
     for name, value in sheet.read.constants.items():
@@ -36,34 +36,35 @@ def draw_overview(sheet: Sheet) -> None:
 def _draw_layer(sheet: Sheet, layer: int, pre: Tensor, post: Tensor) -> str:
     """One layer's writers, and the streams they write to; returns the id of the stream after it."""
     trace, at, name = sheet.trace, sheet.position, f"L{layer}"
-    part, read = trace.anatomy.blocks[layer], sheet.read.layers[layer]
+    part = trace.anatomy.blocks[layer]
+    in_middle, at_end = sheet.along(layer, "mid"), sheet.along(layer, "post")
     two_steps = part.mlp is not None and not part.parallel
     early: Parts = [(f"{name}.pre", carry(trace, layer, at, "attention").forward(pre), "residual")]
     late: Parts = []
     if part.attention is not None:
         written = added(trace, layer, at, "attention")
-        node = sheet.node(f"{name}.attn", "attention", written, read.mid, layer=layer)
+        node = sheet.node(f"{name}.attn", "attention", written, in_middle, layer=layer)
         early.append((node, written, "write"))
     if part.mixer is not None:
         written = trace.mixer_output(layer, at)
-        along = read.post if part.mixer_late else read.mid
+        along = at_end if part.mixer_late else in_middle
         node = sheet.node(f"{name}.mix", "opaque", written, along, layer=layer)
         (late if part.mixer_late else early).append((node, written, "write"))
     if two_steps:
         mid = trace.mid(layer, at)
-        sheet.node(f"{name}.mid", "residual", mid, read.mid, layer=layer)
+        sheet.node(f"{name}.mid", "residual", mid, in_middle, layer=layer)
         carried = carry(trace, layer, at, "mlp").forward(mid)
         late.insert(0, (f"{name}.mid", carried, "residual"))
     if part.mlp is not None:
         written = added(trace, layer, at, "mlp")
-        node = sheet.node(f"{name}.mlp", "mlp", written, read.post, layer=layer)
+        node = sheet.node(f"{name}.mlp", "mlp", written, at_end, layer=layer)
         late.append((node, written, "write"))
-    early += sheet.rounding(layer, "mid", read.mid)
-    late += sheet.rounding(layer, "post", read.post)
-    after = sheet.node(f"{name}.post", "residual", post, read.post, layer=layer)
+    early += sheet.rounding(layer, "mid", in_middle)
+    late += sheet.rounding(layer, "post", at_end)
+    after = sheet.node(f"{name}.post", "residual", post, at_end, layer=layer)
     if two_steps:
-        sheet.flow(f"{name}.mid", mid, early, read.mid)
-        sheet.flow(after, post, late, read.post)
+        sheet.flow(f"{name}.mid", mid, early, in_middle)
+        sheet.flow(after, post, late, at_end)
     else:
-        sheet.flow(after, post, early + late, read.post)
+        sheet.flow(after, post, early + late, at_end)
     return after

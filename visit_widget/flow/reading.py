@@ -28,7 +28,7 @@ NO_PARTS = ("query", "key", "neuron_key", "logits")
 
 def strongest_path(graph: FlowGraph, start: str, end: str, measure: str) -> list[Edge]:
     """See `FlowGraph.path`."""
-    _check(measure)
+    _check(graph, measure)
     graph.node(start)
     graph.node(end)
     if start == end:
@@ -73,7 +73,7 @@ def top_nodes(
     graph: FlowGraph, n: int, kind: str | Sequence[str] | None, measure: str, sign: int | None
 ) -> list[tuple[Node, float]]:
     """See `FlowGraph.top`."""
-    _check(measure)
+    _check(graph, measure)
     if isinstance(n, bool) or not isinstance(n, int) or n < 0:
         raise VisitError(f"n={n!r} is not a number of nodes.")
     if sign not in (None, 1, -1) or isinstance(sign, bool):
@@ -200,9 +200,11 @@ def _fractions(graph: FlowGraph, measure: str) -> list[tuple[Edge, float]]:
     return [(edge, part) for edge, part in parts if part]
 
 
-def _check(measure: str) -> None:
+def _check(graph: FlowGraph, measure: str) -> None:
     if measure not in MEASURES:
         raise VisitError(f"measure={measure!r} is not known: use {', '.join(map(repr, MEASURES))}.")
+    if measure == "effect" and all(edge.effect is None for edge in graph.edges):
+        raise VisitError('This graph carries no effects: draw it with measure="effect".')
 
 
 def _missing(package: str) -> VisitError:

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..model import VisitError
 from ..trace.rounding import rounds
 from .elements import Edge, Node
+from .measures import Along
 from .sheet import Parts, Sheet
 from .stage import Stage
 from .walk import Walk
@@ -43,10 +44,12 @@ def draw_routes(sheet: Sheet, walk: Walk) -> tuple[list[Node], list[Edge], dict[
             )
         for row, position in enumerate(stage.positions):
             _draw_whole(sheet, stage, row, position)
+    embeddings = sheet.trace.residual(0, "pre")
     for position, (credit, influence) in walk.embeddings.items():
-        vector = sheet.trace.residual(0, "pre")[position]
+        effects = walk.effects(0, "pre", [position])
+        along = Along(credit.direction[0], None if effects is None else effects[0])
         sheet.node(
-            f"P{position}.embed", "embed", vector, credit.direction[0], position=position,
+            f"P{position}.embed", "embed", embeddings[position], along, position=position,
             influence=influence,
         )  # fmt: skip
     ranked = sorted(sheet.vectors, key=lambda i: -abs(sheet.nodes[i].influence or 0.0))
@@ -94,7 +97,9 @@ class Tally:
             "tokens": tokens, "bias": self.bias, "opaque": self.walk.opaque, "rest": self.rest,
             "total": self.walk.total,
         }  # fmt: skip
-        return {**found, "rounding": self.rounding} if rounds(self.walk.trace) else found
+        return self.walk.told(
+            {**found, "rounding": self.rounding} if rounds(self.walk.trace) else found
+        )
 
 
 def attribution_of(walk: Walk) -> dict[str, Any]:
@@ -115,7 +120,7 @@ def _stream(layer: int, name: str, position: int) -> str:
 def _draw_whole(sheet: Sheet, stage: Stage, row: int, position: int) -> None:
     """One stream and the parts of it that are kept."""
     layer, before = stage.layer, _stream(stage.layer, stage.before, position)
-    whole, along = stage.wholes[row], stage.credit.direction[row]
+    whole, along = stage.wholes[row], stage.along(row)
     node = sheet.node(
         _stream(layer, stage.name, position), "residual", whole, along, position=position,
         layer=layer, influence=float(stage.influence[row]),
@@ -155,7 +160,7 @@ def _draw_whole(sheet: Sheet, stage: Stage, row: int, position: int) -> None:
 
 
 def _draw_memories(
-    sheet: Sheet, stage: Stage, row: int, position: int, along: Tensor
+    sheet: Sheet, stage: Stage, row: int, position: int, along: Along
 ) -> Iterator[tuple[str, Tensor, float]]:
     """What heads bring to one stream, and what that is made of: (node id, vector, influence)."""
     assert stage.memories is not None
@@ -186,10 +191,11 @@ def _draw_memories(
 def _draw_prediction(sheet: Sheet, walk: Walk) -> None:
     """The logits, and what adds to them after the last stream."""
     read, last = walk.read, _stream(sheet.trace.n_layers - 1, "post", walk.focus)
-    along, constant = read.direction, read.constant
-    logit = float(walk.final @ along) + constant
-    own = walk.total - (constant if walk.in_logits else 0.0)
-    node = sheet.node("logits", "logits", walk.final, None, logit=logit, influence=walk.total)
+    effects = walk.effects(sheet.trace.n_layers - 1, "post", [walk.focus])
+    along = Along(read.direction, None if effects is None else effects[0])
+    ends = sheet.ends(walk.final, along)
+    own = walk.total - (read.constant if walk.in_logits else 0.0)
+    node = sheet.node("logits", "logits", walk.final, None, influence=walk.total, **ends)
     sheet.flow(node, walk.final, [(last, walk.final, "residual")], along, [own])
     for name, value in read.constants.items():
         sheet.constant(name, node, value, value if walk.in_logits else 0.0)

@@ -21,11 +21,12 @@ from ..trace import Trace, bounds
 from ..trace.audit import tolerance_of
 from ..trace.logit import LogitDirection
 from ..trace.rounding import Where, rounding
+from ..trace.tape import At
 from ..trace.target import Followed
 from .begun import words_begun
 from .elements import Edge, Node
 from .keep import Keep
-from .measures import measure, measures
+from .measures import Along, measure, measures
 from .target import numbers, standings_of
 
 N_TOP, N_BOTTOM = 5, 3
@@ -49,6 +50,7 @@ class Sheet:
         keep: what pruning keeps.
         measure: what it ranks by.
         at_focus: whether everything on it is of that position.
+        effect: as `read`, but that everything later reacts; None where no effects are asked for.
 
     Attributes:
         vectors: {node id: (d_model,)} what each node's label is read from.
@@ -66,8 +68,9 @@ class Sheet:
         keep: Keep,
         measure: str,
         at_focus: bool = True,
+        effect: LogitDirection | None = None,
     ) -> None:
-        self.at_focus = at_focus
+        self.at_focus, self.effect = at_focus, effect
         self.trace, self.lens, self.position = trace, lens, position
         self.target, self.foil, self.read = target, foil, read
         self.keep, self.measure = keep, measure
@@ -76,34 +79,56 @@ class Sheet:
         self._nodes: dict[str, Node] = {}
         self._edges: list[Edge] = []
 
+    def along(self, layer: int, at: At) -> Along:
+        """How the followed logit hangs on one of a layer's streams."""
+        effect = None if self.effect is None else getattr(self.effect.layers[layer], at)
+        return Along(getattr(self.read.layers[layer], at), effect)
+
+    @property
+    def along_last(self) -> Along:
+        """How it hangs on the last stream."""
+        effect = None if self.effect is None else self.effect.direction
+        return Along(self.read.direction, effect)
+
     def node(
-        self, node_id: str, kind: str, vector: Tensor, along: Tensor | None, **more: Any
+        self, node_id: str, kind: str, vector: Tensor, along: Along | None, **more: Any
     ) -> str:
-        """Add a node; `along` is how the followed logit reads the stream that its vector is a
+        """Add a node; `along` is how the followed logit hangs on the stream that its vector is a
         summand of, None for a vector that is no summand.
         """
         self.vectors[node_id] = vector
-        if along is not None and "logit" not in more:
-            more["logit"] = float(vector @ along)
+        if along is not None:
+            more.setdefault("logit", float(vector @ along.logit))
+            if along.effect is not None:
+                more.setdefault("effect", float(vector @ along.effect))
         more.setdefault("position", self.position)
         self._nodes[node_id] = Node(node_id, kind, norm=float(vector.norm()), **more)
         return node_id
+
+    def ends(self, last: Tensor, along: Along) -> dict[str, float]:
+        """What all that flows into the logits makes: the last stream, and what adds to it after."""
+        found = {"logit": float(last @ along.logit) + self.read.constant}
+        if along.effect is not None:
+            found["effect"] = float(last @ along.effect) + self.read.constant
+        return found
 
     def constant(
         self, node_id: str, target: str, logit: float, influence: float | None = None
     ) -> None:
         """Add a node that is no vector of the stream but adds to the logit: a bias after the last
-        stream, or rounding there.
+        stream, or rounding there. Nothing comes later, so its effect is the same.
         """
         kind = "rounding" if node_id.endswith(".rounding") else "bias"
-        self._nodes[node_id] = Node(node_id, kind, self.position, logit=logit, influence=influence)
-        self._edges.append(Edge(node_id, target, "part", logit=logit, influence=influence))
+        own: dict[str, Any] = {"logit": logit, "influence": influence}
+        own["effect"] = logit if self._nodes[target].effect is not None else None
+        self._nodes[node_id] = Node(node_id, kind, self.position, **own)
+        self._edges.append(Edge(node_id, target, "part", **own))
 
     def edge(self, source: str, target: str, kind: str, value: float | None = None) -> None:
         """Add an edge that carries no summand."""
         self._edges.append(Edge(source, target, kind, value=value))
 
-    def rounding(self, layer: int, at: Where, along: Tensor) -> Parts:
+    def rounding(self, layer: int, at: Where, along: Along) -> Parts:
         """What rounding added to a whole, as one part of it; nothing where it is nil."""
         vector = rounding(self.trace, layer, at, self.position)
         if vector is None:
@@ -124,12 +149,12 @@ class Sheet:
         target: str,
         whole: Tensor,
         parts: Sequence[tuple[str, Tensor, str]],
-        along: Tensor,
+        along: Along,
         influences: Sequence[float] | None = None,
     ) -> None:
         """Add the edges of a whole's parts: (source id, part, edge kind) each; `along` is how the
-        followed logit reads the stream that they are summands of; `influences` theirs, in a routes
-        graph.
+        followed logit hangs on the stream that they are summands of; `influences` theirs, in a
+        routes graph.
 
         Raises:
             UnsupportedModelError: the parts do not sum to the whole.
@@ -148,16 +173,14 @@ class Sheet:
                 "drawn: the model does something in this layer that was not understood. "
                 "trace.audit() says more; an Anatomy can be passed by hand."
             )
-        rows = zip(*(m.tolist() for m in measures(vectors, whole, along)), strict=True)
+        columns = {name: m.tolist() for name, m in measures(vectors, whole, along).items()}
         own: Sequence[float | None] = influences or [None] * len(parts)
-        for row, (source, _, kind), influence in zip(rows, parts, own, strict=True):
-            share, logit, norm, proximity = row
-            self._edges.append(
-                Edge(source, target, kind, share, logit, norm, proximity, influence=influence)
-            )
+        for n, ((source, _, kind), influence) in enumerate(zip(parts, own, strict=True)):
+            row = {name: column[n] for name, column in columns.items()}
+            self._edges.append(Edge(source, target, kind, **row, influence=influence))
 
     def _edit(
-        self, target: str, whole: Tensor, parts: Sequence[tuple[str, Tensor, str]], along: Tensor
+        self, target: str, whole: Tensor, parts: Sequence[tuple[str, Tensor, str]], along: Along
     ) -> Parts:
         """What an intervention left between a whole and its parts, as one part of it."""
         named = re.match(r"L(\d+)\.", target)
@@ -175,7 +198,7 @@ class Sheet:
         kind: str,
         parts: Tensor,
         whole: Tensor,
-        along: Tensor,
+        along: Along,
         published: Tensor,
         rest: str = "",
     ) -> list[int]:
@@ -185,7 +208,7 @@ class Sheet:
             kind: heads, memories, neurons or rows.
             parts: (n, d_model).
             whole: (d_model,).
-            along: (d_model,) how the followed logit reads them.
+            along: how the followed logit hangs on them.
             published: (n,) what the published tool ranks them by.
             rest: id of the rest node that the others go to.
         """

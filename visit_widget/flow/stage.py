@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..trace.attention import AttentionRows
 from ..trace.outlet import Passage
+from .measures import Along
 
 
 @dataclass
@@ -110,6 +111,7 @@ class Stage:
         memories: the attention parts that are kept; None where no attention flows in.
         left_out: (n,) how many parts are not drawn.
         rest: (n,) their influence.
+        effects: (n, d_model) what the parts were measured by, where it is not the credit.
     """
 
     layer: int
@@ -123,3 +125,9 @@ class Stage:
     memories: Memories | None
     left_out: Tensor
     rest: Tensor
+    effects: Tensor | None = None
+
+    def along(self, row: int) -> Along:
+        """How the followed logit hangs on one of the streams."""
+        effect = None if self.effects is None else self.effects[row]
+        return Along(self.credit.direction[row], effect)

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,10 +31,12 @@ from ..model import UnsupportedModelError
 from ..trace import Trace
 from ..trace.attention import AttentionRows, attention_rows
 from ..trace.audit import tolerance_of
+from ..trace.effect import Everywhere
 from ..trace.logit import LogitDirection
 from ..trace.mlp import mlp_rows
 from ..trace.rounding import rounds
 from ..trace.stream import carry_rows, mixer_output
+from ..trace.tape import At
 from ..trace.values import values_of
 from .keep import Keep, Limit
 from .measures import fractions
@@ -54,21 +57,25 @@ class Walk:
         position: the focus, from 0.
         keep: what is followed.
         measure: how parts are measured.
+        everywhere: how the followed logit hangs on every stream, to measure effects.
 
     Attributes:
         total: the prediction's influence: its logit, or 1.
         embeddings: {position: (credit of one row, influence)} of the tokens reached; filled by the
             walk.
+        below: for streams, at which positions the stream before is kept whatever it carries.
         opaque: influence that ends where it cannot be followed.
         max_error: the largest relative error between a whole and the sum of its parts.
     """
 
     def __init__(
-        self, trace: Trace, read: LogitDirection, position: int, keep: Keep, measure: str
-    ) -> None:
+        self, trace: Trace, read: LogitDirection, position: int, keep: Keep, measure: str,
+        everywhere: Everywhere | None = None,
+    ) -> None:  # fmt: skip
         self.trace, self.read, self.focus = trace, read, position
-        self.keep, self.measure = keep, measure
-        self.in_logits = measure == "logit"
+        self.keep, self.measure, self.everywhere = keep, measure, everywhere
+        self.in_logits = measure in ("logit", "effect")
+        self.below: dict[tuple[int, At], Tensor] = {}
         self.final = trace.residual(trace.n_layers - 1)[position]
         self.total = 1.0
         if self.in_logits:
@@ -86,7 +93,8 @@ class Walk:
         live = [self.focus]
         for layer in reversed(range(trace.n_layers)):
             part = trace.anatomy.blocks[layer]
-            names = ["mid", "post"] if part.mlp is not None and not part.parallel else ["post"]
+            two_steps = part.mlp is not None and not part.parallel
+            names: list[At] = ["mid", "post"] if two_steps else ["post"]
             for name in reversed(names):
                 earlier = Credit(torch.zeros_like(credit.direction), credit.carried.clone().zero_())
                 reached: set[int] = set()
@@ -98,7 +106,8 @@ class Walk:
         wholes = trace.residual(0, "pre")
         for position in live:
             own = credit.rows(torch.tensor([position], device=wholes.device))
-            influence = self._influence(own, wholes[position : position + 1])
+            by = self._measuring(0, "pre", [position], own)
+            influence = self._influence(by, wholes[position : position + 1])
             self.embeddings[position] = own, float(influence)
 
     def direct(self, position: int) -> float:
@@ -108,6 +117,21 @@ class Walk:
         own, _ = self.embeddings[position]
         read = self.trace.residual(0, "pre")[position] @ own.direction[0]
         return float(own.carried[0, 0]) + (float(read) if self.in_logits else 0.0)
+
+    def effects(self, layer: int, at: At, positions: list[int]) -> Tensor | None:
+        """(n, d_model) how the followed logit hangs on streams, everything later reacting; None
+        where parts are not measured by it.
+        """
+        return None if self.everywhere is None else self.everywhere.at(layer, at, positions)
+
+    def told(self, attribution: dict[str, Any]) -> dict[str, Any]:
+        """The attribution by token, made of what the walk has passed."""
+        return attribution
+
+    def _measuring(self, layer: int, at: At, positions: list[int], credit: Credit) -> Credit:
+        """What the parts of some streams are measured by."""
+        effects = self.effects(layer, at, positions)
+        return credit if effects is None else Credit(effects, torch.zeros_like(credit.carried))
 
     def _chunks(self, layer: int, live: list[int]) -> Iterator[list[int]]:
         kept = self.trace.record.layers[layer].attention
@@ -121,13 +145,14 @@ class Walk:
         return carried + (credit.direction * wholes).sum(-1) if self.in_logits else carried
 
     def _stage(
-        self, layer: int, name: str, names: list[str], positions: list[int], every: Credit,
+        self, layer: int, name: At, names: list[At], positions: list[int], every: Credit,
         earlier: Credit,
     ) -> Stage:  # fmt: skip
         """Measure, choose and follow the parts of some streams of one layer."""
         trace, part = self.trace, self.trace.anatomy.blocks[layer]
         index = torch.tensor(positions, device=trace.device)
         credit = every.rows(index)
+        by = self._measuring(layer, name, positions, credit)
         attends = part.attention is not None and name == names[0]
         rows = attention_rows(trace, layer, positions) if attends else None
         mid = trace.record.layers[layer].mid
@@ -141,17 +166,20 @@ class Walk:
             parts.append(Single(f"{name}.rounding", left))
 
         measured = fractions(self.measure, wholes, [s.vectors for s in parts], rows)
-        through = credit.carried.sum(-1, keepdim=True) * measured
+        through = by.carried.sum(-1, keepdim=True) * measured
         influence = through
         if self.in_logits:
-            read = [(s.vectors * credit.direction).sum(-1, keepdim=True) for s in parts]
+            read = [(s.vectors * by.direction).sum(-1, keepdim=True) for s in parts]
             if rows is not None:
-                read.append(rows.along(rows.reading(credit.direction)).flatten(1))
+                read.append(rows.along(rows.reading(by.direction)).flatten(1))
             influence = through + torch.cat(read, -1)
         exists = torch.ones_like(influence, dtype=torch.bool)
         if rows is not None:
             exists[:, len(parts) :] = rows.weights.flatten(1) != 0
-        kept = self._choose(influence / self.scale, measured, exists, len(parts), rows)
+        own = influence / self.scale
+        kept = self._choose(own, measured if by is credit else own, exists, len(parts), rows)
+        if (layer, name) in self.below:
+            kept[:, 0] |= self.below[layer, name][index]
 
         before = "mid" if name == "post" and len(names) == 2 else "pre"
         for n, single in enumerate(parts):
@@ -161,17 +189,18 @@ class Walk:
         if rows is not None:
             chosen = kept[:, len(parts) :].view_as(rows.weights)
             memories = self._follow_memories(
-                layer, rows, credit, chosen, influence[:, len(parts) :].view_as(rows.weights),
+                layer, rows, credit, by, chosen, influence[:, len(parts) :].view_as(rows.weights),
                 measured[:, len(parts) :].view_as(rows.weights), earlier,
             )  # fmt: skip
         dropped = exists & ~kept
         return Stage(
-            layer, name, before, positions, wholes, credit, self._influence(credit, wholes), parts,
+            layer, name, before, positions, wholes, credit, self._influence(by, wholes), parts,
             memories, dropped.sum(-1), (influence * dropped).sum(-1),
+            None if by is credit else by.direction,
         )  # fmt: skip
 
     def _singles(
-        self, layer: int, name: str, names: list[str], positions: list[int],
+        self, layer: int, name: At, names: list[At], positions: list[int],
         rows: AttentionRows | None,
     ) -> list[Single]:  # fmt: skip
         trace, part = self.trace, self.trace.anatomy.blocks[layer]
@@ -246,8 +275,8 @@ class Walk:
             self.opaque += float((single.kept * single.influence).sum())
 
     def _follow_memories(
-        self, layer: int, rows: AttentionRows, credit: Credit, chosen: Tensor, influence: Tensor,
-        measured: Tensor, earlier: Credit,
+        self, layer: int, rows: AttentionRows, credit: Credit, by: Credit, chosen: Tensor,
+        influence: Tensor, measured: Tensor, earlier: Credit,
     ) -> Memories:  # fmt: skip
         """Hand on what the kept heads carry to the streams of their sources."""
         at, heads, sources = chosen.nonzero(as_tuple=True)
@@ -263,9 +292,10 @@ class Walk:
                 fixed = torch.zeros_like(rows.values)
                 fixed[:, live] = values.constants
                 carried = carried * self._made_of_stream(rows, at, heads, sources, fixed)[:, None]
-                linear = carried.sum(-1)
+                linear = carried.sum(-1) if by is credit else torch.zeros_like(linear)
                 if self.in_logits:
-                    read = rows.along(reading) - rows.along(reading, fixed)
+                    own = reading if by is credit else rows.reading(by.direction)
+                    read = rows.along(own) - rows.along(own, fixed)
                     linear = linear + read[chosen]
             earlier.carried.index_add_(0, sources, carried)
             gathered = torch.einsum("nht,nhv->htv", rows.weights * chosen, reading)

@@ -90,6 +90,12 @@ def followed_logit(graph: FlowGraph) -> str:
     return told if graph.foil is None else f"{told} minus {_value(graph.foil, that=True)}"
 
 
+def without(graph: FlowGraph, effect: float, subject: str = "it") -> str:
+    """What an effect says: how the followed logit would change without something."""
+    change = f"{'fall' if effect > 0 else 'rise'} by {number(abs(effect))}" if effect else "stay"
+    return f"Without {subject}, to first order, {followed_logit(graph)} would {change}."
+
+
 def _value(target: dict[str, Any], that: bool = False) -> str:
     name = quoted(target["text"])
     if target.get("combine") == "direction":

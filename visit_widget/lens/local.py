@@ -25,7 +25,8 @@ from transformers import PreTrainedModel
 
 from ..model import Anatomy, VisitError
 from ..trace import Trace
-from ..trace.gradients import gradients
+from ..trace.gradients import Gradients, gradients
+from ..trace.target import Followed
 from .lens import Lens, LogitLens
 from .readout import Asked, Projection
 from .sites import Site, by_place
@@ -68,7 +69,7 @@ class LocalLens(Lens):
     def at(self, trace: Trace, position: int) -> Lens:
         """The lens for one position of a traced prompt."""
         try:
-            return _LocalLensAt(self, trace, position)
+            return LocalLensAt(self, trace, position)
         except VisitError:
             if self.forgiving:
                 return self.beside.at(trace, position)
@@ -113,7 +114,7 @@ class LocalLens(Lens):
         )
 
 
-class _LocalLensAt(LocalLens):
+class LocalLensAt(LocalLens):
     """A local lens at one position of a traced prompt."""
 
     def __init__(self, lens: LocalLens, trace: Trace, position: int) -> None:
@@ -129,6 +130,37 @@ class _LocalLensAt(LocalLens):
         if trace is self.trace and trace.position(position) == self.position:
             return self
         return super().at(trace, position)
+
+    def of(self, target: Followed, foil: Followed | None) -> Gradients | None:
+        """The derivatives of a target's logit (minus the foil's), one row, made of those that are
+        at hand; None where they are not: log p_t − log p_u is the difference of two logits, and
+        one more pass back, taken once, tells the logits themselves.
+        """
+        place = {token: row for row, token in enumerate(self.tokens.tolist())}
+        weights = self._rows.pre.new_zeros(self.likely)
+        for sign, one in ((1.0, target), (-1.0, foil)):
+            if one is None:
+                continue
+            linear = one.kind in ("token", "mean") and not self.readout.softcap
+            if not linear or not set(one.ids) <= set(place):
+                return None
+            for token, weight in zip(one.ids, one.weights, strict=True):
+                weights[place[token]] += sign * weight
+        rows = [torch.einsum("n,lnd->ld", weights, r)[:, None] for r in vars(self._rows).values()]
+        if foil is None:
+            more = vars(self._normaliser).values()
+            rows = [row + one for row, one in zip(rows, more, strict=True)]
+        return Gradients(*rows)
+
+    @cached_property
+    def _normaliser(self) -> Gradients:
+        """The derivatives of log Σ exp (logits), one row."""
+        stream = self.trace.residual(self.trace.n_layers - 1)[self.position]
+        with torch.inference_mode(False), torch.enable_grad():
+            x = stream.detach().clone()[None].requires_grad_()
+            whole = self.readout.differentiable(x).logsumexp(-1).sum()
+            direction = torch.autograd.grad(whole, x)[0].detach()
+        return gradients(self.trace, direction, self.position)
 
     def _directions(self, stream: Tensor) -> Tensor:
         """∂ log p_t / ∂ (last stream): (likely, d_model)."""

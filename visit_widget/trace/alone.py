@@ -8,7 +8,7 @@ wanted, at the cost of one token each, whatever the prompt's length. Every step 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -19,6 +19,7 @@ from ..model.attention_call import AttentionCall
 from ..model.loaded import eval_mode
 from ..model.watch import first_tensor
 from .directions import Projection
+from .looks import Asking, Look, look_alone
 from .outlet import joined
 from .tape import differentiable
 
@@ -110,14 +111,19 @@ class Alone:
             )
         return ours + off
 
-    def mid(self, layer: int, pre: Tensor) -> Tensor:
+    def mid(self, layer: int, pre: Tensor, looks: Sequence[Look] = ()) -> Tensor:
         """The stream between attention and MLP, of R variants of the stream before the block:
         (R, d_model) → (R, d_model). The stream before it where there is no attention.
+
+        Args:
+            layer: from 0.
+            pre: (R, d_model).
+            looks: how heads of some of the variants look otherwise; their rows are the variants.
         """
         part = self._part(layer)
         if part.attention is None:
             return pre
-        return joined(part.attention_join, pre, self._attended(layer, pre))
+        return joined(part.attention_join, pre, self._attended(layer, pre, looks))
 
     def post(self, layer: int, pre: Tensor, mid: Tensor) -> Tensor:
         """The stream after the block, of R variants of those before it and in its middle."""
@@ -134,7 +140,7 @@ class Alone:
     def _part(self, layer: int) -> BlockAnatomy:
         return self.trace.anatomy.blocks[layer]
 
-    def _attended(self, layer: int, pre: Tensor) -> Tensor:
+    def _attended(self, layer: int, pre: Tensor, looks: Sequence[Look]) -> Tensor:
         """What the attention module gives: (R, d_model)."""
         part, projection = self._part(layer), self._projections[layer]
         normed = pre if part.attention_norm is None else part.attention_norm(pre[None])[0]
@@ -143,14 +149,16 @@ class Alone:
         found = projection.attend(
             normed,
             [self.position] * len(pre),
-            listener=self._answer(layer, normed),
+            listener=self._answer(layer, normed, looks),
             implementation=differentiable(self.trace.model),
         )
         written = first_tensor(found)
         assert written is not None
         return written.reshape(pre.shape)
 
-    def _answer(self, layer: int, source: Tensor) -> Callable[[AttentionCall], Tensor]:
+    def _answer(
+        self, layer: int, source: Tensor, looks: Sequence[Look]
+    ) -> Callable[[AttentionCall], Tensor]:
         """What the attention function gives for the variants of the row: each sees the recorded
         keys and values before it, and its own.
         """
@@ -169,10 +177,11 @@ class Alone:
             keys = torch.cat([before[0], key[:, :, None]], 2)
             values = torch.cat([before[1], value[:, :, None]], 2)
             mask = kept.mask.row(at, len(self.trace), key.dtype, key.device)
-            mixed, _ = kept.attend(
-                self._part(layer).attention, query[:, :, None], keys, values,
-                mask[..., : at + 1], scaling=kept.scaling, dropout=0.0, **kept.options,
-            )  # fmt: skip
-            return mixed[:, 0][None]
+            module = self._part(layer).attention
+            assert module is not None
+            seen = mask[..., : at + 1]
+            asking = Asking(query[:, :, None], keys, values, seen, kept, module)
+            mixed = asking.answer()[:, 0]
+            return look_alone(looks, asking, mixed)[None] if looks else mixed[None]
 
         return answer

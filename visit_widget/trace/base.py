@@ -113,7 +113,9 @@ class TracedPass:
         if module not in self._norms:
             name = name or f"a norm ({type(module).__name__})"
             width = width or self.d_model
-            self._norms[module] = Norm(module, width, self.dtype, self.device, name)
+            # Derivatives are taken through it, wherever the caller stands.
+            with torch.inference_mode(False):
+                self._norms[module] = Norm(module, width, self.dtype, self.device, name)
         return self._norms[module]
 
     def needs_model(self, what: str) -> None:

@@ -74,13 +74,8 @@ def logit_direction(
     position: int,
 ) -> LogitDirection:
     """The direction of the target's logit, or of that minus the foil's, at one position."""
-    anatomy = trace.anatomy
     final = trace.work(trace.record.final[position])
-    row, bias, entropy = _row(trace, followed(trace, target), final)
-    if foil is not None:
-        other, other_bias, other_entropy = _row(trace, followed(trace, foil), final)
-        row, bias, entropy = row - other, bias - other_bias, entropy - other_entropy
-    row, bias = row * (anatomy.head_scale * anatomy.logit_scale), bias * anatomy.logit_scale
+    row, bias, entropy = _difference(trace, target, foil, final)
     norm = trace.final_norm
     norm_bias = 0.0
     if norm is not None:
@@ -93,6 +88,40 @@ def logit_direction(
     if foil is not None:
         off -= _rounding_of(trace, followed(trace, foil), position)
     return replace(read, rounding=off)
+
+
+def logit_slope(
+    trace: Trace,
+    target: TargetLike | Followed,
+    foil: TargetLike | Followed | None,
+    position: int,
+) -> Tensor:
+    """∂ (the target's logit, or that minus the foil's, before any softcapping) / ∂ (last stream):
+    (d_model,). As `LogitDirection.direction`, but that the scale of the final norm reacts.
+    """
+    final = trace.work(trace.record.final[position])
+    row, _, _ = _difference(trace, target, foil, final)
+    norm = trace.final_norm
+    if norm is None:
+        return row
+    with torch.inference_mode(False), torch.enable_grad():
+        x = final.clone().requires_grad_()
+        (slope,) = torch.autograd.grad(norm(x), x, row.clone())
+    return slope
+
+
+def _difference(
+    trace: Trace, target: TargetLike | Followed, foil: TargetLike | Followed | None, final: Tensor
+) -> tuple[Tensor, float, float]:
+    """How a target minus a foil reads the normed stream, with the model's factors on the logits: a
+    row, a bias, and `LogitDirection.entropy`.
+    """
+    row, bias, entropy = _row(trace, followed(trace, target), final)
+    if foil is not None:
+        other, other_bias, other_entropy = _row(trace, followed(trace, foil), final)
+        row, bias, entropy = row - other, bias - other_bias, entropy - other_entropy
+    scale = trace.anatomy.logit_scale
+    return row * (trace.anatomy.head_scale * scale), bias * scale, entropy
 
 
 def _rounding_of(trace: Trace, target: Followed, position: int) -> float:
@@ -121,11 +150,25 @@ def logit_value(trace: Trace, target: TargetLike | Followed, position: int) -> f
     return _derived_value(trace, target, position)
 
 
+def values_of(trace: Trace, target: Followed, streams: Tensor) -> Tensor:
+    """The target's logits (before any softcapping), (n,), that last streams (n, d_model) give."""
+    if target.kind == "logsumexp":
+        return torch.stack([_value_of(trace, target, final) for final in streams])
+    anatomy, final = trace.anatomy, trace.work(streams)
+    row, bias, _ = _row(trace, target, final[0])
+    values: Tensor = (wide(_normed(trace, final)) @ wide(row)) * anatomy.head_scale + bias
+    return values * anatomy.logit_scale
+
+
 def _derived_value(trace: Trace, target: Followed, position: int) -> float:
     """The same, of the last stream by exact arithmetic."""
-    anatomy, final = trace.anatomy, trace.work(trace.record.final[position])
+    return float(_value_of(trace, target, trace.work(trace.record.final[position])))
+
+
+def _value_of(trace: Trace, target: Followed, final: Tensor) -> Tensor:
+    anatomy = trace.anatomy
     row, bias, entropy = _row(trace, target, final)
-    value = float(wide(row) @ wide(_normed(trace, final))) * anatomy.head_scale + bias
+    value: Tensor = wide(row) @ wide(_normed(trace, final)) * anatomy.head_scale + bias
     return value * anatomy.logit_scale + entropy
 
 

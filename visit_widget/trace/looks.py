@@ -173,6 +173,23 @@ def look_again(
     return mixed
 
 
+def look_alone(looks: Iterable[Look], asking: Asking, mixed: Tensor) -> Tensor:
+    """The mixes of values of variants of one query that look otherwise, each in its own way.
+
+    Args:
+        looks: how; their rows are places in the batch.
+        asking: the call of all variants, one query each.
+        mixed: (R, n_heads, d_value) what it gives.
+    """
+    mixed = mixed.clone()
+    for (heads, some), places in _jobs(looks, torch.arange(len(mixed))).items():
+        for place in places:
+            found = asking.one(place).looked(some, place)
+            for head in heads:
+                mixed[place, head] = found[0, 0, head]
+    return mixed
+
+
 Jobs = dict[tuple[tuple[int, ...], tuple[Look, ...]], list[int]]
 
 

@@ -4,11 +4,13 @@ at the last of them becomes when it is pulled back through the model.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 
 from ..model import Anatomy, VisitError
@@ -28,21 +30,29 @@ class Tape:
         model: left as it is found.
         anatomy: where it keeps its parts.
         ids: (T,) the prompt.
+        frugal: whether to keep nothing but the streams, and to run each block once more on the way
+            back: memory for the inner life of one block at a time, for a third more work.
 
     Attributes:
         streams: {(layer, "pre" | "mid" | "post"): (T, d_model)}; "mid" only where a layer has a
             stream between its sublayers.
     """
 
-    def __init__(self, model: PreTrainedModel, anatomy: Anatomy, ids: Tensor) -> None:
+    def __init__(
+        self, model: PreTrainedModel, anatomy: Anatomy, ids: Tensor, frugal: bool = False
+    ) -> None:
+        self.model, self.frugal = model, frugal
         self._kept: dict[Place, Tensor] = {}
         last = len(anatomy.blocks) - 1
         with MODEL_LOCK, torch.inference_mode(False), torch.enable_grad(), ExitStack() as stack:
             implementation = differentiable(model)
             stack.enter_context(listening(model, lambda _: None, implementation=implementation))
             for layer, part in enumerate(anatomy.blocks):
+                if frugal:
+                    stack.enter_context(_run_again_later(part.block))
                 self._hook(stack, layer, part.block, None if part.parallel else part.mlp_entry)
-            given = ids[None].to(input_device(model))
+            # Ids that were made in inference mode are saved for no way back.
+            given = ids[None].clone().to(input_device(model))
             logits_of(model, given, True, afresh=self._kept.clear)
             if any(self._rows(stream).shape[0] != ids.numel() for stream in self._kept.values()):
                 # Some models leave out positions whose logits are not asked for.
@@ -66,12 +76,16 @@ class Tape:
         """
         streams = [self._kept[place] for place in places]
         given = directions.to(self._last).reshape(len(directions), *self._last.shape)
-        with MODEL_LOCK, torch.inference_mode(False), torch.enable_grad():
+        with MODEL_LOCK, torch.inference_mode(False), torch.enable_grad(), ExitStack() as stack:
+            if self.frugal:
+                implementation = differentiable(self.model)
+                again = listening(self.model, lambda _: None, implementation=implementation)
+                stack.enter_context(again)
             try:
-                found = pulled(self._last, streams, given)
+                found = pulled(self._last, streams, given, not self.frugal)
             except RuntimeError:
                 # Not every operation's derivative can be taken for several at once.
-                rows = [pulled(self._last, streams, one[None]) for one in given]
+                rows = [pulled(self._last, streams, one[None], not self.frugal) for one in given]
                 found = [torch.cat(column) for column in zip(*rows, strict=True)]
         wide = torch.promote_types(self._last.dtype, torch.float32)
         return [g.reshape(len(directions), -1, g.shape[-1]).to(wide) for g in found]
@@ -120,17 +134,49 @@ def differentiable(model: PreTrainedModel) -> str | None:
     return "eager" if own == "flex_attention" else None
 
 
-def pulled(last: Tensor, streams: list[Tensor], directions: Tensor) -> list[Tensor]:
-    """∂ ⟨direction, last⟩ / ∂ stream for n directions at once: (n, …) each; zeros where nothing
-    hangs on a stream.
+@contextmanager
+def _run_again_later(block: nn.Module) -> Iterator[None]:
+    """Within the block, what runs in a module is forgotten, to be run again on the way back."""
+    own, alone = block.forward, "forward" in vars(block)
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        return checkpoint(own, *args, use_reentrant=False, preserve_rng_state=False, **kwargs)
+
+    block.forward = forward
+    try:
+        yield
+    finally:
+        if alone:
+            block.forward = own
+        else:
+            del block.forward
+
+
+def pulled(
+    last: Tensor, streams: list[Tensor], directions: Tensor, together: bool = True
+) -> list[Tensor]:
+    """∂ ⟨direction, last⟩ / ∂ stream for n directions: (n, …) each; zeros where nothing hangs on a
+    stream.
+
+    Args:
+        last: what the directions read.
+        streams: what it hangs on.
+        directions: (n, …).
+        together: whether they are pulled back at once; else n is 1.
 
     Raises:
         VisitError: no derivative can be taken through this model.
     """
     try:
-        found = torch.autograd.grad(
-            last, streams, directions, retain_graph=True, allow_unused=True, is_grads_batched=True
-        )
+        if together:
+            found = torch.autograd.grad(
+                last, streams, directions,
+                retain_graph=True, allow_unused=True, is_grads_batched=True,
+            )  # fmt: skip
+        else:
+            (one,) = directions
+            rows = torch.autograd.grad(last, streams, one, retain_graph=True, allow_unused=True)
+            found = tuple(None if g is None else g[None] for g in rows)
     except RuntimeError as error:
         if last.requires_grad and len(directions) > 1:
             raise

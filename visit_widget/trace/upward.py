@@ -22,7 +22,7 @@ class Upward:
     """What `Trace` takes its questions from."""
 
     def flow(
-        self: Trace,  # type: ignore[misc]
+        self: Any,
         position: int = -1,
         target: TargetLike | None = None,
         foil: TargetLike | None = None,
@@ -41,7 +41,7 @@ class Upward:
         return flow_graph(self, position, target, foil, layers, keep, measure, lens)
 
     def routes(
-        self: Trace,  # type: ignore[misc]
+        self: Any,
         position: int = -1,
         target: TargetLike | None = None,
         foil: TargetLike | None = None,
@@ -59,7 +59,7 @@ class Upward:
         return routes_graph(self, position, target, foil, measure, keep, lens)
 
     def rerun(
-        self: Trace,  # type: ignore[misc]
+        self: Any,
         interventions: Mapping[str, ActionLike],
         positions: str | int | Sequence[int] = "focus",
         freeze: Sequence[str] = (),
@@ -76,7 +76,7 @@ class Upward:
         return rerun(self, interventions, positions, freeze)
 
     def effects(
-        self: Trace,  # type: ignore[misc]
+        self: Any,
         parts: str | Sequence[str] = "heads",
         target: TargetLike | None = None,
         foil: TargetLike | None = None,

@@ -68,7 +68,7 @@ class Values:
             value = self._projection.values(x)
             if not value.requires_grad:
                 raise VisitError(f"The values of layer {self._layer} are made in another layer.")
-            read = (value * directions.to(value)).sum()
+            read = (value * directions.to(value).clone()).sum()
             (found,) = torch.autograd.grad(read, x)
         back = self._trace.work(found) * self._factor
         if self._norm is None:

@@ -1,5 +1,7 @@
 """What if a part were not there: interventions, and the effect of every part."""
 
+from .effects import effects
 from .rerun import rerun
+from .table import Effect, Effects
 
-__all__ = ["rerun"]
+__all__ = ["Effect", "Effects", "effects", "rerun"]

@@ -69,7 +69,7 @@ class Compiler:
         block = self.trace.anatomy.blocks[part.layer]
         put = put_of(self.trace, part, action, positions)
         if action.kind == "replace":
-            put = self._vector(part, action)
+            put = self.vector(part, action)
         if part.kind == "stream":
             self._stream(part, block, action, rows, put)
         elif part.kind == "sublayer":
@@ -112,7 +112,7 @@ class Compiler:
         head = part.heads[0]
         return block.output_projection, slice(head * width, (head + 1) * width)
 
-    def _vector(self, part: Part, action: Action) -> Tensor:
+    def vector(self, part: Part, action: Action) -> Tensor:
         """(1, width) the vector that replaces a part."""
         assert action.vector is not None
         width = self.trace.d_model

@@ -51,7 +51,7 @@ def visit(
         foil: likewise, to compare it against.
         layers: layers to show open.
         keep: what pruning keeps; `Keep.visit()` is the published tool's choice.
-        measure: what ribbons mean: "logit", "share", "norm" or "proximity".
+        measure: what ribbons mean: "logit", "share", "norm", "proximity" or "effect".
         view: "block" for the layers at the focus, "routes" for positions × layers.
         lens: what reads vectors as tokens (docs/lenses.md): a `Lens`, or "local", "logit",
             "calibrated", "jacobian" or "tuned"; one that needs fitting is fitted once, with a
