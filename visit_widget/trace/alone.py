@@ -73,6 +73,23 @@ class Alone:
         trace = self.trace
         return trace.into(trace.anatomy.blocks[0].block, trace.record.layers[0].pre[self.position])
 
+    def verify(self) -> None:
+        """See that the row alone is what the pass gave, in every layer; once a trace and position.
+
+        Raises:
+            NotAloneError: it is not.
+        """
+        known = self.trace.alone_at
+        if self.position in known:
+            return
+        with torch.enable_grad():
+            for layer, kept in enumerate(self.trace.record.layers):
+                block = self.trace.anatomy.blocks[layer].block
+                row = self.trace.into(block, kept.pre[self.position])
+                # Derivatives show what depends on the row in another way than by the stream.
+                self.block(layer, row.repeat(2, 1).requires_grad_(), recorded=True)
+        known.add(self.position)
+
     def block(self, layer: int, pre: Tensor, recorded: bool = False) -> tuple[Tensor, Tensor]:
         """The streams in the middle of the block and after it, of R variants of the stream before
         it: (R, d_model) each.

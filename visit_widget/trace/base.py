@@ -68,6 +68,8 @@ class TracedPass:
         # How the prompt's text was read, and what there is to say of the prompt and the model.
         self.special: bool | None = None if text is not None else False
         self.notes: tuple[str, ...] = ()
+        # Positions that are known to come out the same when they are run alone.
+        self.alone_at: set[int] = set()
 
     def __repr__(self) -> str:
         return f"Trace({type(self.model).__name__}, {len(self)} tokens, {self.n_layers} layers)"

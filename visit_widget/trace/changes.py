@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from ..model import BlockAnatomy
     from .record import Half
 
+# What is running a module aside, to see what its neurons do: nothing is changed meanwhile.
+_aside: list[object] = []
 # Of a neuron of a mixture of experts: whether it is one of those that are edited.
 Chosen = Literal["neuron", "expert"]
 
@@ -142,7 +144,6 @@ class ExpertChange:
     factor: float
     kind: Chosen
     number: int
-    _busy: bool = False
 
     def hook(self, stack: ExitStack) -> None:
         """Do it until the stack is left."""
@@ -152,20 +153,18 @@ class ExpertChange:
         first = mlp[0] if isinstance(mlp, (Chain, Beside)) else mlp
 
         def keep(_: nn.Module, args: Any, kwargs: Any) -> None:
-            if not self._busy:
+            if not _aside:
                 read[:] = [hidden_in(args, kwargs)]
 
         def change(written: Tensor) -> Tensor:
-            if self._busy:
-                return written
             found = written.reshape(-1, written.shape[-1]).clone()
             inputs = read[0].reshape(-1, read[0].shape[-1])
-            self._busy = True
+            _aside.append(self)
             try:
                 for row in self.rows.tolist():
                     found[row] += self._more(inputs[row]).to(found)
             finally:
-                self._busy = False
+                _aside.pop()
             return found.reshape(written.shape)
 
         stack.callback(first.register_forward_pre_hook(keep, with_kwargs=True).remove)
@@ -236,6 +235,8 @@ def hidden_in(args: Any, kwargs: Any) -> Tensor:
 
 def _on_input(changed: Callable[[Tensor], Tensor]) -> Any:
     def change(_: nn.Module, args: Any, kwargs: Any) -> Any:
+        if _aside:
+            return None
         x = hidden_in(args, kwargs)
         return given_instead(args, kwargs, x, changed(x))
 
@@ -244,6 +245,8 @@ def _on_input(changed: Callable[[Tensor], Tensor]) -> Any:
 
 def _on_output(changed: Callable[[Tensor], Tensor]) -> Any:
     def change(_module: nn.Module, _args: Any, output: Any) -> Any:
+        if _aside:
+            return None
         x = first_tensor(output)
         assert x is not None
         return _exchanged(output, x, changed(x))

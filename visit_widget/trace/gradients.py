@@ -71,6 +71,7 @@ def gradients(trace: Trace, directions: Tensor, position: int) -> Gradients:
         try:
             alone = Alone(trace, position)
             found = [_alone(alone, piece) for piece in pieces]
+            trace.alone_at.add(position)
         except NotAloneError:
             tape = Tape(trace.model, trace.anatomy, trace.input_ids[: position + 1])
             found = [_in_full(trace, tape, piece) for piece in pieces]

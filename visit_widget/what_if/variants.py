@@ -33,6 +33,7 @@ from .parts import Part
 Progress = Callable[[int, int], None]
 # Bytes that one batch may take beside the model.
 MEMORY = 2**28
+_FAILURES = (TypeError, AttributeError, RuntimeError, IndexError, ValueError)
 _LOOKS = ("part", "weight", "query", "key", "value")
 
 
@@ -87,12 +88,18 @@ class Variants:
     def _alone(self, parts: Sequence[Part], told: Sequence[Followed]) -> Tensor:
         """One row each."""
         alone = Alone(self.trace, self.position)
+        alone.verify()
         order = sorted(range(len(parts)), key=lambda n: _start(parts[n]))
         found = torch.zeros(len(parts), len(told), dtype=torch.float64)
         size, done = self._rows_at_once(), 0
         for first in range(0, len(order), size):
             numbers = order[first : first + size]
-            last = self._streams(alone, [parts[n] for n in numbers])
+            try:
+                last = self._streams(alone, [parts[n] for n in numbers])
+            except _FAILURES as error:
+                if isinstance(error, torch.OutOfMemoryError | NotAloneError):
+                    raise
+                raise NotAloneError("Several rows of this model cannot be run alone.") from error
             for column, target in enumerate(told):
                 values = values_of(self.trace, target, last).double().cpu()
                 found[numbers, column] = values[0] - values[1:]
