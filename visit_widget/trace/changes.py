@@ -117,9 +117,12 @@ class MidChange:
             rows = self.rows.to(written.device)
             found = written.reshape(-1, written.shape[-1]).clone()
             pre = before[0].reshape(found.shape)[rows]
-            mid = joined(replace(self.part.attention_join, post_norm=None), pre, found[rows])
-            more = mid * (self.factor - 1) + (0 if self.put is None else self.put.to(mid))
-            found[rows] += more.to(found) / like(self.part.attention_join.scale, found)
+            join = replace(self.part.attention_join, post_norm=None)
+            mid = joined(join, pre, found[rows]) * self.factor
+            mid = mid if self.put is None else mid + self.put.to(mid)
+            # Such that the sum is that: what is left of zero by rounding may be far from nothing.
+            rest = mid - joined(join, pre, torch.zeros_like(pre))
+            found[rows] = rest.to(found) / like(join.scale, found)
             return found.reshape(written.shape)
 
         module, _ = exit_of(self.part, "attention")
