@@ -24,8 +24,10 @@ from torch import Tensor, nn
 
 import visit_widget as vw
 from visit_widget.flow import Edge, FlowGraph
+from visit_widget.trace.logit import logit_direction
 
 from . import token_effects
+from .part_effects import said_of, some_neurons
 from .ranking import N_STRONGEST, decimals, spearman, strongest_found
 from .report import Table
 from .token_effects import Tokens, tokens_of
@@ -39,7 +41,7 @@ PROMPTS = (
     "I know that the dogs next to the man",
 )
 AT_ONCE = 32
-SIGNED = ("logit", "share × sign", "influence")
+SIGNED = ("effect", "logit", "share × sign", "influence")
 # What a block graph says of parts, and what routes say with nothing pruned.
 SIZES = (
     "|logit|", "|share|", "norm", "proximity",
@@ -49,6 +51,7 @@ ROUTES = {
     "logit": "influence",
     "share": "influence by share",
     "proximity": "influence by proximity",
+    "effect": "influence by effect",
 }
 EFFECTS = ("last", "all", "last, − foil", "all, − foil")
 
@@ -73,7 +76,8 @@ class Parts:
     """Parts of one kind under one prompt: what the graph says of them, and what ablation does.
 
     Attributes:
-        said: {measure: (n,)}; with a foil under "logit, − foil" and "influence, − foil".
+        said: {measure: (n,)}; with a foil under "logit, − foil" and "influence, − foil"; what an
+            effect says hangs on what is taken away, "effect: last", "effect: all, − foil", ….
         lost: {effect: (n,)} by how much the logit falls without each part.
     """
 
@@ -90,6 +94,7 @@ class Case:
     foil: str
     heads: Parts
     mlps: Parts
+    neurons: Parts
     tokens: Tokens
 
 
@@ -204,23 +209,32 @@ def measured(model: Any, tokenizer: Any, prompt: str) -> Case:
     against = trace.flow(target=first, foil=second, layers=layers, keep=keep)
     every = vw.Keep(routes=vw.Limit())
     routes = {m: trace.routes(target=first, measure=m, keep=every) for m in ROUTES}
-    routes["logit, − foil"] = trace.routes(-1, first, second, "logit", every)
+    for measure in ("logit", "effect"):
+        routes[f"{measure}, − foil"] = trace.routes(-1, first, second, measure, every)
 
     width = model.config.hidden_size // trace.n_heads
-    heads, mlps = {}, {}
+    heads, mlps, neurons = {}, {}, {}
     for n, block in enumerate(model.model.layers):
         mlps[f"L{n}.mlp"] = Cut(n, block.mlp.down_proj, slice(None))
         for head in range(trace.n_heads):
             columns = slice(head * width, (head + 1) * width)
             heads[f"L{n}.H{head}"] = Cut(n, block.self_attn.o_proj, columns)
+    for layer, neuron in some_neurons(trace):
+        down = model.model.layers[layer].mlp.down_proj
+        neurons[layer, neuron] = Cut(layer, down, slice(neuron, neuron + 1))
     ablated = Ablated(model, trace.input_ids)
+    effects = said_of(trace, list(neurons), first, second)
     parts = [
         Parts(
-            said(graph, against, list(cuts)) | carried(routes, list(cuts)),
+            said(graph, against, list(cuts)) | carried(routes, list(cuts)) | effects[kind],
             ablated.lost(list(cuts.values()), first, second),
         )
-        for cuts in (heads, mlps)
+        for kind, cuts in (("heads", heads), ("mlps", mlps))
     ]
+    read = logit_direction(trace, first, None, len(trace) - 1)
+    logits = [float(trace.mlp_row(n, -1).along(read.layers[n].post)[k]) for n, k in neurons]
+    own = effects["neurons"] | {"logit": torch.tensor(logits, dtype=torch.float64)}
+    parts.append(Parts(own, ablated.lost(list(neurons.values()), first, second)))
     tokens = tokens_of(model, trace.input_ids, prompt, routes, first, second)
     return Case(prompt, graph.prediction[0]["text"], graph.prediction[1]["text"], *parts, tokens)
 
@@ -236,7 +250,11 @@ def compared(parts: Parts, measure: str, effect: str, span: slice = slice(None))
     """
     name, fallen = measure.strip("|"), parts.lost[effect]
     foil = f"{name}, − foil"
-    value = parts.said[foil if effect.endswith("foil") and foil in parts.said else name]
+    if f"{name}: {effect}" in parts.said:
+        name = f"{name}: {effect}"
+    elif effect.endswith("foil") and foil in parts.said:
+        name = foil
+    value = parts.said[name]
     if measure in SIZES:
         value, fallen = value.abs(), fallen.abs()
     return spearman(value[span], fallen[span])
@@ -296,6 +314,27 @@ def by_measure(cases: Sequence[Case]) -> Table:
     return table
 
 
+def by_kind(cases: Sequence[Case]) -> Table:
+    """Effects and logits of every kind of part, on the average over prompts."""
+    table = Table("What effects say of each kind of part, mean over prompts")
+    strongest = [f"strongest {N_STRONGEST} found: {where}" for where in ("last", "all")]
+    table.columns = ["parts", "measure", *EFFECTS, *strongest]
+    for kind in ("heads", "mlps", "neurons"):
+        for measure in ("effect", "logit"):
+            rows = []
+            for case in cases:
+                parts: Parts = getattr(case, kind)
+                values = [compared(parts, measure, effect) for effect in EFFECTS]
+                for where in ("last", "all"):
+                    own = parts.said.get(f"{measure}: {where}", parts.said.get(measure))
+                    assert own is not None
+                    values.append(strongest_found(own, parts.lost[where]))
+                rows.append(values)
+            means = [sum(c) / len(c) for c in zip(*rows, strict=True)]
+            table.rows.append([kind, measure, *row_of(means)])
+    return table
+
+
 def main() -> None:
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     start = time.perf_counter()
@@ -306,6 +345,7 @@ def main() -> None:
         by_prompt(cases, "mlps"),
         by_depth(cases),
         by_measure(cases),
+        by_kind(cases),
         token_effects.by_prompt([case.tokens for case in cases]),
         token_effects.by_measure([case.tokens for case in cases]),
     ):

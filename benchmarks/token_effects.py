@@ -15,7 +15,7 @@ from .ranking import decimals, spearman
 from .report import Table
 
 EFFECTS = ("mean", "zero", "mean, − foil", "zero, − foil")
-SIGNED = ("value", "direct")
+SIGNED = ("value", "direct", "value by effect")
 SIZES = ("|value|", "|direct|", "value by share", "value by proximity")
 
 
@@ -43,7 +43,8 @@ def tokens_of(
         model: a model with an embedding that nothing but a hook need change.
         ids: (T,) the prompt's tokens.
         prompt: its text.
-        routes: graphs with nothing pruned, by "logit", "logit, − foil", "share" and "proximity".
+        routes: graphs with nothing pruned, by "logit", "effect", both with "− foil", "share" and
+            "proximity".
         target, foil: the followed tokens.
     """
 
@@ -52,7 +53,10 @@ def tokens_of(
         assert found is not None
         return torch.tensor([t[of] for t in found["tokens"]], dtype=torch.float64)
 
-    said = {f"{of}{more}": column(f"logit{more}", of) for of in SIGNED for more in ("", ", − foil")}
+    said = {}
+    for more in ("", ", − foil"):
+        said |= {f"{of}{more}": column(f"logit{more}", of) for of in ("value", "direct")}
+        said[f"value by effect{more}"] = column(f"effect{more}", "value")
     said |= {f"value by {name}": column(name, "value") for name in ("share", "proximity")}
     return Tokens(prompt, said, lost(model, ids, target, foil))
 
