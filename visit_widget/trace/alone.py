@@ -19,8 +19,8 @@ from ..model.attention_call import AttentionCall
 from ..model.joins import Join
 from ..model.loaded import eval_mode
 from ..model.watch import first_tensor
-from .directions import Projection
 from .outlet import like
+from .projection import Projection
 from .tape import differentiable
 
 if TYPE_CHECKING:

@@ -22,8 +22,8 @@ from torch.overrides import TorchFunctionMode
 from ..model import UnsupportedModelError
 from ..model.linear import linear_map
 from ..model.loaded import weights_of
-from .directions import heads_gate
 from .outlet import Outlet
+from .projection import heads_gate
 
 if TYPE_CHECKING:
     from .trace import Trace

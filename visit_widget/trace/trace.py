@@ -35,6 +35,7 @@ from . import stream as _stream
 from .audit import Audit, audit
 from .base import TracedPass
 from .copies import Copied
+from .projection import attention_input
 from .target import TargetLike
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Trace(TracedPass, Copied):
         """
         self.needs_model("What queries, keys and values are made of")
         layer, at = self.layer(layer), self.position(position)
-        return self.work(_directions.attention_input(self, layer, at)[0])
+        return self.work(attention_input(self, layer, at)[0])
 
     def attention(self, layer: int, position: int = -1) -> Tensor:
         """One query's attention weights: (n_heads, T), zero where it does not look."""
