@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 MEASURES = ("share", "logit", "norm", "proximity")
+# Routes know one more, which needs all layers and positions.
+ROUTE_MEASURES = (*MEASURES, "linear")
 # The kinds of edges that carry summands; what the others carry is looked at, not added.
 FLOWS = ("residual", "write", "part", "split", "through")
-Measure = Literal["share", "logit", "norm", "proximity"]
+Measure = Literal["share", "logit", "norm", "proximity", "linear"]
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def fractions(
     their sum; where every proximity is 0, lengths stand in.
 
     Args:
-        name: the measure.
+        name: the measure, of `elements.ROUTE_MEASURES`.
         wholes: (n, d_model).
         parts: (n, d_model) each.
         rows: the (head, source) parts of the same n wholes.
@@ -57,7 +57,7 @@ def fractions(
         (n, parts), the (head, source) parts last, flattened.
     """
     stacked = torch.stack(list(parts), 1)
-    if name in ("share", "logit"):
+    if name in ("share", "logit", "linear"):
         values = torch.einsum("nkd,nd->nk", stacked, wholes)
         more = None if rows is None else rows.along(rows.reading(wholes))
         return _joined(values, more) / _nonzero(wholes.square().sum(-1, keepdim=True))
