@@ -41,6 +41,7 @@ KEEPS = {
 }
 DRAWN = (
     ("share", "everything"), ("logit", "everything"), ("logit", "some"), ("proximity", "edges"),
+    ("linear", "everything"), ("linear", "some"),
 )  # fmt: skip
 
 
@@ -66,7 +67,7 @@ def test_routes_are_whole_and_values_are_read(name):
         target, foil = said.nan_to_num(-1e9, neginf=-1e9).topk(2).indices.tolist()
         for measure, keep in DRAWN:
             graph = trace.routes(-1, target, foil, measure, KEEPS[keep])
-            total = float(said[target] - said[foil]) if measure == "logit" else 1.0
+            total = float(said[target] - said[foil]) if measure in ("logit", "linear") else 1.0
             assert_routes_whole(graph, total, TOLERANCE[dtype])
             if keep == "everything":
                 layers, _ = UNREAD.get(name, (set(), ""))
