@@ -39,14 +39,15 @@ PROMPTS = (
     "I know that the dogs next to the man",
 )
 AT_ONCE = 32
-SIGNED = ("logit", "share × sign", "influence")
+SIGNED = ("logit", "share × sign", "influence", "influence by linear")
 # What a block graph says of parts, and what routes say with nothing pruned.
 SIZES = (
     "|logit|", "|share|", "norm", "proximity",
-    "|influence|", "|influence by share|", "|influence by proximity|",
+    "|influence|", "|influence by linear|", "|influence by share|", "|influence by proximity|",
 )  # fmt: skip
 ROUTES = {
     "logit": "influence",
+    "linear": "influence by linear",
     "share": "influence by share",
     "proximity": "influence by proximity",
 }
@@ -204,7 +205,8 @@ def measured(model: Any, tokenizer: Any, prompt: str) -> Case:
     against = trace.flow(target=first, foil=second, layers=layers, keep=keep)
     every = vw.Keep(routes=vw.Limit())
     routes = {m: trace.routes(target=first, measure=m, keep=every) for m in ROUTES}
-    routes["logit, − foil"] = trace.routes(-1, first, second, "logit", every)
+    for name in ("logit", "linear"):
+        routes[f"{name}, − foil"] = trace.routes(-1, first, second, name, every)
 
     width = model.config.hidden_size // trace.n_heads
     heads, mlps = {}, {}
