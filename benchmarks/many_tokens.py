@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import statistics
+import sys
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -141,6 +142,7 @@ def main() -> None:
     found = {r: {e: list[float]() for e in EFFECTS} for r in READINGS}
     for prompt in PROMPTS:
         said, fallen = readings(model, tokenizer, prompt)
+        print(f"{time.perf_counter() - start:.0f} s: {prompt}", file=sys.stderr, flush=True)
         for reading in READINGS:
             for effect in EFFECTS:
                 name = reading + (", − foil" if effect.endswith("foil") else "")
