@@ -13,7 +13,7 @@ from .timing import race
 
 LENGTHS = (8, 64, 512)
 PLAIN, ATTRIBUTION = "plain forward", "attribution by token"
-ROUTES = {"logit": "trace.routes, logit", "proximity": "trace.routes, proximity"}
+ROUTES = {name: f"trace.routes, {name}" for name in ("logit", "linear", "proximity")}
 
 
 def bench(setting: Setting) -> list[Table]:
