@@ -29,6 +29,7 @@ def arguments() -> argparse.Namespace:
             "lens",
             "draw",
             "routes",
+            "scores",
             "drawing-in-browser",
             "memory",
             "labels",
@@ -45,7 +46,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     options = arguments()
     # Heavy, and not for --help.
-    from . import drawing, in_browser, labels, memory, projecting, routing, tracing
+    from . import drawing, in_browser, labels, memory, projecting, routing, scores, tracing
     from .report import LENSES_PAGE, write_page
     from .setting import Setting, machine
 
@@ -53,7 +54,7 @@ def main() -> None:
     setting = Setting(options.tokens, options.memory_tokens, options.repeats, options.quick)
     benchmarks = {
         "trace": tracing, "lens": projecting, "draw": drawing, "routes": routing,
-        "drawing-in-browser": in_browser, "memory": memory, "labels": labels,
+        "scores": scores, "drawing-in-browser": in_browser, "memory": memory, "labels": labels,
     }  # fmt: skip
     # What lenses say is no matter of time, and takes its own: it is asked for by name.
     seldom = ("labels", "memory") if options.quick else ("labels",)

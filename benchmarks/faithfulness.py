@@ -41,14 +41,15 @@ PROMPTS = (
     "I know that the dogs next to the man",
 )
 AT_ONCE = 32
-SIGNED = ("effect", "logit", "share × sign", "influence")
+SIGNED = ("effect", "logit", "share × sign", "influence", "influence by linear")
 # What a block graph says of parts, and what routes say with nothing pruned.
 SIZES = (
     "|logit|", "|share|", "norm", "proximity",
-    "|influence|", "|influence by share|", "|influence by proximity|",
+    "|influence|", "|influence by linear|", "|influence by share|", "|influence by proximity|",
 )  # fmt: skip
 ROUTES = {
     "logit": "influence",
+    "linear": "influence by linear",
     "share": "influence by share",
     "proximity": "influence by proximity",
     "effect": "influence by effect",
@@ -209,8 +210,8 @@ def measured(model: Any, tokenizer: Any, prompt: str) -> Case:
     against = trace.flow(target=first, foil=second, layers=layers, keep=keep)
     every = vw.Keep(routes=vw.Limit())
     routes = {m: trace.routes(target=first, measure=m, keep=every) for m in ROUTES}
-    for measure in ("logit", "effect"):
-        routes[f"{measure}, − foil"] = trace.routes(-1, first, second, measure, every)
+    for name in ("logit", "linear", "effect"):
+        routes[f"{name}, − foil"] = trace.routes(-1, first, second, name, every)
 
     width = model.config.hidden_size // trace.n_heads
     heads, mlps, neurons = {}, {}, {}

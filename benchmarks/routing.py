@@ -13,7 +13,8 @@ from .timing import race
 
 LENGTHS = (8, 64, 512)
 PLAIN, ATTRIBUTION = "plain forward", "attribution by token"
-ROUTES = {name: f"trace.routes, {name}" for name in ("logit", "proximity", "effect")}
+MEASURED = ("logit", "linear", "proximity", "effect")
+ROUTES = {name: f"trace.routes, {name}" for name in MEASURED}
 
 
 def bench(setting: Setting) -> list[Table]:

@@ -15,8 +15,10 @@ from .ranking import decimals, spearman
 from .report import Table
 
 EFFECTS = ("mean", "zero", "mean, − foil", "zero, − foil")
-SIGNED = ("value", "direct", "value by effect")
-SIZES = ("|value|", "|direct|", "value by share", "value by proximity")
+SIGNED = ("value", "value by linear", "value by effect", "direct")
+SIZES = (
+    "|value|", "|value by linear|", "|direct|", "value by share", "value by proximity",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Tokens:
 
     Attributes:
         prompt: the prompt.
-        said: {what routes say: (T,)}; with a foil under "value, − foil" and "direct, − foil".
+        said: {what routes say: (T,)}; with a foil under "value, − foil" and so on.
         lost: {effect: (T,)} by how much the logit falls when each token's embedding is replaced.
     """
 
@@ -43,7 +45,8 @@ def tokens_of(
         model: a model with an embedding that nothing but a hook need change.
         ids: (T,) the prompt's tokens.
         prompt: its text.
-        routes: graphs with nothing pruned, by "logit", "effect", both with "− foil", "share" and
+        routes: graphs with nothing pruned, by "logit", "linear", "effect" (all three also
+            ", − foil"), "share" and
             "proximity".
         target, foil: the followed tokens.
     """
@@ -53,10 +56,11 @@ def tokens_of(
         assert found is not None
         return torch.tensor([t[of] for t in found["tokens"]], dtype=torch.float64)
 
-    said = {}
+    said: dict[str, Tensor] = {}
     for more in ("", ", − foil"):
         said |= {f"{of}{more}": column(f"logit{more}", of) for of in ("value", "direct")}
-        said[f"value by effect{more}"] = column(f"effect{more}", "value")
+        for name in ("linear", "effect"):
+            said[f"value by {name}{more}"] = column(f"{name}{more}", "value")
     said |= {f"value by {name}": column(name, "value") for name in ("share", "proximity")}
     return Tokens(prompt, said, lost(model, ids, target, foil))
 
@@ -119,5 +123,5 @@ def by_measure(cases: Sequence[Tokens]) -> Table:
     for measure in (*SIGNED, *SIZES):
         means = [sum(compared(t, measure, e) for t in cases) / len(cases) for e in EFFECTS]
         table.rows.append([measure, *map(decimals, means)])
-    table.notes.append("Sizes, the last four rows, are compared with the size of the effect.")
+    table.notes.append(f"Sizes, the last {len(SIZES)} rows, are compared with that of the effect.")
     return table

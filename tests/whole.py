@@ -11,15 +11,15 @@ import jsonschema
 from visit_widget.flow import Edge, FlowGraph, Node
 
 STREAMS = ("embed", "residual")
-# What nothing flows into; a value only where it cannot be told what it is made of.
+# What nothing flows into; a value or an MLP only where it cannot be told what it is made of.
 ENDS = ("embed", "bias", "rest", "opaque")
 SCHEMA = FlowGraph.schema()
 
 
 def unread(graph: FlowGraph) -> list[Node]:
-    """The values that nothing flows into."""
+    """The values and MLPs that nothing flows into."""
     entered = {e.target for e in graph.edges}
-    return [n for n in graph.nodes if n.kind == "value" and n.id not in entered]
+    return [n for n in graph.nodes if n.kind in ("value", "mlp") and n.id not in entered]
 
 
 def assert_routes_whole(graph: FlowGraph, total: float, exact: float = 1e-9) -> None:

@@ -41,7 +41,7 @@ KEEPS = {
 }
 DRAWN = (
     ("share", "everything"), ("logit", "everything"), ("logit", "some"), ("proximity", "edges"),
-    ("effect", "some"),
+    ("effect", "some"), ("linear", "everything"), ("linear", "some"),
 )  # fmt: skip
 
 
@@ -67,7 +67,7 @@ def test_routes_are_whole_and_values_are_read(name):
         target, foil = said.nan_to_num(-1e9, neginf=-1e9).topk(2).indices.tolist()
         for measure, keep in DRAWN:
             graph = trace.routes(-1, target, foil, measure, KEEPS[keep])
-            in_logits = measure in ("logit", "effect")
+            in_logits = measure in ("logit", "effect", "linear")
             total = float(said[target] - said[foil]) if in_logits else 1.0
             assert_routes_whole(graph, total, TOLERANCE[dtype])
             if keep == "everything":

@@ -20,7 +20,7 @@ from tests.tiny import (
     look,
     make_model,
 )
-from visit_widget.trace import directions
+from visit_widget.trace import projection
 from visit_widget.trace.directions import key_directions, query_directions
 
 T = len(PROMPT_IDS)
@@ -227,9 +227,9 @@ def test_arguments_cut_to_the_wrong_rows_are_noticed(family, monkeypatch):
     with float64_throughout():
         trace = vw.trace(make_model(family), None, PROMPT_IDS)
         expected = trace.query_directions(1, 5, sources=[3, 1]), trace.key_directions(1, 5)
-        cut = directions._cut
+        cut = projection._cut
         monkeypatch.setattr(
-            directions, "_cut", lambda value, rows, n: cut(value, list(range(len(rows))), n)
+            projection, "_cut", lambda value, rows, n: cut(value, list(range(len(rows))), n)
         )
         ours = trace.query_directions(1, 5, sources=[3, 1]), trace.key_directions(1, 5)
         for a, b in zip(ours, expected, strict=True):

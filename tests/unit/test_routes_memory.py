@@ -49,7 +49,7 @@ def traced(family: str) -> vw.Trace:
     return vw.trace(model, None, ids)
 
 
-@pytest.mark.parametrize("measure", ["logit", "share", "norm", "proximity", "effect"])
+@pytest.mark.parametrize("measure", ["logit", "share", "norm", "proximity", "effect", "linear"])
 @pytest.mark.parametrize("family", ["gpt2", "llama", "llama-head-bias", "gemma2"])
 def test_all_routes_of_a_long_prompt_take_little_memory(family, measure, monkeypatch):
     trace = traced(family)

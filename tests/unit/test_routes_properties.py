@@ -24,7 +24,7 @@ from tests.tiny import (
 from tests.whole import assert_data, assert_routes_whole, unread
 from visit_widget.flow import FlowGraph
 
-MEASURES = ("share", "logit", "norm", "proximity", "effect")
+MEASURES = ("share", "logit", "norm", "proximity", "effect", "linear")
 POSITIONS = (-len(PROMPT_IDS), len(PROMPT_IDS) - 1)
 THRESHOLDS = (0.0, 1e-4, 0.003, 0.01, 0.03, 0.1, 0.3, 1.5)
 
@@ -41,7 +41,7 @@ def made(family: str) -> tuple[vw.Trace, Tensor]:
 
 def total_of(graph: FlowGraph, logits: Tensor) -> float:
     """What the influences of a graph should come to."""
-    if graph.measure not in ("logit", "effect"):
+    if graph.measure not in ("logit", "effect", "linear"):
         return 1.0
     said = logits[graph.position]
     return float(said[graph.target["id"]] - (0 if graph.foil is None else said[graph.foil["id"]]))

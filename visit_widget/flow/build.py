@@ -15,7 +15,7 @@ from ..trace.logit import LogitDirection, logit_direction
 from ..trace.target import Followed, TargetLike, followed
 from .block import draw_block
 from .effects import EffectWalk
-from .elements import MEASURES, Edge, Node
+from .elements import MEASURES, ROUTE_MEASURES, Edge, Node
 from .graph import FlowGraph, View
 from .keep import KINDS, Keep
 from .overview import draw_overview
@@ -80,7 +80,9 @@ def routes_graph(
         position: the focus, whose prediction is followed back.
         target: as `flow_graph`.
         foil: as `flow_graph`.
-        measure: what an edge's influence is made of; `docs/measures.md` has the formulas.
+        measure: what an edge's influence is made of: as `flow_graph`, or "linear", by which MLPs
+            are read by a direction too and every token's share of the logit is exact;
+            `docs/measures.md` has the formulas.
         keep: `Keep.routes` and `Keep.routes_by` say what is followed.
         lens: as `flow_graph`. What a local lens says of the focus alone is left to the one beside
             it.
@@ -119,9 +121,10 @@ class Painter:
         lens: Lens | str | None = None,
         before: Painter | None = None,
     ) -> None:
-        if measure not in MEASURES:
+        if measure not in ROUTE_MEASURES:
             raise VisitError(
-                f"measure={measure!r} is not known: use {', '.join(map(repr, MEASURES))}."
+                f"measure={measure!r} is not known: use {', '.join(map(repr, MEASURES))}, or "
+                "'linear' for routes."
             )
         trace.needs_model("A flow graph")
         self.trace, self.measure, self.keep = trace, measure, Keep.of(keep)
@@ -170,6 +173,11 @@ class Painter:
 
     def graph(self, layers: Sequence[int] = ()) -> FlowGraph:
         """The overview with these layers open."""
+        if self.measure not in MEASURES:
+            raise VisitError(
+                f"measure={self.measure!r} is for routes alone. Use "
+                f"{', '.join(map(repr, MEASURES))}."
+            )
         layers = sorted({self.trace.layer(layer) for layer in layers})
         nodes, edges = self.overview()
         for layer in layers:

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 MEASURES = ("share", "logit", "norm", "proximity", "effect")
+# Routes know one more, which needs all layers and positions.
+ROUTE_MEASURES = (*MEASURES, "linear")
 # The kinds of edges that carry summands; what the others carry is looked at, not added.
 FLOWS = ("residual", "write", "part", "split", "through")
-Measure = Literal["share", "logit", "norm", "proximity", "effect"]
+Measure = Literal["share", "logit", "norm", "proximity", "effect", "linear"]
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from .graph import FlowGraph
 
 N_SOURCES = 2
+# Measures by which influence is in logits.
+IN_LOGITS = ("logit", "linear", "effect")
 
 
 def explain_route(graph: FlowGraph, node: Node) -> str:
@@ -100,11 +102,11 @@ def _source(node: Node) -> str:
 
 def _size(graph: FlowGraph, influence: float | None) -> str:
     value = influence or 0.0
-    return signed(value) if graph.measure in ("logit", "effect") else percent(value)
+    return signed(value) if graph.measure in IN_LOGITS else percent(value)
 
 
 def _whole(graph: FlowGraph) -> str:
-    if graph.measure != "logit":
+    if graph.measure not in IN_LOGITS:
         return f"the prediction, measured by {graph.measure},"
     followed = followed_logit(graph)
     total = (graph.attribution or {}).get("total")

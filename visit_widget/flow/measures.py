@@ -66,7 +66,7 @@ def fractions(
     proximities are divided by their sum; where every proximity is 0, lengths stand in.
 
     Args:
-        name: the measure.
+        name: the measure, of `elements.ROUTE_MEASURES`.
         wholes: (n, d_model).
         parts: (n, d_model) each.
         rows: the (head, source) parts of the same n wholes.
@@ -75,7 +75,7 @@ def fractions(
         (n, parts), the (head, source) parts last, flattened.
     """
     stacked = torch.stack(list(parts), 1)
-    if name in ("share", "logit", "effect"):
+    if name in ("share", "logit", "effect", "linear"):
         values = torch.einsum("nkd,nd->nk", stacked, wholes)
         more = None if rows is None else rows.along(rows.reading(wholes))
         return _joined(values, more) / _nonzero(wholes.square().sum(-1, keepdim=True))

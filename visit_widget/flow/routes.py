@@ -14,7 +14,7 @@ from ..trace.rounding import rounds
 from .elements import Edge, Node
 from .measures import Along
 from .sheet import Parts, Sheet
-from .stage import Stage
+from .stage import Single, Stage
 from .walk import Walk
 
 # Nodes that get a label at once, the most influential first; the others get one when asked for.
@@ -78,6 +78,9 @@ class Tally:
                 self.rounding += float((single.influence * single.kept).sum())
             elif single.name == "attn.bias":
                 self.bias += float((single.influence * single.kept).sum())
+            elif single.from_stream is not None:
+                own = single.influence - single.from_stream
+                self.bias += float((own * single.kept).sum())
         memories = stage.memories
         if memories is not None and memories.readable:
             self.bias += float((memories.influence - memories.from_stream).sum())
@@ -139,8 +142,7 @@ def _draw_whole(sheet: Sheet, stage: Stage, row: int, position: int) -> None:
                 position=position, layer=layer, influence=influence,
             )  # fmt: skip
         if single.name == "mlp":
-            # What an MLP writes is made of the stream that it reads, in ways that no sum tells.
-            sheet.flow(source, vector, [(before, vector, "through")], along, [influence])
+            _draw_mlp(sheet, stage, single, row, source, before)
         parts.append((source, vector, kind))
         influences.append(influence)
     if stage.memories is not None:
@@ -157,6 +159,28 @@ def _draw_whole(sheet: Sheet, stage: Stage, row: int, position: int) -> None:
         parts.append((source, vector, "part"))
         influences.append(influence)
     sheet.flow(node, whole, parts, along, influences)
+
+
+def _draw_mlp(sheet: Sheet, stage: Stage, single: Single, row: int, node: str, before: str) -> None:
+    """What an MLP is made of."""
+    vector, influence = single.vectors[row], float(single.influence[row])
+    along, inner = stage.along(row), single.inner
+    if inner is None:
+        # Of the stream that it reads, in ways that no sum tells.
+        sheet.flow(node, vector, [(before, vector, "through")], along, [influence])
+    elif single.from_stream is not None and inner.constants is not None:
+        constant, from_stream = inner.constants[row], float(single.from_stream[row])
+        parts: Parts = [(before, vector - constant, "through")]
+        influences = [from_stream]
+        if float(constant.norm()) > NOTHING * float(vector.norm()):
+            own = influence - from_stream
+            bias = sheet.node(
+                f"{node}.bias", "bias", constant, along, position=stage.positions[row],
+                layer=stage.layer, influence=own,
+            )  # fmt: skip
+            parts.append((bias, constant, "part"))
+            influences.append(own)
+        sheet.flow(node, vector, parts, along, influences)
 
 
 def _draw_memories(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..trace.attention import AttentionRows
+from ..trace.linear_reading import LinearMlp
 from ..trace.outlet import Passage
 from .measures import Along
 
@@ -17,7 +18,8 @@ class Credit:
     """What has come back to some streams; rows are positions.
 
     Attributes:
-        direction: (n, d_model) how the followed logit reads them along kept ways without an MLP.
+        direction: (n, d_model) how the followed logit reads them along kept ways: those without an
+            MLP, or all of them where MLPs are held as linear maps.
         carried: (n, 2) influence that no direction reads: along ways without an MLP, and through
             one or more.
     """
@@ -38,15 +40,28 @@ class Single:
         name: "residual", or the end of its node's id.
         vectors: (n, d_model).
         passage: what carries the stream here; for the residual alone.
+        inner: the MLP as a linear map of the stream that it reads; for the MLP alone, and where
+            that is what is followed.
         influence: (n,).
         kept: (n,) which are drawn.
+        from_stream: (n,) of an MLP that is followed so, the influence that goes on to the stream
+            that it reads; the rest is its constants'. None where it ends here.
     """
 
     name: str
     vectors: Tensor
     passage: Passage = field(default_factory=Passage)
+    inner: LinearMlp | None = None
     influence: Tensor = field(default_factory=lambda: torch.zeros(0))
     kept: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.bool))
+    from_stream: Tensor | None = None
+
+    @property
+    def leads_on(self) -> bool:
+        """Whether what it carries goes on to an earlier stream."""
+        if self.name == "mlp":
+            return self.inner is None or self.from_stream is not None
+        return self.name == "residual"
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,13 @@ it, attention weights and norm scales held at what they were (Elhage et al. 2021
     influence(part) = ⟨d, part⟩ + share(part) · (what the stream carries through MLPs above)
 
 so the first term is exact: it is what doubling the part adds to the logit if nothing else reacts.
+
+By the linear reading MLPs are linear maps of the stream that they read as well, their activations'
+secants, gates and routers held (`trace.linear_reading`): d comes through them too, and
+
+    influence(part) = ⟨d, part⟩
+
+is all there is.
 """
 
 from __future__ import annotations
@@ -32,6 +39,7 @@ from ..trace import Trace
 from ..trace.attention import AttentionRows, attention_rows
 from ..trace.audit import tolerance_of
 from ..trace.effect import Everywhere
+from ..trace.linear_reading import LinearMlp
 from ..trace.logit import LogitDirection
 from ..trace.mlp import mlp_rows
 from ..trace.rounding import rounds
@@ -74,7 +82,8 @@ class Walk:
     ) -> None:  # fmt: skip
         self.trace, self.read, self.focus = trace, read, position
         self.keep, self.measure, self.everywhere = keep, measure, everywhere
-        self.in_logits = measure in ("logit", "effect")
+        self.linear = measure == "linear"
+        self.in_logits = measure in ("logit", "effect", "linear")
         self.below: dict[tuple[int, At], Tensor] = {}
         self.final = trace.residual(trace.n_layers - 1)[position]
         self.total = 1.0
@@ -165,7 +174,7 @@ class Walk:
         if left is not None:
             parts.append(Single(f"{name}.rounding", left))
 
-        measured = fractions(self.measure, wholes, [s.vectors for s in parts], rows)
+        measured = self._fractions(wholes, [s.vectors for s in parts], rows)
         through = by.carried.sum(-1, keepdim=True) * measured
         influence = through
         if self.in_logits:
@@ -183,8 +192,8 @@ class Walk:
 
         before = "mid" if name == "post" and len(names) == 2 else "pre"
         for n, single in enumerate(parts):
-            parts[n] = replace(single, influence=influence[:, n], kept=kept[:, n])
-            self._follow(parts[n], credit, measured[:, n], index, earlier)
+            single = replace(single, influence=influence[:, n], kept=kept[:, n])
+            parts[n] = self._follow(single, credit, measured[:, n], index, earlier)
         memories = None
         if rows is not None:
             chosen = kept[:, len(parts) :].view_as(rows.weights)
@@ -199,6 +208,13 @@ class Walk:
             None if by is credit else by.direction,
         )  # fmt: skip
 
+    def _fractions(self, wholes: Tensor, parts: list[Tensor], rows: AttentionRows | None) -> Tensor:
+        """(n, parts) what each part is of its whole, where anything is handed on or kept by it."""
+        if self.linear and self.keep.routes_by == "influence":
+            more = 0 if rows is None else rows.weights[0].numel()
+            return wholes.new_zeros(len(wholes), len(parts) + more)
+        return fractions(self.measure, wholes, parts, rows)
+
     def _singles(
         self, layer: int, name: At, names: list[At], positions: list[int],
         rows: AttentionRows | None,
@@ -206,8 +222,11 @@ class Walk:
         trace, part = self.trace, self.trace.anatomy.blocks[layer]
         kept = trace.record.layers[layer]
         found: list[Single] = []
-        outlet = added = None
-        if part.mlp is not None and name == "post":
+        outlet = added = inner = None
+        if part.mlp is not None and name == "post" and self.linear:
+            inner = LinearMlp(trace, layer, positions)
+            outlet, added = inner.outlet, inner.added
+        elif part.mlp is not None and name == "post":
             outlet, added = mlp_rows(trace, layer, positions)
         if name == names[0]:
             passage = carry_rows(trace, layer, positions, None if rows is None else rows.outlet)
@@ -225,7 +244,7 @@ class Walk:
             assert mixed is not None
             found.append(Single("mix", mixed))
         if added is not None:
-            found.append(Single("mlp", added))
+            found.append(Single("mlp", added, inner=inner))
         return found
 
     def _check(
@@ -263,16 +282,26 @@ class Walk:
 
     def _follow(
         self, single: Single, credit: Credit, measured: Tensor, index: Tensor, earlier: Credit
-    ) -> None:
-        """Hand on what a kept part carries to the stream that it is made of."""
+    ) -> Single:
+        """Hand on what a kept part carries to the stream that it is made of; returns the part, and
+        how much went on.
+        """
         on = single.kept[:, None]
         if single.name == "residual":
             earlier.direction[index] += on * single.passage.pull_back(credit.direction)
             earlier.carried[index] += on * measured[:, None] * credit.carried
+        elif single.inner is not None:
+            back = single.inner.pull_back(on * credit.direction)
+            if back is None:
+                self.opaque += float((single.kept * single.influence).sum())
+                return single
+            earlier.direction[index] += back
+            return replace(single, from_stream=(back * single.inner.before).sum(-1))
         elif single.name == "mlp":
             earlier.carried[index, 1] += single.kept * single.influence
         elif single.name == "mix":
             self.opaque += float((single.kept * single.influence).sum())
+        return single
 
     def _follow_memories(
         self, layer: int, rows: AttentionRows, credit: Credit, by: Credit, chosen: Tensor,
@@ -291,7 +320,9 @@ class Walk:
             if bool(values.constants.any()):
                 fixed = torch.zeros_like(rows.values)
                 fixed[:, live] = values.constants
-                carried = carried * self._made_of_stream(rows, at, heads, sources, fixed)[:, None]
+                if not self.linear:
+                    made = self._made_of_stream(rows, at, heads, sources, fixed)
+                    carried = carried * made[:, None]
                 linear = carried.sum(-1) if by is credit else torch.zeros_like(linear)
                 if self.in_logits:
                     own = reading if by is credit else rows.reading(by.direction)
@@ -323,7 +354,7 @@ def _reached(stage: Stage) -> set[int]:
     """The positions whose earlier stream something kept is made of."""
     found: set[int] = set()
     for single in stage.singles:
-        if single.name in ("residual", "mlp"):
+        if single.leads_on:
             found |= {p for p, on in zip(stage.positions, single.kept.tolist(), strict=True) if on}
     if stage.memories is not None and stage.memories.readable:
         found |= set(stage.memories.sources.unique().tolist())

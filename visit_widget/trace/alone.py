@@ -18,9 +18,9 @@ from ..model import BlockAnatomy, VisitError
 from ..model.attention_call import AttentionCall
 from ..model.loaded import eval_mode
 from ..model.watch import first_tensor
-from .directions import Projection
 from .looks import Asking, Look, look_alone
 from .outlet import joined
+from .projection import Projection
 from .tape import differentiable
 
 if TYPE_CHECKING:

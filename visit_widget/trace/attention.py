@@ -21,9 +21,9 @@ from torch import Tensor
 from ..model import UnsupportedModelError
 from ..model.linear import linear_map
 from ..model.loaded import weights_of
-from .directions import heads_gate
 from .outlet import Outlet
 from .precise import PreciseSoftmax
+from .projection import heads_gate
 
 if TYPE_CHECKING:
     from .trace import Trace
@@ -110,6 +110,15 @@ class AttentionRows:
     def shared(self) -> int:
         """How many heads share a value."""
         return int(self.matrix.shape[0]) // int(self.values.shape[0])
+
+    @property
+    def heads(self) -> Tensor:
+        """(n, n_heads, d_model) what each head adds to the stream."""
+        grouped = self.weights.unflatten(1, (-1, self.shared))
+        mixed = torch.einsum("nkgt,ktv->nkgv", grouped, self.values).flatten(1, 2)
+        mixed = mixed if self.gate is None else mixed * self.gate
+        written = torch.einsum("nhv,hvd->hnd", mixed, self.matrix)
+        return self.outlet.to_stream(written).transpose(0, 1)
 
     def reading(self, directions: Tensor) -> Tensor:
         """The directions at the heads' values that directions in the stream read.

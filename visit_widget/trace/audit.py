@@ -23,8 +23,9 @@ from ..model.joins import Join
 from ..model.loaded import eval_mode
 from ..model.watch import first_tensor, input_device
 from . import bounds
-from .directions import Projection, key_directions, query_directions
+from .directions import key_directions, query_directions
 from .outlet import like
+from .projection import Projection
 from .rounding import Where, has_mid, parts_at
 from .stream import carry
 

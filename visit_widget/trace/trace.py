@@ -31,10 +31,13 @@ from . import directions as _directions
 from . import logit as _logit
 from . import mlp as _mlp
 from . import rounding as _rounding
+from . import score_parts as _score_parts
 from . import stream as _stream
+from . import stream_parts as _stream_parts
 from .audit import Audit, audit
 from .base import TracedPass
 from .copies import Copied
+from .projection import attention_input
 from .target import TargetLike
 from .upward import Upward
 
@@ -119,7 +122,7 @@ class Trace(TracedPass, Copied, Upward):
         """
         self.needs_model("What queries, keys and values are made of")
         layer, at = self.layer(layer), self.position(position)
-        return self.work(_directions.attention_input(self, layer, at)[0])
+        return self.work(attention_input(self, layer, at)[0])
 
     def attention(self, layer: int, position: int = -1) -> Tensor:
         """One query's attention weights: (n_heads, T), zero where it does not look."""
@@ -246,6 +249,32 @@ class Trace(TracedPass, Copied, Upward):
         is the normed input of the query projection there.
         """
         return self._directions(_directions.key_directions, layer, position, heads, sources)
+
+    def score_parts(
+        self, layer: int, head: int, source: int, position: int = -1, by: _stream_parts.By = "part"
+    ) -> _score_parts.ScoreParts:
+        """Why a head looks there: one score, split by what wrote the stream that the query reads
+        and what wrote the one that the key reads.
+
+        The score is the scaled product of query and key, before position biases, softcap and
+        softmax. With the scales of norms held it is a sum over pairs of parts, and sums exactly.
+
+        Args:
+            layer: 0 … n_layers − 1.
+            head: of that layer.
+            source: position of the token that is looked at.
+            position: where the query is.
+            by: how finely streams are split: "layer", "part" (attention and MLP of each layer), or
+                "head" (each head; attention's bias apart).
+
+        Raises:
+            VisitError: the query does not see the source, or query or key is not made of the stream
+                in a way that can be split.
+        """
+        self.needs_model("A score's parts")
+        layer = self.layer(layer)
+        places = self.position(source), self.position(position)
+        return _score_parts.score_parts(self, layer, self.head(layer, head), *places, by)
 
     def logit_parts(
         self,

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..model import VisitError
 from .audit import tolerance_of
-from .directions import Projection
+from .projection import Projection
 
 if TYPE_CHECKING:
     from .trace import Trace
