@@ -9,7 +9,7 @@ import torch
 
 import visit_widget as vw
 from tests.unit.test_session import PROMPT, ask, make_speaker, tokenizer
-from visit_widget.widget.session import compact
+from visit_widget.widget.plain import compact
 
 
 @pytest.fixture(params=["gpt2", "llama"])

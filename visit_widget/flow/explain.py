@@ -191,6 +191,8 @@ class _Teller:
             return f"{name}, which {listed(facts)}," if facts else name
         if node.kind == "rounding":
             return rounding_of(node.id)
+        if node.kind == "edit":
+            return f"What interventions changed in {node.id.removesuffix('.edit')}, by itself,"
         if node.kind == "bias":
             return {
                 "norm.bias": "The bias of the final norm, whatever the stream holds,",

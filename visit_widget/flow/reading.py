@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Kinds of nodes that flow into a whole, and those that are only looked at or are the end.
 PARTS = (
     "embed", "attention", "mlp", "opaque", "head", "value", "row", "neuron", "expert", "bias",
-    "rounding",
+    "rounding", "edit",
 )  # fmt: skip
 STREAM, REST = ("residual", "norm"), "rest"
 NO_PARTS = ("query", "key", "neuron_key", "logits")

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..model import VisitError
 from ..model.attention_call import MODEL_LOCK
 from .alone import Alone, NotAloneError
 from .tape import At, Place, Tape, pulled
@@ -61,20 +60,17 @@ def gradients(trace: Trace, directions: Tensor, position: int) -> Gradients:
         VisitError: no derivative can be taken through this model.
     """
     trace.needs_model("A gradient")
-    if trace.edits is not None:
-        raise VisitError(
-            "Gradients are taken of a pass as it is, and this trace is a rerun with interventions: "
-            'use lens="logit", or the trace that it was made of.'
-        )
     pieces = directions.detach().split(AT_ONCE)
     with torch.inference_mode(False), MODEL_LOCK:
         try:
+            if trace.edits is not None:
+                raise NotAloneError("What is done to a pass is done to all of it.")
             alone = Alone(trace, position)
             found = [_alone(alone, piece) for piece in pieces]
             trace.alone_at.add(position)
         except NotAloneError:
-            tape = Tape(trace.model, trace.anatomy, trace.input_ids[: position + 1])
-            found = [_in_full(trace, tape, piece) for piece in pieces]
+            tape = _taped(trace, position)
+            found = [_in_full(trace, tape, piece, position) for piece in pieces]
     return Gradients(*(torch.cat(column, 1) for column in zip(*found, strict=True)))
 
 
@@ -101,17 +97,25 @@ def _through(alone: Alone, directions: Tensor, n_rows: int) -> list[Tensor]:
     return [torch.stack(every[k::3]) for k in range(3)]
 
 
-def _in_full(trace: Trace, tape: Tape, directions: Tensor) -> list[Tensor]:
-    """By a pass of the whole prompt up to the position."""
+def _taped(trace: Trace, position: int) -> Tape:
+    """A pass of the prompt up to the position, of all of it where something is done to it."""
+    if trace.edits is None:
+        return Tape(trace.model, trace.anatomy, trace.input_ids[: position + 1])
+    layers = trace.record.layers
+    return Tape(trace.model, trace.anatomy, trace.input_ids, False, trace.edits, layers)
+
+
+def _in_full(trace: Trace, tape: Tape, directions: Tensor, position: int) -> list[Tensor]:
+    """By a pass of the whole prompt, up to the position at least."""
     n_tokens = len(tape.streams[0, "pre"])
     given = directions.new_zeros(len(directions), n_tokens, trace.d_model)
-    given[:, -1] = directions
+    given[:, position] = directions
     places = list(tape.streams)
     rows = dict(zip(places, tape.pull(given, places), strict=True))
 
     def at(layer: int, name: At) -> Tensor:
         place: Place = (layer, name) if (layer, name) in rows else (layer, "post")
-        return trace.work(rows[place][:, -1])
+        return trace.work(rows[place][:, position])
 
     names: tuple[At, ...] = ("pre", "mid", "post")
     return [torch.stack([at(layer, n) for layer in range(trace.n_layers)]) for n in names]

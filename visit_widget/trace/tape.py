@@ -4,8 +4,9 @@ at the last of them becomes when it is pulled back through the model.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any, Literal
 
 import torch
@@ -15,9 +16,11 @@ from transformers import PreTrainedModel
 
 from ..model import Anatomy, VisitError
 from ..model.attention import listening
-from ..model.attention_call import MODEL_LOCK
+from ..model.attention_call import MODEL_LOCK, AttentionCall, Listener
 from ..model.forward import logits_of
 from ..model.watch import first_tensor, input_device
+from .edits import Edits
+from .record import LayerRecord
 
 At = Literal["pre", "mid", "post"]
 Place = tuple[int, At]
@@ -32,6 +35,8 @@ class Tape:
         ids: (T,) the prompt.
         frugal: whether to keep nothing but the streams, and to run each block once more on the way
             back: memory for the inner life of one block at a time, for a third more work.
+        edits: what is done to parts on the way; not where the tape is frugal.
+        layers: of a rerun, what its pass left, for attention that is asked again.
 
     Attributes:
         streams: {(layer, "pre" | "mid" | "post"): (T, d_model)}; "mid" only where a layer has a
@@ -39,21 +44,25 @@ class Tape:
     """
 
     def __init__(
-        self, model: PreTrainedModel, anatomy: Anatomy, ids: Tensor, frugal: bool = False
-    ) -> None:
+        self, model: PreTrainedModel, anatomy: Anatomy, ids: Tensor, frugal: bool = False,
+        edits: Edits | None = None, layers: Sequence[LayerRecord] = (),
+    ) -> None:  # fmt: skip
         self.model, self.frugal = model, frugal
         self._kept: dict[Place, Tensor] = {}
         last = len(anatomy.blocks) - 1
         with MODEL_LOCK, torch.inference_mode(False), torch.enable_grad(), ExitStack() as stack:
             implementation = differentiable(model)
-            stack.enter_context(listening(model, lambda _: None, implementation=implementation))
+            hear = _nothing if edits is None else _editing(edits, anatomy, layers)
+            stack.enter_context(listening(model, hear, implementation=implementation))
+            if edits is not None:
+                edits.hook(stack, anatomy.blocks)
             for layer, part in enumerate(anatomy.blocks):
                 if frugal:
                     stack.enter_context(_run_again_later(part.block))
                 self._hook(stack, layer, part.block, None if part.parallel else part.mlp_entry)
             # Ids that were made in inference mode are saved for no way back.
             given = ids[None].clone().to(input_device(model))
-            logits_of(model, given, True, afresh=self._kept.clear)
+            logits_of(model, given, edits is None, afresh=self._kept.clear)
             if any(self._rows(stream).shape[0] != ids.numel() for stream in self._kept.values()):
                 # Some models leave out positions whose logits are not asked for.
                 self._kept.clear()
@@ -79,7 +88,7 @@ class Tape:
         with MODEL_LOCK, torch.inference_mode(False), torch.enable_grad(), ExitStack() as stack:
             if self.frugal:
                 implementation = differentiable(self.model)
-                again = listening(self.model, lambda _: None, implementation=implementation)
+                again = listening(self.model, _nothing, implementation=implementation)
                 stack.enter_context(again)
             try:
                 found = pulled(self._last, streams, given, not self.frugal)
@@ -125,6 +134,25 @@ class Tape:
             hooks.append(middle.register_forward_pre_hook(between, with_kwargs=True))
         for hook in hooks:
             stack.callback(hook.remove)
+
+
+def _nothing(_: AttentionCall) -> None:
+    """What is heard changes nothing."""
+
+
+def _editing(edits: Edits, anatomy: Anatomy, layers: Sequence[LayerRecord]) -> Listener:
+    """What answers attention calls as edits do, of the queries, keys and values of this pass."""
+    places = {part.attention: n for n, part in enumerate(anatomy.blocks) if part.attention}
+
+    def answer(call: AttentionCall) -> Tensor | None:
+        layer = places.get(call.module)
+        kept = None if layer is None else layers[layer].attention
+        if layer is None or kept is None:
+            return None
+        here = replace(kept, query=call.query[0], key=call.key[0], value=call.value[0])
+        return edits.heard(layer, anatomy.blocks[layer], here, call.output)
+
+    return answer
 
 
 def differentiable(model: PreTrainedModel) -> str | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from .target import TargetLike
+from .target import Followed, TargetLike
 
 if TYPE_CHECKING:
     from ..flow import FlowGraph, Keep
@@ -78,8 +78,8 @@ class Upward:
     def effects(
         self: Any,
         parts: str | Sequence[str] = "heads",
-        target: TargetLike | None = None,
-        foil: TargetLike | None = None,
+        target: TargetLike | Followed | None = None,
+        foil: TargetLike | Followed | None = None,
         action: ActionLike = "zero",
         positions: str | int | Sequence[int] = "focus",
         position: int = -1,

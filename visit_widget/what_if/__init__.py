@@ -1,7 +1,7 @@
 """What if a part were not there: interventions, and the effect of every part."""
 
 from .effects import effects
-from .rerun import rerun
+from .rerun import Rerun, rerun
 from .table import Effect, Effects
 
-__all__ = ["Effect", "Effects", "effects", "rerun"]
+__all__ = ["Effect", "Effects", "Rerun", "effects", "rerun"]

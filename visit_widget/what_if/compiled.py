@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,33 +15,11 @@ from ..trace.changes import Change, Chosen, ExpertChange, Hooked, MidChange, exi
 from ..trace.edits import Edits
 from ..trace.looks import Look
 from ..trace.outlet import like
-from .actions import Action, action_of, drawn, put_of
-from .parts import Part, part_of
+from .actions import Action, drawn, put_of
+from .parts import Part
 
 if TYPE_CHECKING:
-    from .actions import ActionLike
-
-
-def edits_of(
-    trace: Trace, interventions: Mapping[str, ActionLike], positions: Sequence[int]
-) -> Edits:
-    """All that interventions do to a pass.
-
-    Args:
-        trace: the pass as it was.
-        interventions: {id: action}.
-        positions: where, for ids that do not say.
-
-    Raises:
-        VisitError: an id or an action means nothing here.
-    """
-    edits = Edits()
-    for name, asked in interventions.items():
-        part, action = part_of(trace, name), action_of(trace, asked)
-        where = list(positions) if part.position is None else [part.position]
-        Compiler(trace, edits).add(part, action, where, torch.tensor(where))
-        edits.names[name] = str(action)
-    return edits
+    pass
 
 
 class Compiler:

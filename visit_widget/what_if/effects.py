@@ -31,8 +31,8 @@ KINDS = ("heads", "attention", "mlps", "sublayers", "neurons", "streams")
 def effects(
     trace: Trace,
     parts: str | Sequence[str] = "heads",
-    target: TargetLike | None = None,
-    foil: TargetLike | None = None,
+    target: TargetLike | Followed | None = None,
+    foil: TargetLike | Followed | None = None,
     action: ActionLike = "zero",
     positions: str | int | Sequence[int] = "focus",
     position: int = -1,

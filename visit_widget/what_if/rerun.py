@@ -16,9 +16,11 @@ from ..model.loaded import eval_mode
 from ..model.watch import input_device
 from ..trace import Trace
 from ..trace.changes import HeldNorm
+from ..trace.edits import Edits
 from ..trace.record import record
-from .actions import ActionLike
-from .compiled import edits_of
+from .actions import ActionLike, action_of
+from .compiled import Compiler
+from .parts import part_of
 
 Positions = str | int | Sequence[int]
 FREEZE = ("attention", "norms")
@@ -49,30 +51,70 @@ def rerun(
     Raises:
         VisitError: an argument means nothing here; the message says what does.
     """
-    trace.needs_model("A run with a part taken away")
-    if trace.edits is not None:
-        raise VisitError(
-            "This trace is a rerun itself: run the trace that it was made of again, with all "
-            "interventions at once."
+    run, where = Rerun(trace), positions_of(trace, positions)
+    for name, action in interventions.items():
+        run.add(name, action, where)
+    return run.trace(freeze)
+
+
+class Rerun:
+    """A run of a prompt with interventions, which are added one by one.
+
+    Args:
+        before: the pass as it was.
+
+    Raises:
+        VisitError: it cannot be run again.
+    """
+
+    def __init__(self, before: Trace) -> None:
+        before.needs_model("A run with a part taken away")
+        if before.edits is not None:
+            raise VisitError(
+                "This trace is a rerun itself: run the trace that it was made of again, with all "
+                "interventions at once."
+            )
+        self.before, self.edits = before, Edits()
+
+    def add(self, name: str, action: ActionLike, positions: Positions = "focus") -> None:
+        """One intervention; arguments as `rerun`.
+
+        Raises:
+            VisitError: an argument means nothing here.
+        """
+        trace, done = self.before, action_of(self.before, action)
+        part = part_of(trace, name)
+        where = positions_of(trace, positions) if part.position is None else [part.position]
+        with MODEL_LOCK:
+            Compiler(trace, self.edits).add(part, done, where, torch.tensor(where))
+        self.edits.names[name] = str(done)
+
+    def trace(self, freeze: Sequence[str] = ()) -> Trace:
+        """The trace of the run.
+
+        Args:
+            freeze: as `rerun`.
+        """
+        before, edits = self.before, self.edits
+        wrong = [name for name in freeze if name not in FREEZE]
+        if wrong:
+            raise VisitError(f"freeze={wrong[0]!r} is nothing that can be held: use {FREEZE}.")
+        with MODEL_LOCK:
+            if "attention" in freeze:
+                edits.held = {
+                    n: layer.attention
+                    for n, layer in enumerate(before.record.layers)
+                    if layer.attention is not None
+                }
+            if "norms" in freeze:
+                edits.hooks[:0] = held_norms(before)
+            kept = record(before.model, before.anatomy, before.input_ids, before.keep_on, edits)
+        made = Trace(
+            before.model, before.tokenizer, before.input_ids, before.anatomy, kept, before._text
         )
-    where = positions_of(trace, positions)
-    wrong = [name for name in freeze if name not in FREEZE]
-    if wrong:
-        raise VisitError(f"freeze={wrong[0]!r} is nothing that can be held: use {FREEZE}.")
-    with MODEL_LOCK:
-        edits = edits_of(trace, interventions, where)
-        if "attention" in freeze:
-            edits.held = {
-                n: layer.attention for n, layer in enumerate(trace.record.layers)
-                if layer.attention is not None
-            }  # fmt: skip
-        if "norms" in freeze:
-            edits.hooks[:0] = held_norms(trace)
-        kept = record(trace.model, trace.anatomy, trace.input_ids, trace.keep_on, edits)
-    made = Trace(trace.model, trace.tokenizer, trace.input_ids, trace.anatomy, kept, trace._text)
-    made.anatomy_given, made.keep_on = trace.anatomy_given, trace.keep_on
-    made.special, made.notes, made.edits = trace.special, trace.notes, edits
-    return made
+        made.anatomy_given, made.keep_on = before.anatomy_given, before.keep_on
+        made.special, made.notes, made.edits = before.special, before.notes, edits
+        return made
 
 
 def positions_of(trace: Trace, positions: Positions) -> list[int]:

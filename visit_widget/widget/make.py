@@ -95,7 +95,8 @@ def _remade(session: Session, state: dict[str, Any]) -> VisitWidget:
     session.take(wanted.prompt)
     traits = checked_traits(wanted, session)
     first = session.first(
-        wanted.focus, wanted.target, wanted.foil, wanted.keep, wanted.measure, wanted.lens
-    )
+        wanted.focus, wanted.target, wanted.foil, wanted.keep, wanted.measure, wanted.lens,
+        session.interventions.listed(wanted.interventions, session.trace),
+    )  # fmt: skip
     check_facts(state["model"], session)
     return VisitWidget(session, first, (), wanted.view, traits)

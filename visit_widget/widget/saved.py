@@ -10,7 +10,7 @@ from .session import Session
 from .view_state import PLAIN
 
 Progress = Callable[[int, int], None]
-REDRAWS = ("focus", "target", "foil", "keep", "measure", "lens")
+REDRAWS = ("focus", "target", "foil", "keep", "measure", "lens", "interventions")
 SETTABLE = ("prompt", *REDRAWS, *PLAIN, "view")
 # The traits of the widget that are saved.
 SAVED = (*SETTABLE, "graph", "status", "lenses")
@@ -58,8 +58,8 @@ def saved(
         "traits": {**traits, "expanded": shown if isinstance(expand, str) else layers},
         "expand": blocks,
         "project": details,
-        "audit": session.audit() if audit else session.known_audit(),
-        "attribution": session.attribution(),
+        "audit": session.audit() if audit and not session.edited else session.known_audit(),
+        "attribution": None if session.edited else session.attribution(),
         "predictions": session.predictions(),
         "routes": _routes(session, wanted=traits["view"] == "routes"),
         "view_state": view_state,
@@ -82,7 +82,7 @@ def drawn(session: Session, traits: dict[str, Any], layers: Sequence[int] | None
     return {
         "traits": {**traits, "expanded": wanted},
         "expand": {} if routes else {str(layer): session.expand(layer) for layer in wanted},
-        "attribution": session.attribution(),
+        "attribution": None if session.edited else session.attribution(),
         "predictions": session.predictions(),
         "routes": session.routes() if routes else None,
     }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
-from math import isfinite
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
@@ -25,9 +25,11 @@ from ..trace.inputs import Prepared, Prompt, checked, edited
 from ..trace.target import Followed, TargetLike, first_token, followed
 from ..trace.trace import Trace
 from ..trace.tracing import trace, trace_prepared
+from .intervening import Interventions, before_of, effects_map, measured_in
+from .plain import compact, present
 from .sentences import joined
+from .vocabulary import matching
 
-SIGNIFICANT = 6
 VOCABULARY_LIMIT = 50
 ROUTES_LIMIT = 4000
 FOLLOWED_LIMIT = 256
@@ -69,11 +71,14 @@ class Session:
         self.model, self.tokenizer, self.anatomy = model, tokenizer_of(tokenizer), anatomy
         self.keep_on = keep_on
         self.trace: Trace
+        # What is drawn, and the same of the pass as it is; one where nothing is edited.
         self.painter: Painter
+        self._as_is: Painter
         self.revision = 0
         self.facts: dict[str, Any] = {}
         # By name, those that were given as objects.
         self._given: dict[str, Lens] = {}
+        self.interventions = Interventions()
         self._vocabulary: list[str] | None = None
         self._predictions: WeakKeyDictionary[Trace, list[dict[str, Any]]] = WeakKeyDictionary()
         # By trace and position: an audit takes passes of the model, and does not depend on the
@@ -139,24 +144,31 @@ class Session:
 
     def keep_drawn(self) -> None:
         """Go back to the trace of the last graph drawn, after another could not be."""
-        self.trace = self.painter.trace
+        self.trace = self._as_is.trace
 
     def frame(
         self, focus: int, target: TargetLike | Followed | None, foil: TargetLike | Followed | None,
         keep: Keep | dict[str, Any] | None, measure: str, layers: list[int],
-        lens: Lens | str | None = None,
+        lens: Lens | str | None = None, interventions: Sequence[dict[str, Any]] = (),
     ) -> dict[str, Any]:  # fmt: skip
         """A new first frame, as the `graph` trait carries it."""
         with MODEL_LOCK:
-            known = getattr(self, "painter", None)
-            chosen = self.lens(lens)
-            painter = Painter(self.trace, focus, target, foil, keep, measure, chosen, known)
+            known = getattr(self, "_as_is", None)
+            chosen, more = self.lens(lens), dict[str, Any]()
+            as_is = Painter(self.trace, focus, target, foil, keep, measure, chosen, known)
+            painter = as_is
+            if interventions:
+                again = self.interventions.rerun(interventions, self.trace, as_is.position)
+                alike = as_is.target, as_is.foil
+                painter = Painter(again, focus, *alike, keep, measure, chosen)
+                before = before_of(as_is, as_is.position)
+                more = {"interventions": list(interventions), "before": compact(before)}
             graph = painter.graph(layers)
-            self.painter, self.facts = painter, dict(graph.model)
+            self.painter, self._as_is, self.facts = painter, as_is, dict(graph.model)
             self.revision += 1
             self._remember(painter.target)
             self._remember(painter.foil)
-            return {**compact(graph), "revision": self.revision}
+            return {**compact(graph), **more, "revision": self.revision}
 
     def lens(self, lens: Lens | str | None, fit: bool = False) -> Lens:
         """A lens for this model, by name or as it is; one that was given once is known by its name.
@@ -189,14 +201,27 @@ class Session:
         keep: Keep | dict[str, Any] | None,
         measure: str,
         lens: Lens | str | None = None,
+        interventions: Sequence[dict[str, Any]] = (),
     ) -> First:
         """The first frame of a widget; arguments as `visit`."""
         position, keep = self.trace.position(focus), Keep.of(keep)
         asked = [(None, "") if t is None else self.follow(t) for t in (target, foil)]
         chosen = self.lens(lens, fit=True)
-        graph = self.frame(position, asked[0][0], asked[1][0], keep, measure, [], chosen)
+        told = asked[0][0], asked[1][0]
+        graph = self.frame(position, *told, keep, measure, [], chosen, interventions)
         notes = joined((*(note for _, note in asked), *self.trace.notes))
         return First(graph, position, measure, keep, notes, graph["lens"])
+
+    @property
+    def edited(self) -> bool:
+        """Whether what is drawn is a rerun with interventions."""
+        return self.painter is not self._as_is
+
+    def _check_as_is(self, what: str) -> None:
+        if self.edited:
+            raise VisitError(
+                f"{what} of the pass as it is: take the interventions off to see them."
+            )
 
     def exactness(self) -> dict[str, Any]:
         """How far off the identities are that can be checked without another pass."""
@@ -210,6 +235,7 @@ class Session:
         """How far off each identity is at the focus, against fresh passes of the model itself."""
         with MODEL_LOCK:
             self._check_revision(revision)
+            self._check_as_is("Audits are")
             known = self.known_audit()
             if known is not None:
                 return known
@@ -271,6 +297,7 @@ class Session:
         """The routes graph of what is drawn; what a node has none of is left out."""
         with MODEL_LOCK:
             self._check_revision(revision)
+            self._check_as_is("Routes are")
             graph = self.painter.routes()
             if len(graph.nodes) > ROUTES_LIMIT:
                 raise VisitError(
@@ -282,8 +309,8 @@ class Session:
                 "position": graph.position,
                 "measure": graph.measure,
                 "total": compact(graph.attribution["total"] if graph.attribution else None),
-                "nodes": [_present(replace(n, top=begun(n.top), bottom=[])) for n in graph.nodes],
-                "edges": [_present(e) for e in graph.edges],
+                "nodes": [present(replace(n, top=begun(n.top), bottom=[])) for n in graph.nodes],
+                "edges": [present(e) for e in graph.edges],
                 "attribution": compact(graph.attribution),
             }
 
@@ -291,6 +318,7 @@ class Session:
         """What each token adds to the followed logit along the kept routes."""
         with MODEL_LOCK:
             self._check_revision(revision)
+            self._check_as_is("What tokens add is")
             return {"revision": self.revision, **compact(self.painter.attribution())}
 
     def predictions(self, revision: int | None = None) -> dict[str, Any]:
@@ -301,6 +329,18 @@ class Session:
             if trace not in self._predictions:
                 self._predictions[trace] = compact(predictions(trace, self.painter.lens))
             return {"revision": self.revision, "positions": self._predictions[trace]}
+
+    def effects(self, layer: int, revision: int | None = None) -> dict[str, Any]:
+        """The effects of what is drawn of a layer, foretold and measured."""
+        with MODEL_LOCK:
+            self._check_revision(revision)
+            return {"revision": self.revision, **compact(measured_in(self._as_is, layer))}
+
+    def effects_map(self, over: str = "heads", revision: int | None = None) -> dict[str, Any]:
+        """The effects of every head, or every sublayer, foretold and measured."""
+        with MODEL_LOCK:
+            self._check_revision(revision)
+            return {"revision": self.revision, **compact(effects_map(self._as_is, over))}
 
     def follow(self, value: Any) -> tuple[Followed, str]:
         """What a value of the `target` or `foil` trait follows, and a note where a text was several
@@ -345,56 +385,10 @@ class Session:
         """
         if self._vocabulary is None:
             self._vocabulary = self.trace.texts(range(self.trace.n_vocab))
-        wanted = query.replace(" ", "␣")
-        bare = wanted.strip("␣").casefold() or wanted
-        if not bare:
-            return {"tokens": []}
-        ranked = []
-        for token, text in enumerate(self._vocabulary):
-            plain = text.strip("␣").casefold() or text
-            if bare in plain:
-                kind = (
-                    0
-                    if text == wanted
-                    else 1
-                    if plain == bare
-                    else 2
-                    if plain.startswith(bare)
-                    else 3
-                )
-                ranked.append((kind, len(plain), token, text))
-        ranked.sort()
-        return {
-            "tokens": [
-                {"id": token, "text": text} for _, _, token, text in ranked[: max(1, int(limit))]
-            ]
-        }
+        return {"tokens": matching(self._vocabulary, query, limit)}
 
     def _check_revision(self, revision: int | None) -> None:
         if revision is not None and revision != self.revision:
             raise VisitError(
                 "The graph has changed since this was asked; ask again on the new one."
             )
-
-
-def compact(value: Any) -> Any:
-    """Plain data of the same content with floats at six significant digits: what a screen can show,
-    at half the bytes.
-    """
-    # A graph is made of thousands of values: the commonest kinds come first.
-    kind = type(value)
-    if value is None or kind is str or kind is int:
-        return value
-    if isinstance(value, float):
-        return float(f"{value:.{SIGNIFICANT}g}") if isfinite(value) else None
-    if isinstance(value, dict):
-        return {k: compact(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [compact(v) for v in value]
-    names = getattr(kind, "__dataclass_fields__", None)
-    return value if names is None else {k: compact(getattr(value, k)) for k in names}
-
-
-def _present(value: Any) -> dict[str, Any]:
-    """A node or an edge without what it has none of: routes have many."""
-    return {k: v for k, v in compact(value).items() if v is not None and v != []}

@@ -38,6 +38,7 @@ class Wanted:
         prompt: the prompt, as the model takes it.
         target, foil: what is followed; the foil may be None.
         focus, measure, view, lens: as the traits.
+        interventions: likewise, not checked yet.
         keep: likewise.
         traits: the state's values of `PLAIN`, not checked yet: that takes the prompt's trace.
     """
@@ -50,6 +51,7 @@ class Wanted:
     keep: Keep
     view: str
     lens: str | None
+    interventions: Any
     traits: dict[str, Any]
 
 
@@ -61,7 +63,7 @@ def state_of(session: Session, traits: Mapping[str, Any]) -> dict[str, Any]:
         traits: its traits, of `PLAIN` and "focus", "measure", "keep", "view" at least.
     """
     trace, painter = session.trace, session.painter
-    names = ("focus", "measure", "keep", "view", "lens", *PLAIN)
+    names = ("focus", "measure", "keep", "view", "lens", "interventions", *PLAIN)
     return {
         "version": VERSION,
         "model": {**session.facts, "fingerprint": fingerprint(unwrapped(trace.model))},
@@ -120,6 +122,7 @@ def read(state: Any, session: Session) -> Wanted:
         keep=Keep.of(state["keep"]),
         view=check_view(state["view"]),
         lens=_lens(state.get("lens")),
+        interventions=state.get("interventions", []),
         traits={name: state[name] for name in PLAIN},
     )
 
@@ -151,7 +154,7 @@ _NAMES = (
 
 
 # What states did not have from the beginning.
-_LATER = ("lens",)
+_LATER = ("lens", "interventions")
 
 
 def _lens(name: Any) -> str | None:

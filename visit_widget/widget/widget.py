@@ -16,6 +16,7 @@ from ..flow.elements import MEASURES
 from ..model import VisitError
 from ..trace.trace import Trace
 from . import lifetime
+from .intervening import of_any_prompt
 from .page import STATIC
 from .picture import DISPLAY, NO_FILTERS, checks
 from .requests import Desk, logger
@@ -48,6 +49,9 @@ class VisitWidget(Saving, anywidget.AnyWidget):
             None for the default. What has to be fitted first is not set, but said.
         lenses: the names of those that can be set at once.
         keep: what pruning keeps; set a Keep or a mapping of its fields.
+        interventions: what is done to parts of the pass: [{"id", "action", "positions"}], or
+            {id: action} as `Trace.rerun` takes; [] for the pass as it is. `graph` is then of the
+            pass run again, and its "before" says what was.
         pins: ids of up to four nodes that are compared.
         filters: {"layers": [first, last] or None, "heads": {layer: heads}}: what is drawn plainly;
             the rest is dimmed or drawn as one, and stays in all sums.
@@ -73,6 +77,7 @@ class VisitWidget(Saving, anywidget.AnyWidget):
     lens = traitlets.Any("logit").tag(sync=True)
     lenses = traitlets.List(traitlets.Unicode(), read_only=True).tag(sync=True)
     keep = traitlets.Any().tag(sync=True)
+    interventions = traitlets.Any([]).tag(sync=True)
     pins = traitlets.List(traitlets.Unicode()).tag(sync=True)
     filters = traitlets.Dict(NO_FILTERS).tag(sync=True)
     display = traitlets.Dict(DISPLAY).tag(sync=True)
@@ -95,6 +100,7 @@ class VisitWidget(Saving, anywidget.AnyWidget):
             view=view,
             lens=first.lens,
             keep=first.keep.to_dict(),
+            interventions=first.graph.get("interventions", []),
             status={"state": "ready", "message": first.notes, **session.exactness()},
             **(more or {"expanded": sorted({session.trace.layer(layer) for layer in layers})}),
         )
@@ -110,6 +116,8 @@ class VisitWidget(Saving, anywidget.AnyWidget):
                 "routes": session.routes,
                 "attribution": session.attribution,
                 "predictions": session.predictions,
+                "effects": session.effects,
+                "effects_map": session.effects_map,
                 "vocabulary": session.vocabulary,
                 "retrace": self._retrace,
             },
@@ -159,8 +167,9 @@ class VisitWidget(Saving, anywidget.AnyWidget):
             traits = checked_traits(wanted, session)
             focus, keep = session.trace.position(wanted.focus), wanted.keep
             graph = session.frame(
-                focus, wanted.target, wanted.foil, keep, wanted.measure, [], wanted.lens
-            )
+                focus, wanted.target, wanted.foil, keep, wanted.measure, [], wanted.lens,
+                session.interventions.listed(wanted.interventions, session.trace),
+            )  # fmt: skip
         except BaseException:
             self._put_back(before)
             raise
@@ -226,6 +235,11 @@ class VisitWidget(Saving, anywidget.AnyWidget):
     def _valid_keep(self, proposal: Any) -> dict[str, Any]:
         return Keep.of(proposal["value"]).to_dict()
 
+    @traitlets.validate("interventions")
+    def _valid_interventions(self, proposal: Any) -> list[dict[str, Any]]:
+        session = self._session
+        return session.interventions.listed(proposal["value"], session.trace)
+
     @traitlets.validate("measure")
     def _valid_measure(self, proposal: Any) -> str:
         if proposal["value"] not in MEASURES:
@@ -278,7 +292,12 @@ class VisitWidget(Saving, anywidget.AnyWidget):
             target, foil = (
                 None if t is None else self._session.follow(t)[0] for t in (target, foil)
             )
-            graph = self._session.frame(focus, target, foil, self.keep, self.measure, [], self.lens)
+            done = self.interventions
+            if "prompt" in before:
+                done = of_any_prompt(done)
+            graph = self._session.frame(
+                focus, target, foil, self.keep, self.measure, [], self.lens, done
+            )
         except BaseException as error:
             self._put_back(before)
             self._report(sentence(error))
@@ -289,6 +308,7 @@ class VisitWidget(Saving, anywidget.AnyWidget):
         """Set every trait that goes with a new graph, at once."""
         with self._settling(), self.hold_sync():
             self.prompt, self.focus = graph["prompt"], graph["position"]
+            self.interventions = graph.get("interventions", [])
             self.target, self.foil = _named(graph["target"]), _named(graph["foil"])
             for name, value in more.items():
                 self.set_trait(name, value)

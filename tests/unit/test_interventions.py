@@ -1,0 +1,163 @@
+"""Interventions of a widget: the trait, the graph of the pass run again, and what it was before."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+import visit_widget as vw
+from tests.tiny import FAMILIES, PROMPT_IDS, float64_throughout, make_model, make_speaker, tokenizer
+from tests.whole import assert_data
+
+PROMPT = "the cat sat on the mat"
+
+
+@pytest.fixture
+def widget() -> Any:
+    made = vw.visit(make_speaker(), tokenizer(), PROMPT, lens="logit")
+    yield made
+    made.close()
+
+
+def asked(widget: Any, method: str, **params: Any) -> dict[str, Any]:
+    """The answer to a request from the browser."""
+    sent: list[Any] = []
+    widget._desk.send = sent.append
+    widget._desk.receive({"kind": "visit-request", "id": "1", "method": method, "params": params})
+    return sent[-1]
+
+
+def test_the_graph_is_of_the_run_and_says_what_was(widget):
+    plain = widget.graph
+    assert widget.interventions == []
+    widget.interventions = {"L1.H0": "zero"}
+    assert widget.interventions == [{"id": "L1.H0", "action": "zero", "positions": "focus"}]
+    graph, again = widget.graph, widget.trace.rerun({"L1.H0": "zero"})
+    assert graph["interventions"] == widget.interventions
+    assert graph["revision"] > plain["revision"]
+    assert graph["target"]["id"] == plain["target"]["id"], "what is followed stays"
+    now = float(again.record.logits[graph["target"]["id"]])
+    assert graph["target"]["logit"] == pytest.approx(now, rel=1e-4)
+    assert graph["before"]["target"]["logit"] == plain["target"]["logit"]
+    assert graph["before"]["prediction"] == plain["prediction"]
+    was = {n["id"]: n for n in plain["nodes"]}
+    assert graph["before"]["streams"]["L1.post"]["label"] == was["L1.post"]["label"]
+    assert_data(widget.flow([0, 1]))
+    assert "L1.H0.edit" in {n.id for n in widget.flow([1]).nodes}
+    widget.interventions = []
+    assert {k: v for k, v in widget.graph.items() if k != "revision"} == {
+        k: v for k, v in plain.items() if k != "revision"
+    }
+
+
+def test_from_the_browser_and_what_cannot_be_is_put_back(widget):
+    good = [{"id": "L0.mlp", "action": 0.5, "positions": "all"}]
+    widget.set_state({"interventions": good})
+    assert widget.graph["interventions"] == good
+    for wrong in (
+        [{"id": "L9.H0", "action": "zero"}], [{"id": "L0.H0", "action": "halve"}], "L0.H0",
+        [{"id": "L0.H0", "action": "patch", "label": "patch 7"}], [{"action": "zero"}],
+    ):  # fmt: skip
+        widget.set_state({"interventions": wrong})
+        assert widget.interventions == good
+        assert widget.graph["interventions"] == good
+        assert widget.status["state"] == "error"
+    widget.set_state({"interventions": []})
+    assert "before" not in widget.graph
+    assert widget.status["state"] == "ready"
+
+
+def test_vectors_and_traces_are_set_from_python_and_stay(widget):
+    model = widget.trace.model
+    other = vw.trace(model, tokenizer(), "the dog sat on the mat")
+    widget.interventions = {"L0.post": other, "L1.mlp": torch.zeros(widget.trace.d_model)}
+    kinds = [(i["action"], i["label"]) for i in widget.interventions]
+    assert [kind for kind, _ in kinds] == ["patch", "replace"]
+    theirs = widget.trace.rerun(
+        {"L0.post": other, "L1.mlp": torch.zeros(widget.trace.d_model)}
+    ).record.logits[widget.graph["target"]["id"]]
+    assert widget.graph["target"]["logit"] == pytest.approx(float(theirs), rel=1e-4)
+    widget.set_state({"interventions": widget.interventions[:1]})
+    assert [i["action"] for i in widget.interventions] == ["patch"]
+
+
+def test_focus_target_measure_and_prompt_go_on(widget):
+    widget.interventions = [
+        {"id": "L0.H1", "action": "zero"}, {"id": "L1.H0.V2", "action": "zero"},
+        {"id": "L1.mlp", "action": "zero", "positions": [3]},
+    ]  # fmt: skip
+    widget.focus = 3
+    assert len(widget.graph["interventions"]) == 3
+    for measure in ("share", "effect", "norm"):
+        widget.measure = measure
+        assert widget.graph["measure"] == measure
+    widget.prompt = "the dog sat"
+    assert [i["id"] for i in widget.interventions] == ["L0.H1"], "what names no token"
+
+
+def test_the_state_makes_the_picture_again(widget):
+    widget.interventions = {"L1.H0": 0.5}
+    state, graph = widget.view_state, widget.graph
+    again = vw.visit(widget.trace.model, tokenizer(), view_state=state)
+    assert again.interventions == widget.interventions
+    assert again.graph["before"] == graph["before"]
+    again.close()
+    del state["interventions"]
+    plain = vw.visit(widget.trace.model, tokenizer(), view_state=state)
+    assert plain.interventions == []
+    plain.close()
+
+
+def test_what_is_of_the_pass_as_it_is_says_so(widget, tmp_path):
+    widget.interventions = {"L1.H0": "zero"}
+    for method in ("routes", "attribution", "audit"):
+        answer = asked(widget, method)
+        assert not answer["ok"]
+        assert "take the interventions off" in answer["error"]["message"]
+    for method in ("expand", "project", "predictions"):
+        params = {"expand": {"layer": 1}, "project": {"nodes": ["L1.attn"]}}.get(method, {})
+        assert asked(widget, method, **params)["ok"], method
+    assert widget.save_html(tmp_path / "page.html", expand="all").exists()
+
+
+def test_effects_of_a_layer_and_the_map(widget):
+    found = asked(widget, "effects", layer=1)["result"]
+    assert {"L1.attn", "L1.mlp"} <= set(found["nodes"])
+    drawn = {n["id"] for n in asked(widget, "expand", layer=1)["result"]["nodes"]}
+    assert set(found["nodes"]) <= drawn | {"L1.attn", "L1.mlp"}
+    target = widget.graph["target"]["id"]
+    for name, effect in found["nodes"].items():
+        again = widget.trace.rerun({name: "zero"})
+        theirs = float(widget.trace.logits()[target] - again.logits()[target])
+        assert effect["measured"] == pytest.approx(theirs, abs=2e-4 * max(1, abs(theirs)))
+    for over in ("heads", "sublayers"):
+        table = asked(widget, "effects_map", over=over)["result"]
+        assert len(table["layers"]) == len(table["ids"]) == len(table["measured"])
+        assert all(len(row) == len(table["columns"]) for row in table["predicted"])
+        assert table["measured"][1][0] == pytest.approx(
+            widget.trace.effects([table["ids"][1][0]], target)[table["ids"][1][0]].measured,
+            abs=1e-4,
+        )
+    assert not asked(widget, "effects_map", over="all")["ok"]
+
+
+@pytest.mark.parametrize(
+    "done", [{"L0.H1": "zero"}, {"L1.H0.K2": "zero"}, {"L0.post": 0.7, "L1.N3": "zero"}], ids=str
+)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_gradients_of_a_rerun_are_its_own(family, done):
+    """What effects foretell of a run with interventions, against differences of further runs."""
+    with float64_throughout():
+        trace = vw.trace(make_model(family, torch.float64), None, PROMPT_IDS)
+        again, step = trace.rerun(done), 1e-5
+        graph = again.flow(target=7, measure="effect", lens="local")
+        last = f"L{trace.n_layers - 1}"
+        # What is scaled with the stream after it is drawn before it is scaled.
+        first = [] if "L0.post" in done else ["L0.mlp"]
+        for name in (*first, f"{last}.mlp", f"{last}.attn"):
+            further = trace.rerun({**done, name: 1 - step})
+            fallen = float(again.logits()[7] - further.logits()[7]) / step
+            node = next(n for n in graph.nodes if n.id == name)
+            assert abs(node.effect - fallen) < 1e-3 * max(1.0, abs(fallen)), name
