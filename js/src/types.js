@@ -4,11 +4,11 @@
  */
 
 /**
- * @typedef {"share" | "logit" | "norm" | "proximity"} Measure
+ * @typedef {"share" | "logit" | "norm" | "proximity" | "effect"} Measure
  * @typedef {"block" | "routes"} ViewName
  *
  * @typedef {"embed" | "residual" | "norm" | "query" | "key" | "value" | "head" | "row" |
- *   "attention" | "opaque" | "neuron_key" | "neuron" | "expert" | "mlp" | "bias" | "rounding" |
+ *   "attention" | "opaque" | "neuron_key" | "neuron" | "expert" | "mlp" | "bias" | "rounding" | "edit" |
  *   "rest" | "logits"} NodeKind
  *
  * @typedef {"residual" | "write" | "part" | "split" | "read" | "score" | "weight" |
@@ -59,6 +59,7 @@
  * @property {number | null} target_rank
  * @property {number | null} norm
  * @property {number | null} logit
+ * @property {number | null} [effect]
  * @property {number | null} activation
  * @property {number | null} weight
  * @property {number | null} score
@@ -75,6 +76,7 @@
  * @property {number | null} logit
  * @property {number | null} norm
  * @property {number | null} proximity
+ * @property {number | null} [effect] Missing in what was saved before there were any.
  * @property {number | null} value
  * @property {number | null} [influence]
  */

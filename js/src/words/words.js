@@ -80,8 +80,9 @@ export function partName(node, graph) {
     case "bias":
       if (node.layer === null) return CONSTANTS[node.id] ?? "constant";
       return `${BIAS_OF[node.id.split(".")[1]] ?? "MLP"} bias`;
+    case "edit":
     case "rounding":
-      return "rounding";
+      return node.kind === "edit" ? "edited" : "rounding";
     case "rest":
       return restName(node);
     case "logits":
@@ -148,6 +149,7 @@ const KIND_WORDS = {
   mlp: "the sum of the layer's neurons",
   bias: "a constant that the layer adds",
   rounding: "what rounding in half precision added",
+  edit: "what interventions changed here",
   rest: "left out of the picture, not out of the sum",
   logits: "what the model says next",
 };
@@ -198,9 +200,11 @@ export function contribution(node, graph) {
       : `${graph.target.combine === "direction" ? "along" : "logit of"} ${target}: ${plain(node.logit)}`;
   }
   const aim = graph.foil ? `${target} over ${graph.foil.text}` : target;
-  return node.logit < 0
-    ? `takes ${plain(-node.logit)} from ${aim}`
-    : `adds ${signed(node.logit)} to ${aim}`;
+  const adds =
+    node.logit < 0
+      ? `takes ${plain(-node.logit)} from ${aim}`
+      : `adds ${signed(node.logit)} to ${aim}`;
+  return node.effect == null ? adds : `${adds}; without it ${signed(-node.effect)}, foretold`;
 }
 
 /**

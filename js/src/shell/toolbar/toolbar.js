@@ -28,6 +28,7 @@ function fitWords(lens) {
 /** @type {[Measure, string, string][]} */
 const MEASURES = [
   ["logit", "logit", "Width: what a part adds to the target’s logit"],
+  ["effect", "effect", "Width: what the target’s logit would lose without it, to first order"],
   ["share", "share", "Width: a part’s signed share of the whole it flows into"],
   ["norm", "norm", "Width: a part’s length"],
   ["proximity", "proximity", "Width: how near a part is to its whole (Ferrando & Voita)"],
