@@ -18,6 +18,7 @@ from torch import Tensor
 from ..model.attention_call import MODEL_LOCK
 from .alone import Alone, NotAloneError
 from .tape import At, Place, Tape, pulled
+from .unbroken import unbroken
 
 if TYPE_CHECKING:
     from .trace import Trace
@@ -64,7 +65,8 @@ def gradients(trace: Trace, directions: Tensor, position: int) -> Gradients:
     with torch.inference_mode(False), MODEL_LOCK:
         try:
             alone = Alone(trace, position)
-            found = [_alone(alone, piece) for piece in pieces]
+            with unbroken(trace.model):
+                found = [_alone(alone, piece) for piece in pieces]
         except NotAloneError:
             tape = Tape(trace.model, trace.anatomy, trace.input_ids[: position + 1])
             found = [_in_full(trace, tape, piece) for piece in pieces]

@@ -18,6 +18,7 @@ from ..model.attention import listening
 from ..model.attention_call import MODEL_LOCK
 from ..model.forward import logits_of
 from ..model.watch import first_tensor, input_device
+from .unbroken import unbroken
 
 At = Literal["pre", "mid", "post"]
 Place = tuple[int, At]
@@ -52,6 +53,7 @@ class Tape:
                     stack.enter_context(_run_again_later(part.block))
                 self._hook(stack, layer, part.block, None if part.parallel else part.mlp_entry)
             # Ids that were made in inference mode are saved for no way back.
+            stack.enter_context(unbroken(model))
             given = ids[None].clone().to(input_device(model))
             logits_of(model, given, True, afresh=self._kept.clear)
             if any(self._rows(stream).shape[0] != ids.numel() for stream in self._kept.values()):
