@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,6 +21,7 @@ from tests.tiny import (
     tokenizer,
 )
 from tests.unit.test_flow import Case, made, own_parts
+from tests.unit.test_packed import SIZES, PackedLinear, packed
 from visit_widget.flow import Painter
 from visit_widget.lens import local as local_module
 from visit_widget.trace import effect as effect_module
@@ -364,6 +366,63 @@ def test_half_precision_is_near():
         found.append([n.effect for n in graph.nodes if n.kind in ("attention", "mlp")])
     ours, theirs = torch.tensor(found)
     assert float((ours - theirs).norm() / ours.norm()) < 0.1
+
+
+class Unpacked(PackedLinear):
+    """The same numbers, multiplied where nothing is taped."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        with torch.no_grad():
+            return super().forward(x)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+def test_packed_weights_are_as_good_as_plain_ones(family):
+    model = packed(make_model(family, torch.float32, **SIZES))
+    plain = copy.deepcopy(model)
+    for parent in plain.modules():
+        for name, child in parent.named_children():
+            if isinstance(child, PackedLinear):
+                linear = torch.nn.Linear(child.in_features, child.out_features)
+                linear.weight.data, linear.bias = child.matrix().T.contiguous(), None
+                if child.bias is not None:
+                    linear.bias = torch.nn.Parameter(child.bias)
+                setattr(parent, name, linear)
+    ours, theirs = (
+        vw.trace(m, None, PROMPT_IDS).flow(LAST, TARGET, measure="effect") for m in (model, plain)
+    )
+    for mine, own in zip(ours.nodes, theirs.nodes, strict=True):
+        assert mine.effect == pytest.approx(own.effect, abs=1e-3)
+
+
+@pytest.mark.parametrize("only", ["down_proj", "q_proj", "gate_proj"])
+def test_weights_that_no_derivative_comes_through_are_said(only):
+    model = packed(make_model("llama", torch.float32, **SIZES), only)
+    for module in model.modules():
+        if isinstance(module, PackedLinear):
+            module.__class__ = Unpacked
+    trace = vw.trace(model, None, PROMPT_IDS)
+    for draw in (trace.flow, trace.routes):
+        with pytest.raises(vw.VisitError, match="without this quantisation"):
+            draw(LAST, TARGET, measure="effect", lens="logit")
+    assert trace.flow(LAST, TARGET).lens == "logit", "nor is the local lens half right"
+
+
+def test_weights_on_a_disk(tmp_path):
+    accelerate = pytest.importorskip("accelerate")
+    model = make_model("llama", torch.float32)
+    expected = vw.trace(model, None, PROMPT_IDS).routes(LAST, TARGET, measure="effect")
+    away = accelerate.disk_offload(model, tmp_path, execution_device=torch.device("cpu"))
+    assert away.get_input_embeddings().weight.is_meta
+    trace = vw.trace(away, None, PROMPT_IDS)
+    for frugal in (False, True):
+        found = everywhere(trace, LAST, None, frugal).at(0, "pre", [0])
+        embedding = trace.residual(0, "pre")[:1]
+        own = expected.attribution["tokens"][0]["value"]
+        assert float((found * embedding).sum()) == pytest.approx(own, abs=1e-4)
+    graph = trace.flow(LAST, TARGET, layers=[1], measure="effect")
+    mlp = expected.node(f"P{LAST}.L1.mlp")
+    assert graph.node("L1.mlp").effect == pytest.approx(mlp.effect, abs=1e-4)
 
 
 def test_where_the_caller_stands_does_not_matter():

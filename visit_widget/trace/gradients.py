@@ -18,6 +18,7 @@ from torch import Tensor
 from ..model.attention_call import MODEL_LOCK
 from .alone import Alone, NotAloneError
 from .tape import At, Place, Tape, pulled
+from .unbroken import unbroken
 
 if TYPE_CHECKING:
     from .trace import Trace
@@ -66,7 +67,8 @@ def gradients(trace: Trace, directions: Tensor, position: int) -> Gradients:
             if trace.edits is not None:
                 raise NotAloneError("What is done to a pass is done to all of it.")
             alone = Alone(trace, position)
-            found = [_alone(alone, piece) for piece in pieces]
+            with unbroken(trace.model):
+                found = [_alone(alone, piece) for piece in pieces]
             trace.alone_at.add(position)
         except NotAloneError:
             tape = _taped(trace, position)

@@ -21,6 +21,7 @@ from ..model.forward import logits_of
 from ..model.watch import first_tensor, input_device
 from .edits import Edits
 from .record import LayerRecord
+from .unbroken import unbroken
 
 At = Literal["pre", "mid", "post"]
 Place = tuple[int, At]
@@ -61,6 +62,7 @@ class Tape:
                     stack.enter_context(_run_again_later(part.block))
                 self._hook(stack, layer, part.block, None if part.parallel else part.mlp_entry)
             # Ids that were made in inference mode are saved for no way back.
+            stack.enter_context(unbroken(model))
             given = ids[None].clone().to(input_device(model))
             logits_of(model, given, edits is None, afresh=self._kept.clear)
             if any(self._rows(stream).shape[0] != ids.numel() for stream in self._kept.values()):
