@@ -31,7 +31,7 @@ export function litBy({ hits }) {
 }
 
 /** In the routes' graph, parts that are not drawn by themselves. */
-const UNDRAWN = ["bias", "rest", "rounding"];
+const UNDRAWN = ["bias", "rest", "rounding", "edit"];
 
 const NOTHING = { hits: [], note: null };
 

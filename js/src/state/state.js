@@ -21,6 +21,7 @@ import { takeBlock, takeDetails, takeGraph, takeLate } from "./revisions.js";
  * @property {Measure} measure
  * @property {import("../types.js").LensName} lens
  * @property {Keep} keep
+ * @property {import("../types.js").Intervention[]} interventions
  * @property {ViewName} view
  * @property {string[]} pins
  * @property {Filters} filters
@@ -47,6 +48,7 @@ import { takeBlock, takeDetails, takeGraph, takeLate } from "./revisions.js";
  * @property {string[]} detailsAsked
  * @property {Record<string, string>} detailsMissing Why there are none of a pinned node.
  * @property {Audit | null} audit Of the graph's revision.
+ * @property {Record<number, import("../types.js").LayerEffects>} effects Measured, by open layer.
  * @property {boolean} auditAsked Also while a failed one waits to be tried again.
  * @property {Routes | null} routes As all late replies: of the revision it names, which may be an
  *   earlier one of the same prompt while the new one is on its way.
@@ -74,6 +76,7 @@ import { takeBlock, takeDetails, takeGraph, takeLate } from "./revisions.js";
  *   {type: "details", revision: number, details: Record<string, Detail>,
  *     missing?: Record<string, string>} |
  *   {type: "details-failed", ids: string[]} |
+ *   {type: "effects", layer: number, effects: import("../types.js").LayerEffects | null} |
  *   {type: "audit-asked"} |
  *   {type: "audit", revision: number | undefined, audit: Audit} |
  *   {type: "audit-unasked"} |
@@ -99,6 +102,7 @@ export const STEP_NAMES = [
   "measure",
   "lens",
   "keep",
+  "interventions",
   "view",
   "pins",
   "filters",
@@ -126,6 +130,7 @@ export const initialState = {
   lens: "logit",
   lenses: [],
   keep: {},
+  interventions: [],
   view: "block",
   pins: [],
   filters: NO_FILTERS,
@@ -138,6 +143,7 @@ export const initialState = {
   detailsAsked: [],
   detailsMissing: {},
   audit: null,
+  effects: {},
   auditAsked: false,
   routes: null,
   attribution: null,
@@ -192,6 +198,11 @@ export function reduce(state, action) {
         ...state,
         detailsAsked: state.detailsAsked.filter((id) => !action.ids.includes(id)),
       };
+    case "effects": {
+      const { layer, effects } = action;
+      const others = withoutKey(state.effects, layer);
+      return { ...state, effects: effects ? { ...others, [layer]: effects } : others };
+    }
     case "audit-asked":
       return { ...state, auditAsked: true };
     case "audit":
@@ -302,6 +313,7 @@ function stepsOf(state) {
 
 /**
  * Whether two trait values say the same. Tokens are the same by number: the kernel adds their text.
+ * What is done to a part is the same if all of it is.
  *
  * @param {unknown} a
  * @param {unknown} b
@@ -332,7 +344,7 @@ const isRecord = (value) => typeof value === "object" && value !== null && !Arra
  * @returns {value is {id: number | string}}
  */
 function isToken(value) {
-  return typeof value === "object" && value !== null && "id" in value;
+  return typeof value === "object" && value !== null && "id" in value && !("action" in value);
 }
 
 /**

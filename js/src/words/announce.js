@@ -1,8 +1,8 @@
 /** What a screen reader is told when something has changed that its reader did not see. */
 
-import { knownNode, mergedGraph, pendingLayers } from "../state/selectors.js";
+import { knownNode, measuredOf, mergedGraph, pendingLayers } from "../state/selectors.js";
 import { counted, percent, whole } from "./format.js";
-import { contribution, nodeTitle, tokenText } from "./words.js";
+import { contribution, effectWords, nodeTitle, tokenText } from "./words.js";
 
 /** @import { State } from "../state/state.js" */
 /** @import { FlowGraph, Node } from "../types.js" */
@@ -132,7 +132,8 @@ function selectionWords(state, graph) {
   if (selection.length > 1) return `${whole(selection.length)} parts are selected.`;
   const node = knownNode(state, selection[0]);
   if (!node) return `Selected: ${selection[0]}.`;
-  const facts = [nodeTitle(node, graph), node.label, contribution(node, graph)];
+  const does = [contribution(node, graph), effectWords(node, measuredOf(state, node.id))];
+  const facts = [nodeTitle(node, graph), node.label, ...does];
   return `Selected: ${facts.filter(Boolean).join(", ")}.`;
 }
 

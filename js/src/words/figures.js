@@ -27,6 +27,9 @@ export function probability(value) {
   return value < 0.01 ? "<1%" : `${Math.round(value * 100)}%`;
 }
 
+/** Whether a measure is in logits. @param {Measure} measure */
+export const inLogits = (measure) => measure === "logit" || measure === "effect";
+
 /**
  * @param {number | null} value
  * @param {Measure} measure
@@ -37,7 +40,7 @@ export function formatValue(value, measure, { coarse = false } = {}) {
   if (measure === "share" || measure === "proximity") return percent(value);
   const size = Math.abs(value);
   const digits = size >= 100 ? 0 : size >= 10 || (coarse && size >= 1) ? 1 : 2;
-  return measure === "logit" ? signed(value, digits) : value.toFixed(digits);
+  return inLogits(measure) ? signed(value, digits) : value.toFixed(digits);
 }
 
 const thousands = new Intl.NumberFormat("en-US");

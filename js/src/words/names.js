@@ -19,6 +19,7 @@ const UNITS = {
   share: "of the sum",
   norm: "length",
   proximity: "proximity",
+  effect: "logit of effect",
 };
 
 /**
@@ -81,6 +82,8 @@ export function nodeName(index, node, value, measure) {
       return `${capitalised(memoryWords(index, node))}: ${label}${node.kind === "key" ? `, attention ${percent(node.weight ?? 0)}` : adds}`;
     case "bias":
       return `Bias${node.label === null ? "" : ` ${wordsOf(graph, node).does} ${label}`}${adds}`;
+    case "edit":
+      return `What interventions changed${adds}`;
     case "rounding":
       return `Rounding in half precision${adds}`;
     case "rest":
@@ -160,7 +163,7 @@ export function seenName(index, node, value, measure, seen) {
 }
 
 /** Kinds that are shown by what they are, whatever they write. */
-const UNLABELLED = new Set(["rest", "rounding", "bias"]);
+const UNLABELLED = new Set(["rest", "rounding", "edit", "bias"]);
 
 /**
  * @param {GraphIndex} index

@@ -80,8 +80,9 @@ export function partName(node, graph) {
     case "bias":
       if (node.layer === null) return CONSTANTS[node.id] ?? "constant";
       return `${BIAS_OF[node.id.split(".")[1]] ?? "MLP"} bias`;
+    case "edit":
     case "rounding":
-      return "rounding";
+      return node.kind === "edit" ? "edited" : "rounding";
     case "rest":
       return restName(node);
     case "logits":
@@ -148,6 +149,7 @@ const KIND_WORDS = {
   mlp: "the sum of the layer's neurons",
   bias: "a constant that the layer adds",
   rounding: "what rounding in half precision added",
+  edit: "what interventions changed here",
   rest: "left out of the picture, not out of the sum",
   logits: "what the model says next",
 };
@@ -204,16 +206,29 @@ export function contribution(node, graph) {
 }
 
 /**
+ * What the prediction would lose without a part: to first order, and as it was measured.
+ *
+ * @param {Node} node
+ * @param {number | null} [measured]
+ * @returns {string | null} "effect foretold +2.48, measured +2.75"
+ */
+export function effectWords({ effect }, measured) {
+  if (effect == null) return null;
+  const said = measured == null ? "" : `, measured ${signed(measured)}`;
+  return `effect foretold ${signed(effect)}${said}`;
+}
+
+/**
  * The line under a node's title.
  *
  * @param {Node | Detail} node
  * @param {FlowGraph} graph
- * @param {{share: number | null, whole: string | null}} part
+ * @param {{share: number | null, whole: string | null, measured?: number | null}} part
  * @returns {string[]}
  */
-export function nodeFacts(node, graph, { share, whole }) {
+export function nodeFacts(node, graph, { share, whole, measured }) {
   /** @type {(string | null)[]} */
-  const facts = [contribution(node, graph)];
+  const facts = [contribution(node, graph), effectWords(node, measured)];
   if (share !== null && whole !== null)
     facts.push(`${shareOf(share)} of ${wholeName(whole, graph)}`);
   if (node.kind === "key" || node.kind === "value") facts.push(memoryWords(node));

@@ -50,6 +50,7 @@ const WRITERS = new Set([
   "opaque",
   "bias",
   "rounding",
+  "edit",
 ]);
 
 /**

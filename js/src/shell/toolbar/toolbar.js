@@ -1,7 +1,7 @@
 /** What is followed, against what, how exact it is; and undo, fullscreen, export. */
 
 import { sameKeep } from "../../state/keep.js";
-import { exactness } from "../../state/selectors.js";
+import { carriesEffects, exactness } from "../../state/selectors.js";
 import { createChangeGuard, fill, h, icon, iconButton } from "../../ui/dom.js";
 import { createRoving } from "../../ui/roving.js";
 import { scientific } from "../../words/format.js";
@@ -28,6 +28,7 @@ function fitWords(lens) {
 /** @type {[Measure, string, string][]} */
 const MEASURES = [
   ["logit", "logit", "Width: what a part adds to the target’s logit"],
+  ["effect", "effect", "Width: what the prediction would lose without it, to first order"],
   ["share", "share", "Width: a part’s signed share of the whole it flows into"],
   ["norm", "norm", "Width: a part’s length"],
   ["proximity", "proximity", "Width: how near a part is to its whole (Ferrando & Voita)"],
@@ -54,7 +55,7 @@ export function createToolbar(controller, popovers, shown) {
       change: () =>
         dispatch({ type: "set-measure", measure: /** @type {Measure} */ (select.value) }),
     },
-    MEASURES.map(([value, label]) => h("option", { value }, label)),
+    MEASURES.map(([value, label, title]) => h("option", { value, title }, label)),
   );
   const measure = h("label", { class: "vw-field" }, "follow ", select, icon("chevron"));
   const reader = h("select", {
@@ -168,6 +169,8 @@ export function createToolbar(controller, popovers, shown) {
     )
       return;
     select.value = state.measure;
+    // What a page was saved without cannot be made there.
+    select.options[1].disabled = !live && !!graph && !carriesEffects(graph);
     measure.title = MEASURES.find(([value]) => value === state.measure)?.[2] ?? "";
     showLens(state);
     undo.disabled = past.length === 0;

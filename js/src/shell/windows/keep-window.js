@@ -24,7 +24,13 @@ const NAMES = {
 };
 
 /** @type {Record<Measure, string>} */
-const UNITS = { logit: "logits", share: "share", norm: "length", proximity: "proximity" };
+const UNITS = {
+  logit: "logits",
+  share: "share",
+  norm: "length",
+  proximity: "proximity",
+  effect: "logits",
+};
 
 const EVERY =
   "For every kind that has no such limit of its own. All limits of a kind hold together.";

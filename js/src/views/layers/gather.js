@@ -79,6 +79,7 @@ function hiddenHeads({ nodes, edges }, layer, chosen) {
       kind: "part",
       share: sumOf(into.map(({ share }) => share)),
       logit: sumOf(into.map(({ logit }) => logit)),
+      effect: sumOf(into.map(({ effect = null }) => effect)),
       // Lengths and proximities do not add up: no width stands for those of a sum.
       norm: null,
       proximity: null,

@@ -1,7 +1,7 @@
 /** The layers view as tables: its layers, what open ones hold, and the next token. */
 
-import { mergedGraph, pendingLayers } from "../../state/selectors.js";
-import { formatValue, percent } from "../../words/figures.js";
+import { mergedGraph, pendingLayers, shownMeasure } from "../../state/selectors.js";
+import { formatValue, inLogits, percent } from "../../words/figures.js";
 import { wordsOf } from "../../words/lenses.js";
 import { tokenText } from "../../words/words.js";
 import { indexGraph } from "../shared/graph.js";
@@ -21,6 +21,7 @@ const BY = {
   share: "as shares of the whole that it flows into",
   norm: "as lengths",
   proximity: "by proximity to the whole that it flows into",
+  effect: "by what the prediction would lose, in logits",
 };
 
 /**
@@ -30,7 +31,8 @@ const BY = {
 export function layersTables(state) {
   const graph = mergedGraph(state);
   if (!graph) return { tables: [], waits: "Nothing has been traced yet." };
-  const { measure, expanded } = state;
+  const { expanded } = state;
+  const measure = shownMeasure(state);
   const index = indexGraph(graph);
   const pending = pendingLayers(state);
   const open = expanded.filter((layer) => !pending.includes(layer)).sort((a, b) => a - b);
@@ -68,7 +70,7 @@ function layersTable(index, measure, expanded) {
     ["mlp", "MLP"],
   ]).filter(([part]) => has(part));
   // Lengths and shares of different wholes have no sum.
-  const sums = measure === "logit";
+  const sums = inLogits(measure);
 
   /** @param {(typeof layers)[number]} parts @returns {TableRow} */
   function rowOf(parts) {

@@ -14,7 +14,13 @@ import { memoryWeight } from "./layout/blockContent.js";
 /** @import { BlockContent } from "./layout/blockContent.js" */
 
 /** What the width of a ribbon says, as the heading of a column. @type {Record<Measure, string>} */
-export const ADDS = { logit: "adds", share: "share", norm: "length", proximity: "proximity" };
+export const ADDS = {
+  logit: "adds",
+  share: "share",
+  norm: "length",
+  proximity: "proximity",
+  effect: "effect",
+};
 
 /** @param {Node | null | undefined} node */
 export const rankOf = (node) => (node?.target_rank == null ? "" : count(node.target_rank));

@@ -1,7 +1,7 @@
 /** The layers view: the stream of one position, layer by layer, in the shell. */
 
 import { withHeads } from "../../state/filters.js";
-import { knownNode, mergedGraph, pendingLayers } from "../../state/selectors.js";
+import { knownNode, mergedGraph, pendingLayers, shownMeasure } from "../../state/selectors.js";
 import { createChangeGuard, h } from "../../ui/dom.js";
 import { createStage } from "./drawing/stage.js";
 import { gatheredLayer, gatherHeads } from "./gather.js";
@@ -84,7 +84,8 @@ export function createLayersView(controller, { tip, onProblem }) {
     if (regather(whole, heads)) gathered = whole && gatherHeads(whole, heads);
     const graph = gathered;
     if (!graph) return;
-    const { expanded, selection, measure } = state;
+    const { expanded, selection } = state;
+    const measure = shownMeasure(state);
     const pending = pendingLayers(state);
     pendingDrawn = pending.length;
     const of = [graph, expanded, pending, selection, hovered, measure, layers];

@@ -2,6 +2,7 @@
 
 import { limitsOf } from "../../state/keep.js";
 import { problemOf } from "../../state/selectors.js";
+import { inLogits } from "../../words/figures.js";
 import { percent, shareOf, signed } from "../../words/format.js";
 import { tokenText } from "../../words/words.js";
 
@@ -14,9 +15,11 @@ import { tokenText } from "../../words/words.js";
  * @returns {string} "+2.68 logits · 21% of the prediction"
  */
 export function influenceFact(influence, { measure, total }) {
-  const part = measure === "logit" ? (total ? influence / total : null) : influence;
+  // Effects do not make up the prediction: there is no share of it in them.
+  const whole = measure === "effect" ? null : total;
+  const part = inLogits(measure) ? (whole ? influence / whole : null) : influence;
   const share = part === null ? null : `${shareOf(part)} of the prediction`;
-  const size = measure === "logit" ? `${signed(influence)} logits` : null;
+  const size = inLogits(measure) ? `${signed(influence)} logits` : null;
   return [size, share].filter(Boolean).join(" · ");
 }
 
@@ -26,7 +29,7 @@ export function influenceFact(influence, { measure, total }) {
  * @returns {string} "+2.68", "41%"
  */
 export function routeSize(influence, measure) {
-  if (measure === "logit") return signed(influence);
+  if (inLogits(measure)) return signed(influence);
   return `${influence < 0 ? "−" : ""}${percent(Math.abs(influence))}`;
 }
 
@@ -71,14 +74,15 @@ export function tokenFacts({ attribution, measure }, position, graph) {
   if (!token) return [];
   const { target, foil } = graph;
   const size = (/** @type {number} */ value) => routeSize(value, measure);
-  const aim =
-    measure !== "logit"
-      ? "the prediction"
-      : foil
-        ? `${target.text} over ${foil.text}`
-        : target.text;
+  const aim = !inLogits(measure)
+    ? "the prediction"
+    : foil
+      ? `${target.text} over ${foil.text}`
+      : target.text;
   return [
-    `adds ${size(token.value)} to ${aim}`,
+    measure === "effect"
+      ? `${aim} loses ${size(token.value)} without its embedding, to first order`
+      : `adds ${size(token.value)} to ${aim}`,
     `${size(token.direct)} of it along attention and the stream alone`,
     `${size(token.value - token.direct)} through MLPs`,
   ];

@@ -77,6 +77,7 @@ const NUMBERED_BY_LOGIT = new Set([
   "mlp",
   "bias",
   "rounding",
+  "edit",
   "rest",
 ]);
 
@@ -89,10 +90,11 @@ const NUMBERED_BY_LOGIT = new Set([
  */
 export function nodeValue(index, node, measure) {
   if (!NUMBERED_BY_LOGIT.has(node.kind)) return null;
-  if (measure === "logit" && node.logit !== null) return node.logit;
+  const own = measure === "logit" ? node.logit : measure === "effect" ? node.effect : null;
+  if (own != null) return own;
   let total = null;
   for (const edge of index.from.get(node.id) ?? []) {
-    const value = WHOLE_EDGES.has(edge.kind) ? edge[measure] : null;
+    const value = WHOLE_EDGES.has(edge.kind) ? (edge[measure] ?? null) : null;
     if (value !== null) total = (total ?? 0) + value;
   }
   return total;

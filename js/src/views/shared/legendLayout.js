@@ -1,5 +1,6 @@
 /** The key to colours, patterns and widths, set in lines that fit the width. */
 
+import { inLogits } from "../../words/figures.js";
 import { OPAQUE } from "../../words/names.js";
 import { isSigned, SHADE_RANKS } from "./scales.js";
 import { textWidth } from "./text.js";
@@ -64,9 +65,11 @@ export function placeLegend({
   const wanted = [];
   if (isSigned(measure)) {
     const [up, down] =
-      measure === "logit"
-        ? [`raises ${against}`, `lowers ${against}`]
-        : ["along the sum", "against the sum"];
+      measure === "effect"
+        ? [`without it, less ${against}`, `without it, more ${against}`]
+        : measure === "logit"
+          ? [`raises ${against}`, `lowers ${against}`]
+          : ["along the sum", "against the sum"];
     wanted.push({ key: "positive", mark: "positive", text: up });
     wanted.push({ key: "negative", mark: "negative", text: down });
   } else {
@@ -149,5 +152,5 @@ export function scaleUnit(scale) {
 export function unitText(unit, measure) {
   if (measure === "share" || measure === "proximity") return `${+(unit * 100).toPrecision(3)}%`;
   const number = +unit.toPrecision(3);
-  return measure === "logit" ? `${number} logit` : `length ${number}`;
+  return inLogits(measure) ? `${number} logit` : `length ${number}`;
 }

@@ -1,10 +1,12 @@
+import { inLogits } from "../../words/figures.js";
+
 /** Numbers as widths, shades and heights. */
 
 /** @typedef {import("../../types.js").Measure} Measure */
 /** @typedef {"positive" | "negative" | "unsigned" | "none"} Sign */
 
 /** @param {Measure} measure */
-export const isSigned = (measure) => measure === "logit" || measure === "share";
+export const isSigned = (measure) => inLogits(measure) || measure === "share";
 
 /**
  * @param {number | null} value

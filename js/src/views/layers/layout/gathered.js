@@ -1,3 +1,5 @@
+import { inLogits } from "../../../words/figures.js";
+
 /**
  * Closed layers that are too narrow to be told apart: some side by side have one mark and one ribbon
  * together. Each can still be pointed at, chosen and read out by itself.
@@ -54,7 +56,7 @@ export function closedGroups(columns) {
 export function together(values, measure) {
   const known = values.filter((value) => value !== null);
   if (known.length === 0) return null;
-  if (measure === "logit") return known.reduce((sum, value) => sum + value, 0);
+  if (inLogits(measure)) return known.reduce((sum, value) => sum + value, 0);
   return known.reduce((most, value) => (Math.abs(value) > Math.abs(most) ? value : most));
 }
 
@@ -63,4 +65,4 @@ export function together(values, measure) {
  * @param {Measure} measure
  */
 export const gatheredWords = (count, measure) =>
-  `one mark: ${count} layers, ${measure === "logit" ? "summed" : "the largest"}`;
+  `one mark: ${count} layers, ${inLogits(measure) ? "summed" : "the largest"}`;

@@ -40,7 +40,7 @@ export const FACE_SIZE = { token: 11.5, strong: 12, small: 10.5, rest: 10 };
  */
 export function rowNode(spec) {
   const { index, measure, node, value, x, right, y, barWidth, barHeight, rowHeight } = spec;
-  const isRest = node.kind === "rest" || node.kind === "rounding";
+  const isRest = ["rest", "rounding", "edit"].includes(node.kind);
   const tone = spec.tone ?? (isRest ? "rest" : signOf(value, measure));
   const number = spec.number ?? formatValue(value, measure);
   const isNothing = /^0(\.0+)?%?$/.test(number);
@@ -120,6 +120,7 @@ function rowWord({ node, labelRoom, face: wanted, terse }, face) {
   }
   if (node.kind === "rest") return { text: "the rest" };
   if (node.kind === "rounding") return { text: "rounding" };
+  if (node.kind === "edit") return { text: "edited" };
   if (face === "rest") return { text: "bias" };
   return fitLabel(node, labelRoom, FACE_SIZE[wanted]);
 }

@@ -1,5 +1,6 @@
 /** Under the rivers: the tokens they rise from, what each of them adds, and the folded runs. */
 
+import { inLogits } from "../../../words/figures.js";
 import { signOf } from "../../shared/scales.js";
 import { fitText, textWidth } from "../../shared/text.js";
 
@@ -55,7 +56,7 @@ export function placeFoot(model, columns, tokens, y, write) {
     model.routes.attribution.tokens.map(({ position, value }) => [position, value]),
   );
   // What rounds to nothing is not written out.
-  const least = model.routes.measure === "logit" ? 0.005 : 0.0005;
+  const least = inLogits(model.routes.measure) ? 0.005 : 0.0005;
   const most = Math.max(1e-9, ...[...values.values()].map(Math.abs));
   const longest = Math.max(
     ...columns.columns.map(({ position }) =>

@@ -1,6 +1,7 @@
 /** The key to the routes view, and what it leaves out. */
 
 import { limitsOf } from "../../../state/keep.js";
+import { inLogits } from "../../../words/figures.js";
 import { scaleUnit, unitText } from "../../shared/legendLayout.js";
 import { isSigned } from "../../shared/scales.js";
 import { textWidth } from "../../shared/text.js";
@@ -45,9 +46,10 @@ export function placeKey(routes, graph, model, scale, { right, y }) {
       ];
   const unit = scaleUnit(scale);
   if (unit) {
-    const plural = measure === "logit" && unit !== 1 ? "s" : "";
-    const says = unitText(unit, measure === "logit" ? "logit" : "share") + plural;
-    wanted.push({ key: "scale", mark: "scale", text: `${says} of the prediction` });
+    const plural = inLogits(measure) && unit !== 1 ? "s" : "";
+    const says = unitText(unit, inLogits(measure) ? "logit" : "share") + plural;
+    const of = measure === "effect" ? "of effect" : "of the prediction";
+    wanted.push({ key: "scale", mark: "scale", text: `${says} ${of}` });
   }
   if (model.marks.some(({ kind }) => kind === "mlp")) {
     wanted.push({ key: "mlp", mark: /** @type {any} */ ("mlp"), text: "through an MLP" });
@@ -87,7 +89,7 @@ export function leastOf(keep) {
  * @param {string} side
  */
 const signWords = (measure, logits, side) =>
-  measure === "logit" ? logits : `${side} the prediction`;
+  inLogits(measure) ? logits : `${side} the prediction`;
 
 /**
  * @param {string} words

@@ -1,6 +1,6 @@
 /** What a screen reader says of the routes view, and its sentences on screen. */
 
-import { formatValue, percent, probability } from "../../../words/figures.js";
+import { formatValue, inLogits, percent, probability } from "../../../words/figures.js";
 import { wordsOf } from "../../../words/lenses.js";
 
 /** @typedef {import("../../../types.js").FlowGraph} FlowGraph */
@@ -15,7 +15,7 @@ import { wordsOf } from "../../../words/lenses.js";
  * @returns {string} "+2.68 logits", "41% of the prediction"
  */
 export function influenceWords(influence, { measure }) {
-  if (measure === "logit") return `${formatValue(influence, measure)} logits`;
+  if (inLogits(measure)) return `${formatValue(influence, measure)} logits`;
   return `${percent(influence)} of the prediction`;
 }
 
@@ -88,9 +88,10 @@ const logitsOf = (/** @type {number} */ value) => {
  * @param {number | null} least The share of the prediction that a part must carry to be drawn.
  */
 export function accountOf({ measure, attribution }, least) {
+  if (measure === "effect") return "To first order, each part along all ways, drawn or not.";
   const { tokens, bias, opaque, rest, total } = attribution;
   const kept = tokens.reduce((sum, { value }) => sum + value, 0);
-  const logits = measure === "logit";
+  const logits = inLogits(measure);
   const number = logits ? logitsOf : percent;
   const under = least === null ? "" : ` in parts under ${percent(least).replace(".0%", "%")}`;
   const parts = [`pruned ${number(rest)}${under}`];

@@ -1,6 +1,6 @@
 /** A routes graph as a scene: positions from left to right, layers from the bottom up. */
 
-import { formatValue, percent } from "../../../words/figures.js";
+import { formatValue, inLogits, percent } from "../../../words/figures.js";
 import { textWidth } from "../../shared/text.js";
 import { placeRouteFlow } from "./flow.js";
 import { placeFoot } from "./foot.js";
@@ -90,7 +90,7 @@ export function layoutRoutes({ routes, graph, keep = null, width }) {
   const flow = placeRouteFlow(model, columns, levels, lanes, { ...crown, y: CROWN });
   const prediction = placePrediction(graph, focusX, columns.width, model);
   const write = (/** @type {number} */ value) =>
-    routes.measure === "logit" ? formatValue(value, "logit") : percent(value);
+    inLogits(routes.measure) ? formatValue(value, "logit") : percent(value);
   const foot = placeFoot(model, columns, graph.tokens, levels.bottom, write);
   const labels = placeRouteLabels(model, columns, levels, flow.ribbons, {
     target: graph.target.text,
