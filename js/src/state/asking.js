@@ -92,7 +92,10 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
     tell({ revision, nodes: {} });
     try {
       const of = listenTo("effects");
-      tell({ ...(await host.request("effects", { layer, revision }, { ...of, signal: asking.signal })), revision });
+      tell({
+        ...(await host.request("effects", { layer, revision }, { ...of, signal: asking.signal })),
+        revision,
+      });
     } catch (error) {
       const { type = "", message = "" } = /** @type {{type?: string, message?: string}} */ (error);
       if (isVoid(error)) tell(null);
@@ -297,5 +300,12 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
 
   const revisionNow = () => getState().graph?.revision;
 
-  return { fillIn, retrace, searchVocabulary, readAudit, mapEffects, isSilent: () => silentRequests > 0 };
+  return {
+    fillIn,
+    retrace,
+    searchVocabulary,
+    readAudit,
+    mapEffects,
+    isSilent: () => silentRequests > 0,
+  };
 }

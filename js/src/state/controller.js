@@ -8,8 +8,9 @@ import { createAsker } from "./asking.js";
 import { withHead } from "./filters.js";
 import { withRestClosed, withRestOpened } from "./keep.js";
 import { LATE_NAMES } from "./revisions.js";
+import { sameValue } from "./same.js";
 import { knownNode, problemOf, shownMeasure } from "./selectors.js";
-import { initialState, reduce, STEP_NAMES, sameValue, TRAIT_NAMES } from "./state.js";
+import { initialState, reduce, STEP_NAMES, TRAIT_NAMES } from "./state.js";
 
 /** @import { Display, Filters, Host, Keep, Measure, Token, Traits, ViewName } from "../types.js" */
 /** @import { State, StateAction, Steps } from "./state.js" */

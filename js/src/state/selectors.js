@@ -1,6 +1,7 @@
 /** What the views read off the state. */
 
 import { sameKeep } from "./keep.js";
+import { sameValue } from "./same.js";
 
 /** @import { Block, Detail, Edge, FlowGraph, LateName, Node } from "../types.js" */
 /** @import { State } from "./state.js" */
@@ -80,7 +81,7 @@ export const shownMeasure = ({ measure, graph }) =>
  */
 export function measuredOf({ effects, graph }, id) {
   const of = effects[Number(/^L(\d+)/.exec(id)?.[1])];
-  return (of?.revision === graph?.revision && of?.nodes[id]?.measured) ?? null;
+  return of && of.revision === graph?.revision ? (of.nodes[id]?.measured ?? null) : null;
 }
 
 /** @param {FlowGraph} graph */

@@ -38,7 +38,8 @@ export const marksOf = ({ name, does, inStream }) => [
   {
     mark: "measured",
     name: "bracket beside a ribbon",
-    words: "its effect, measured; the ribbon is what the prediction would lose without it, to first order",
+    words:
+      "its effect, measured; the ribbon is what the prediction would lose without it, to first order",
   },
   { mark: "memory", name: "blue ribbon", words: "attention: how much a head takes from a token" },
   { mark: "read", name: "thin line", words: "what reads the stream, and where" },

@@ -2,7 +2,13 @@
 
 import { MOST_PINS } from "../../state/controller.js";
 import { isRouteId } from "../../state/revisions.js";
-import { knownAttention, knownDetail, knownNode, outgoingPart } from "../../state/selectors.js";
+import {
+  knownAttention,
+  knownDetail,
+  knownNode,
+  measuredOf,
+  outgoingPart,
+} from "../../state/selectors.js";
 import { copyButton } from "../../ui/copy.js";
 import { createChangeGuard, fill, h, iconButton } from "../../ui/dom.js";
 import { followVisible } from "../../ui/follow.js";
@@ -80,7 +86,7 @@ export function createPanel(controller) {
     const before = leastOne();
     if (before) before.open = state.display.least;
     const held = [selection, graph, details, blocks, detailsAsked, problems, expanded, keep];
-    if (!changed(...held, routes, live, state.pins)) return;
+    if (!changed(...held, routes, live, state.pins, state.effects, state.interventions)) return;
     const key = selection.join(" ");
     fill(flow, contentOf(state, graph));
     const least = leastOne();
@@ -137,6 +143,7 @@ export function createPanel(controller) {
     const part = {
       share: detail.share ?? edge?.share ?? null,
       whole: detail.whole ?? edge?.target ?? null,
+      measured: measuredOf(state, id),
     };
     const onRoute = isRouteId(id);
     const facts = [...(onRoute ? routeFacts(node, state) : []), ...nodeFacts(node, graph, part)];
