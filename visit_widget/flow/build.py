@@ -197,7 +197,7 @@ class Painter:
 
     def attribution(self) -> dict[str, Any]:
         """Where the target's logit comes from, token by token, along the kept routes."""
-        if self.measure in ("logit", "effect"):
+        if self.measure == "logit":
             return self.routes().attribution or {}
         return attribution_of(self._walk("logit"))
 
