@@ -200,11 +200,9 @@ export function contribution(node, graph) {
       : `${graph.target.combine === "direction" ? "along" : "logit of"} ${target}: ${plain(node.logit)}`;
   }
   const aim = graph.foil ? `${target} over ${graph.foil.text}` : target;
-  const adds =
-    node.logit < 0
-      ? `takes ${plain(-node.logit)} from ${aim}`
-      : `adds ${signed(node.logit)} to ${aim}`;
-  return node.effect == null ? adds : `${adds}; without it ${signed(-node.effect)}, foretold`;
+  return node.logit < 0
+    ? `takes ${plain(-node.logit)} from ${aim}`
+    : `adds ${signed(node.logit)} to ${aim}`;
 }
 
 /**
