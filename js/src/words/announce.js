@@ -2,6 +2,7 @@
 
 import { knownNode, measuredOf, mergedGraph, pendingLayers } from "../state/selectors.js";
 import { counted, percent, whole } from "./format.js";
+import { outcome } from "./interventions.js";
 import { contribution, effectWords, nodeTitle, tokenText } from "./words.js";
 
 /** @import { State } from "../state/state.js" */
@@ -47,7 +48,9 @@ function graphNews(before, after) {
   if (!graph || graph.revision === before.graph?.revision) return [];
   const { target, foil, position } = graph;
   const rank = target.rank === null ? "" : `, rank ${whole(target.rank)}`;
-  const stands = target.probability === null ? "" : `: ${percent(target.probability)}${rank}`;
+  const now = target.probability === null ? "" : `: ${percent(target.probability)}${rank}`;
+  const then = outcome(graph);
+  const stands = then === null ? now : `; ${then}`;
   const over = foil ? ` over ${foil.text}` : "";
   const place = `at ${tokenText(graph, position)}, position ${position}`;
   return [{ topic: "graph", text: `New graph ${place}, for ${target.text}${over}${stands}.` }];

@@ -219,6 +219,20 @@ export function effectWords({ effect }, measured) {
 }
 
 /**
+ * What a stream said in the pass as it is.
+ *
+ * @param {Node} node
+ * @param {FlowGraph} graph
+ * @returns {string | null} "was ␣Tokyo, rank 1"
+ */
+export function wasWords({ id, label, target_rank: rank }, { before }) {
+  const was = before?.streams[id];
+  if (!was || (was.label === label && was.target_rank === rank)) return null;
+  const said = was.label ?? "no token";
+  return was.target_rank === null ? `was ${said}` : `was ${said}, rank ${whole(was.target_rank)}`;
+}
+
+/**
  * The line under a node's title.
  *
  * @param {Node | Detail} node
@@ -228,7 +242,7 @@ export function effectWords({ effect }, measured) {
  */
 export function nodeFacts(node, graph, { share, whole, measured }) {
   /** @type {(string | null)[]} */
-  const facts = [contribution(node, graph), effectWords(node, measured)];
+  const facts = [contribution(node, graph), effectWords(node, measured), wasWords(node, graph)];
   if (share !== null && whole !== null)
     facts.push(`${shareOf(share)} of ${wholeName(whole, graph)}`);
   if (node.kind === "key" || node.kind === "value") facts.push(memoryWords(node));

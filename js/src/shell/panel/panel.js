@@ -17,6 +17,7 @@ import { routeNodeTitle } from "../../views/routes/words.js";
 import { signed } from "../../words/format.js";
 import { wordsOf } from "../../words/lenses.js";
 import { contribution, nodeFacts, nodeTitle } from "../../words/words.js";
+import { createWhatIf } from "../what-if/section.js";
 import {
   attentionSection,
   collapsedTokens,
@@ -76,6 +77,7 @@ export function createPanel(controller) {
   let shown;
   const stopFollowing = followVisible(el, content);
   const roving = createRoving(el, { scroller: content });
+  const whatIf = createWhatIf(controller);
 
   /** @param {State} state */
   function update(state) {
@@ -155,6 +157,7 @@ export function createPanel(controller) {
         facts.map((fact) => h("span", {}, fact)),
       ),
       onRoute && openLink(node, state, controller),
+      whatIf(id, state, graph),
       ...(node.kind === "rest" ? restSection(node, { ...controller, keep: state.keep }) : []),
       ...sections(state, graph, node, waits),
       footer(id, state),
@@ -173,6 +176,8 @@ export function createPanel(controller) {
     const target = graph.target;
     const lens = wordsOf(graph, node);
     const says = STREAMS.has(node.kind) ? lens.stream : lens.most;
+    // What was knocked out says nothing, whatever a lens reads in that.
+    if (node.norm === 0) return [h("p", { class: "vw-side-note" }, "It says nothing: it is zero.")];
     return [
       detail.reads && tokensSection("it looks for", detail.reads.top.slice(0, 5), target),
       tokensSection(TOKENS_HEADING[node.kind] ?? says, top, target, {

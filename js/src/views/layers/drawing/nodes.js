@@ -33,7 +33,8 @@ export function drawNodes(group, nodes, motion) {
   merged
     .attr("class", function classes(d) {
       const kept = ["vw-appear", "selected"].filter((name) => this.classList.contains(name));
-      return ["vw-node", `kind-${d.kind}`, d.tone, ...kept].join(" ");
+      const edit = d.edit ? ["edited", d.edit] : [];
+      return ["vw-node", `kind-${d.kind}`, d.tone, ...edit, ...kept].join(" ");
     })
     .attr("data-node", (d) => d.id)
     .attr("data-kind", (d) => d.kind)

@@ -47,8 +47,10 @@ function drawRows(group, rows, motion) {
   const entered = joined.enter().append("g").call(appear, motion).attr("transform", place);
   entered.append("rect").attr("class", "vw-halo").attr("rx", 4);
   entered.append("rect").attr("class", "vw-bar").attr("rx", 3);
+  entered.append("rect").attr("class", "vw-was").attr("rx", 3);
   entered.append("text").attr("class", "vw-text token");
   entered.append("text").attr("class", "vw-text number").attr("text-anchor", "end");
+  entered.append("text").attr("class", "vw-text was").attr("text-anchor", "end");
   settle(joined, motion, { transform: place });
   const merged = entered.merge(joined);
   merged
@@ -74,7 +76,17 @@ function drawRows(group, rows, motion) {
   merged
     .select("text.number")
     .attr("x", (d) => d.width - 7)
-    .attr("y", (d) => d.height / 2 + 4)
+    .attr("y", (d) => d.height / 2 + (d.was ? -1 : 4))
     .text((d) => d.number);
+  merged
+    .select("rect.vw-was")
+    .attr("y", 0.5)
+    .attr("height", (d) => (d.was ? d.height - 1 : 0))
+    .attr("width", (d) => d.was?.bar ?? 0);
+  merged
+    .select("text.was")
+    .attr("x", (d) => d.width - 7)
+    .attr("y", (d) => d.height / 2 + 9)
+    .text((d) => (d.number && d.was?.text) || "");
   merged.each(keepApart);
 }

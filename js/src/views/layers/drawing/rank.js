@@ -30,7 +30,7 @@ export function drawRank(group, chart, motion) {
     .text((d) => d.text);
 
   const line = (/** @type {string} */ name, /** @type {string} */ d) => {
-    const path = group.selectAll(`path.${name}`).data([d]);
+    const path = group.selectAll(`path.${name.replace(" ", ".")}`).data([d]);
     const entered = path
       .enter()
       .append("path")
@@ -40,7 +40,8 @@ export function drawRank(group, chart, motion) {
     return entered;
   };
   line("vw-rank-area", chart.area);
-  line("vw-rank-line", chart.line);
+  line("vw-rank-line after", chart.line);
+  line("vw-rank-line before", chart.before);
 
   const ends = group.selectAll("circle.vw-rank-end").data(chart.end ? [chart.end] : []);
   ends.exit().remove();

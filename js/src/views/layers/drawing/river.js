@@ -43,7 +43,7 @@ export function drawCells(group, cells, breaks, open, motion) {
     .merge(joined)
     .attr("class", function classes(d) {
       const kept = this.classList.contains("selected") ? " selected" : "";
-      return `vw-cell shade-${d.shade}${kept}`;
+      return `vw-cell shade-${d.shade}${d.edit ? " edited" : ""}${kept}`;
     })
     .attr("data-node", (d) => d.id)
     .attr("data-kind", (d) => d.kind)
@@ -94,6 +94,7 @@ export function drawRiverTexts(group, texts, motion) {
   const entered = joined.enter().append("g").call(appear, motion).attr("transform", place);
   entered.append("text").attr("class", "vw-river-word");
   entered.append("text").attr("class", "vw-river-caption").attr("y", 12);
+  entered.append("text").attr("class", "vw-river-caption was");
   settle(joined, motion, { transform: place });
   const merged = entered.merge(joined);
   merged
@@ -104,10 +105,14 @@ export function drawRiverTexts(group, texts, motion) {
     .attr("text-anchor", (d) => d.anchor);
   merged
     .select("text.vw-river-word")
-    .attr("y", (d) => (d.caption ? -2 : 4.2))
+    .attr("y", (d) => (d.caption ? -2 : 4.2) + (d.was ? 2 : 0))
     .attr("font-size", (d) => d.size)
     .each(function write(d) {
       writeToken(/** @type {SVGTextElement} */ (this), d);
     });
   merged.select("text.vw-river-caption").text((d) => d.caption ?? "");
+  merged
+    .select("text.was")
+    .attr("y", (d) => (d.caption ? -10 : -8))
+    .text((d) => d.was ?? "");
 }

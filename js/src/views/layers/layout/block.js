@@ -13,6 +13,7 @@ import { BAR, gridForWidth } from "./grid.js";
 import { mlpHeight, placeMlp } from "./mlp.js";
 import { BANK, LEAD, MOUTH_DEPTH, normRing, ribbon, writerShape } from "./parts.js";
 import { levelLine, ribbonPath, stack, tributaryLine, turningLine } from "./ribbons.js";
+import { saysNothing } from "./rows.js";
 import { riverThrough } from "./through.js";
 
 /** @typedef {import("../../../types.js").Measure} Measure */
@@ -253,7 +254,8 @@ function placeWhole(frame, node, outflows, x, bank, side = "left") {
   const kind = WHOLE_WORDS[node.kind] ?? node.kind;
   /** @type {Pick<SceneText, "x" | "anchor">} */
   const beside = toLeft ? { x: -pill / 2 - 10, anchor: "end" } : { x: pill / 2 + 10 };
-  const word = fitLabel(node, room, 13);
+  const unsaid = saysNothing(node);
+  const word = unsaid ? { text: "nothing" } : fitLabel(node, room, 13);
   const seen = [word.text, number ? `${kind} ${number}` : kind];
   frame.nodes.push({
     id: node.id,
@@ -269,8 +271,8 @@ function placeWhole(frame, node, outflows, x, bank, side = "left") {
         ...beside,
         y: -2,
         ...word,
-        face: "strong",
-        tone: "ink",
+        face: unsaid ? "rest" : "strong",
+        tone: unsaid ? undefined : "ink",
       },
       {
         ...beside,

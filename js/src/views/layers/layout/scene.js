@@ -1,5 +1,6 @@
 /** The whole picture as plain data: reads the graph, gives out the room, places every part. */
 
+import { editsOf } from "../../../state/interventions.js";
 import { wordsOf } from "../../../words/lenses.js";
 import { indexGraph } from "../../shared/graph.js";
 import { placeLegend } from "../../shared/legendLayout.js";
@@ -12,7 +13,7 @@ import { gatheredCount, gatheredWords } from "./gathered.js";
 import { blockElastic } from "./grid.js";
 import { createMemory, remembered } from "./memory.js";
 import { labelWriters, layerAreas, overviewReach, placeOverview } from "./overview.js";
-import { WRITER_DISTANCE } from "./parts.js";
+import { WRITER_DISTANCE, withEdits } from "./parts.js";
 import { pendingHeads, pendingReach, placePending } from "./pending.js";
 import { placePrediction, predictionReach } from "./prediction.js";
 import { placeRank, RANK_SIZES } from "./rank.js";
@@ -159,6 +160,9 @@ export function layoutScene({
         placeBlock(index, content, column, measure, { tail, detail, unfolded }),
       );
     });
+  const edits = editsOf(graph.interventions);
+  const ends = withEdits([...overview.nodes, ...prediction.nodes], edits);
+  const inner = blocks.map((block) => withEdits(block.nodes, edits));
   const { above, below } = reachOf(detail);
   const axisY = topPad + above;
   const rankY = axisY + below + rankSize.gap;
@@ -173,15 +177,19 @@ export function layoutScene({
     parts: [
       {
         key: "closed",
-        nodes: [...overview.nodes, ...prediction.nodes],
+        nodes: ends,
         ribbons: overview.ribbons,
         sources: [],
       },
-      ...blocks.map((block) => ({ ...block, key: `L${block.panel.layer}` })),
+      ...blocks.map((block, at) => ({
+        ...block,
+        nodes: inner[at],
+        key: `L${block.panel.layer}`,
+      })),
     ],
-    nodes: [...overview.nodes, ...blocks.flatMap(({ nodes }) => nodes), ...prediction.nodes],
+    nodes: [...ends, ...inner.flat()],
     ribbons: [...overview.ribbons, ...blocks.flatMap(({ ribbons }) => ribbons)],
-    cells: [...river.cells, ...blocks.flatMap(({ cells }) => cells)],
+    cells: withEdits([...river.cells, ...blocks.flatMap(({ cells }) => cells)], edits),
     breaks: [...river.breaks, ...blocks.flatMap(({ breaks }) => breaks)].sort((a, b) => a - b),
     riverTexts: [...river.texts, ...blocks.flatMap(({ texts }) => texts)],
     labels: [...upper.labels, ...lower.labels],
