@@ -2,7 +2,7 @@
 
 import { knownNode, measuredOf, mergedGraph, pendingLayers } from "../state/selectors.js";
 import { counted, percent, whole } from "./format.js";
-import { outcome } from "./interventions.js";
+import { measuredWords, outcome } from "./interventions.js";
 import { contribution, effectWords, nodeTitle, tokenText } from "./words.js";
 
 /** @import { State } from "../state/state.js" */
@@ -32,6 +32,7 @@ export function announcements(before, after) {
   return [
     ...graphNews(before, after),
     ...layerNews(before, after),
+    ...effectNews(before, after),
     ...routesNews(before, after),
     ...selectionNews(before, after),
     ...problemNews(before, after),
@@ -75,6 +76,19 @@ function layerNews(before, after) {
       text: `Layer ${layer} is open: ${contentOf([graph, blocks[layer]], layer)}.`,
     })),
   ];
+}
+
+/**
+ * @param {State} before
+ * @param {State} after
+ * @returns {Announcement[]}
+ */
+function effectNews(before, after) {
+  return Object.entries(after.effects).flatMap(([layer, effects]) => {
+    if (!effects.of || before.effects[Number(layer)] === effects) return [];
+    const text = `Effects of layer ${layer} are measured: ${measuredWords(effects)}.`;
+    return [{ topic: `effects ${layer}`, text }];
+  });
 }
 
 /** @param {State} state */

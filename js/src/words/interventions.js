@@ -3,7 +3,7 @@
 import { percent, whole } from "./format.js";
 import { partName, tokenText } from "./words.js";
 
-/** @import { FlowGraph, Intervention, Node, NodeKind, Standing } from "../types.js" */
+/** @import { FlowGraph, Intervention, LayerEffects, Node, NodeKind, Standing } from "../types.js" */
 
 /** @type {Record<string, NodeKind>} By the last piece of an id. */
 const KINDS = {
@@ -87,4 +87,15 @@ const standingWords = ({ probability, rank, logit }) =>
 export function outcome({ before, target }) {
   if (!before) return null;
   return `${target.text} was ${standingWords(before.target)}; now ${standingWords(target)}`;
+}
+
+/**
+ * @param {LayerEffects} effects
+ * @returns {string} "ρ 0.97 · 9 of the 10 strongest foretold"
+ */
+export function measuredWords({ failed, rho, found, of }) {
+  if (failed !== undefined) return failed && `effects not measured: ${failed}`;
+  if (of === undefined) return "measuring effects…";
+  const rank = rho == null ? "" : `ρ ${rho.toFixed(2).replace("-", "−")} · `;
+  return of ? `${rank}${found} of the ${of} strongest foretold` : "";
 }

@@ -40,10 +40,33 @@ export function layersTables(state) {
   return {
     tables: [
       layersTable(index, measure, expanded),
-      ...open.flatMap((layer) => blockTables(index, readBlock(index, layer, measure), measure)),
+      ...open.flatMap((layer) =>
+        blockTables(index, readBlock(index, layer, measure), measure).map((table) =>
+          withMeasured(table, (measure === "effect" && state.effects[layer]?.nodes) || {}),
+        ),
+      ),
       nextTable(graph),
     ],
     waits,
+  };
+}
+
+/**
+ * @param {TableData} table
+ * @param {import("../../types.js").Effects["nodes"]} told Measured effects, by node.
+ * @returns {TableData} With a column of them, where it is about any.
+ */
+function withMeasured(table, told) {
+  // A memory's row is its head's and its source's.
+  const idOf = (/** @type {TableRow} */ { key }) => key.replace(" ", ".V");
+  if (!table.rows.some((row) => idOf(row) in told)) return table;
+  return {
+    ...table,
+    columns: [...table.columns, { text: "measured", number: true }],
+    rows: table.rows.map((row) => {
+      const value = told[idOf(row)]?.measured ?? null;
+      return { ...row, cells: [...row.cells, numberCell(formatValue(value, "effect"))] };
+    }),
   };
 }
 

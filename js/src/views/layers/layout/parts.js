@@ -22,7 +22,7 @@ import { EDITED } from "../../../words/interventions.js";
  * @property {SceneText[]} texts Relative to x and y.
  * @property {string} name
  * @property {"out" | "changed"} [edit] What was done to it.
- * @property {{x: number, size: number, tone: Sign, across: boolean}} [measured] Its measured effect, as
+ * @property {{x: number, y: number, size: number, tone: Sign, across: boolean}} [measured] Its measured effect, as
  *   a bracket that is as long as a ribbon of it would be wide.
  *
  * @typedef {object} SceneRibbon

@@ -70,6 +70,7 @@ const CLOSE_TOP_PAD = 6;
  * @param {number} view.width
  * @param {number} [view.height] How tall the picture should be at most, if that is possible.
  * @param {string[]} [view.interest] Ids of the heads that the reader turned to, the latest first.
+ * @param {Record<number, import("../../../types.js").LayerEffects>} [view.effects] Measured, by layer.
  * @param {import("./memory.js").Memory} [view.memory] What open layers were before.
  * @returns {Scene}
  */
@@ -81,6 +82,7 @@ export function layoutScene({
   width,
   height = Number.POSITIVE_INFINITY,
   interest = [],
+  effects = {},
   memory = createMemory(),
 }) {
   const index = indexed(graph);
@@ -121,6 +123,7 @@ export function layoutScene({
       attends: contents.some(({ bands }) => bands.length > 0),
       reads: contents.some(({ bands, neurons }) => bands.length + neurons.length > 0),
       written: wordsOf(graph).done,
+      measured: Object.values(effects).some(({ of }) => of),
       gathered: gathered > 1 ? gatheredWords(gathered, measure) : null,
       opaque: index.layers.some(({ mix }) => mix !== undefined),
       left: columns.start.x,
@@ -156,8 +159,9 @@ export function layoutScene({
       const { stacked, density } = detail;
       const { x, width: wide } = column;
       const how = [content, measure, tail, stacked, ...Object.values(density), x, wide];
-      return remembered(memory.blocks, column.layer, [...how, ...unfolded], () =>
-        placeBlock(index, content, column, measure, { tail, detail, unfolded }),
+      const known = effects[column.layer];
+      return remembered(memory.blocks, column.layer, [...how, known, ...unfolded], () =>
+        placeBlock(index, content, column, measure, { tail, detail, unfolded, effects: known }),
       );
     });
   const edits = editsOf(graph.interventions);
