@@ -10,6 +10,7 @@ import { createTokenChooser } from "../prompt/token-chooser.js";
 import { createAuditWindow } from "../windows/audit.js";
 import { createHelp } from "../windows/help.js";
 import { createKeepWindow, keepName } from "../windows/keep-window.js";
+import { createMapWindow } from "../windows/map.js";
 import { createShowWindow, showName } from "../windows/show-window.js";
 import { createExportMenu } from "./export.js";
 import { createViewSwitch } from "./view-switch.js";
@@ -113,6 +114,13 @@ export function createToolbar(controller, popovers, shown) {
     "aria-expanded": "false",
     click: () => audit.toggle(mark),
   });
+  const mapWindow = createMapWindow(controller, popovers);
+  const map = iconButton("map", "Map of effects", () => mapWindow.toggle(map), {
+    "data-role": "open-map",
+    "aria-haspopup": "dialog",
+    "aria-expanded": "false",
+    hidden: !live,
+  });
   const undo = iconButton("undo", "Undo (u)", () => dispatch({ type: "undo" }));
   const redo = iconButton("redo", "Redo (Shift-u)", () => dispatch({ type: "redo" }));
   const search = iconButton("search", "Search (/)", onSearch, { "data-role": "open-search" });
@@ -141,7 +149,7 @@ export function createToolbar(controller, popovers, shown) {
     keep,
     filter,
     mark,
-    h("span", { class: "vw-tools" }, search, undo, redo, out, full, help),
+    h("span", { class: "vw-tools" }, map, search, undo, redo, out, full, help),
   );
 
   const roving = createRoving(el);
@@ -149,6 +157,7 @@ export function createToolbar(controller, popovers, shown) {
   /** @param {State} state */
   function update(state) {
     audit.update(state);
+    mapWindow.update(state);
     views.update(state);
     keepWindow.update(state);
     showWindow.update(state);
@@ -181,7 +190,7 @@ export function createToolbar(controller, popovers, shown) {
     showKeep(state);
     fill(filter, "show ", h("span", { class: "vw-kept" }, showName(filters)), icon("chevron"));
     filter.setAttribute("aria-label", `show ${showName(filters)}: layers and heads that are shown`);
-    filter.disabled = search.disabled = !graph;
+    filter.disabled = search.disabled = map.disabled = !graph;
     showExactness(state);
   }
 
