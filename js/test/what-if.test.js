@@ -395,7 +395,7 @@ describe("the picture", () => {
     const plain = layoutScene(viewOf(withBlock(), { expanded: [LAYER] }));
     const none = sceneOf({ ...withBlock(), interventions: [], before: null });
     expect(JSON.stringify(none)).toBe(JSON.stringify(plain));
-    expect(plain.rank.before).toBe("");
+    expect(plain.rank.before).toEqual([]);
     expect(plain.prediction.rows.every(({ was }) => was === null)).toBe(true);
   });
 
@@ -447,8 +447,8 @@ describe("the picture", () => {
     expect(second.was.bar).toBeGreaterThan(second.bar);
     expect(second.name).toContain("was 40%");
     expect(third.was).toBeNull();
-    expect(scene.rank.before).toMatch(/^M/);
-    expect(scene.rank.before).not.toBe(scene.rank.line);
+    expect(scene.rank.before).toEqual([expect.stringMatching(/^M/)]);
+    expect(scene.rank.before).not.toEqual([scene.rank.line]);
     expect(scene.rank.title).toContain("dashed: as it was");
     expect(scene.rank.summary).toContain("where it was 3");
     const wasIn = ({ riverTexts }) => riverTexts.flatMap((text) => text.was || []);

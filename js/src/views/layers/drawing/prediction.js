@@ -47,10 +47,8 @@ function drawRows(group, rows, motion) {
   const entered = joined.enter().append("g").call(appear, motion).attr("transform", place);
   entered.append("rect").attr("class", "vw-halo").attr("rx", 4);
   entered.append("rect").attr("class", "vw-bar").attr("rx", 3);
-  entered.append("rect").attr("class", "vw-was").attr("rx", 3);
   entered.append("text").attr("class", "vw-text token");
   entered.append("text").attr("class", "vw-text number").attr("text-anchor", "end");
-  entered.append("text").attr("class", "vw-text was").attr("text-anchor", "end");
   settle(joined, motion, { transform: place });
   const merged = entered.merge(joined);
   merged
@@ -78,13 +76,19 @@ function drawRows(group, rows, motion) {
     .attr("x", (d) => d.width - 7)
     .attr("y", (d) => d.height / 2 + (d.was ? -1 : 4))
     .text((d) => d.number);
-  merged
-    .select("rect.vw-was")
+  const were = (/** @type {"rect" | "text"} */ tag) =>
+    merged
+      .selectAll(`${tag}.was`)
+      .data((d) => (d.was ? [d] : []))
+      .join(tag)
+      .attr("class", "was");
+  were("rect")
     .attr("y", 0.5)
-    .attr("height", (d) => (d.was ? d.height - 1 : 0))
+    .attr("rx", 3)
+    .attr("height", (d) => d.height - 1)
     .attr("width", (d) => d.was?.bar ?? 0);
-  merged
-    .select("text.was")
+  were("text")
+    .attr("text-anchor", "end")
     .attr("x", (d) => d.width - 7)
     .attr("y", (d) => d.height / 2 + 9)
     .text((d) => (d.number && d.was?.text) || "");

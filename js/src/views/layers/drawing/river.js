@@ -94,7 +94,6 @@ export function drawRiverTexts(group, texts, motion) {
   const entered = joined.enter().append("g").call(appear, motion).attr("transform", place);
   entered.append("text").attr("class", "vw-river-word");
   entered.append("text").attr("class", "vw-river-caption").attr("y", 12);
-  entered.append("text").attr("class", "vw-river-caption was");
   settle(joined, motion, { transform: place });
   const merged = entered.merge(joined);
   merged
@@ -112,7 +111,10 @@ export function drawRiverTexts(group, texts, motion) {
     });
   merged.select("text.vw-river-caption").text((d) => d.caption ?? "");
   merged
-    .select("text.was")
+    .selectAll("text.was")
+    .data((d) => (d.was ? [d] : []))
+    .join("text")
+    .attr("class", "vw-river-caption was")
     .attr("y", (d) => (d.caption ? -10 : -8))
     .text((d) => d.was ?? "");
 }

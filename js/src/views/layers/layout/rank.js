@@ -17,7 +17,7 @@ import { smooth } from "./smooth.js";
  * @property {number} axisY Where the layers' numbers stand.
  * @property {string} title
  * @property {string} line
- * @property {string} before The same of the pass as it is; "" where nothing is done to it.
+ * @property {string[]} before The same of the pass as it is, where something is done to it.
  * @property {string} area
  * @property {{x: number, y: number, text: string} | null} end The last point.
  * @property {{y: number, text: string}[]} ticks
@@ -77,7 +77,7 @@ export function placeRank(index, columns, points, y, { height: tall, top }) {
     axisY: top + tall + 16,
     title: tall ? fitText(title, right - left, 11, "sans") : "",
     line,
-    before: were.length > 0 ? through(inOrder(were)) : "",
+    before: tall && were.length > 0 ? [through(inOrder(were))] : [],
     area: line && `${line}V${top + tall}H${ordered[0].x}Z`,
     end: final && tall ? { x: final.x, y: height(final.rank), text: count(final.rank) } : null,
     ticks: (tall ? rankTicks(last, tall) : []).map((rank) => ({
