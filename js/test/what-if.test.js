@@ -445,7 +445,7 @@ describe("the picture", () => {
     expect(first.was.text).toBe("20%");
     expect(second.was.text).toBe("40%");
     expect(second.was.bar).toBeGreaterThan(second.bar);
-    expect(second.name).toContain("was 40%");
+    expect(second.name).toContain(" 40% probable now, and before: ");
     expect(third.was).toBeNull();
     expect(scene.rank.before).toEqual([expect.stringMatching(/^M/)]);
     expect(scene.rank.before).not.toEqual([scene.rank.line]);

@@ -82,10 +82,11 @@ export function placePrediction(index, columns) {
     const text = fitText(token.text, room, SIZE * (role === "target" ? 1.02 : 1));
     const facts = [
       apart && `${probability(chances)} probable`,
-      was && `was ${was.text}`,
       text !== token.text && `in full ${token.text}`,
       role === "target" ? "the target" : "follow this token",
     ];
+    const now = apart ? "by rank" : "probable";
+    const how = was ? `${now} now, ${apart ? "probable" : "and"} before` : now;
     rows.push({
       id: token.id,
       x,
@@ -99,7 +100,7 @@ export function placePrediction(index, columns) {
       title: token.text,
       role,
       apart,
-      name: `${text} ${number} ${apart ? "by rank" : "probable"}: ${facts.filter(Boolean).join(", ")}`,
+      name: `${text} ${number} ${was ? `${was.text} ` : ""}${how}: ${facts.filter(Boolean).join(", ")}`,
     });
   };
   first.forEach((token, at) => {
