@@ -128,6 +128,25 @@
  * @property {Node[]} nodes
  * @property {Edge[]} edges
  * @property {LensName} [lens] That its labels were read with.
+ * @property {Intervention[]} [interventions] What was done to the pass.
+ * @property {Before | null} [before] Of a rerun: what the pass said as it is.
+ */
+
+/**
+ * @typedef {object} Intervention What is done to a part of the pass.
+ * @property {string} id
+ * @property {"zero" | "mean" | "replace" | "patch" | number} action A number is a factor.
+ * @property {"focus" | "all" | number[]} [positions] "focus" where none are said.
+ * @property {string} [label] Of what only Python can say.
+ *
+ * @typedef {{logit: number, probability: number | null, rank: number | null}} Standing
+ *
+ * @typedef {object} Before What the pass said as it is, in the graph of a rerun.
+ * @property {Standing} target
+ * @property {Standing | null} foil
+ * @property {RankedToken[]} prediction
+ * @property {Record<string, {label: string | null, target_rank: number | null,
+ *   target_probability: number | null, logit?: number | null}>} streams By the ids of their nodes.
  */
 
 /**
@@ -151,6 +170,29 @@
  *   other lenses make of it.
  *
  * @typedef {Node & DetailFacts} Detail
+ */
+
+/**
+ * @typedef {object} Effects The reply to `effects`: what the prediction loses without each part of a
+ *   layer, to first order and as it was measured.
+ * @property {number} layer
+ * @property {number} revision
+ * @property {Record<string, {predicted: number | null, measured: number | null}>} nodes
+ * @property {number | null} rho Their rank correlation.
+ * @property {number} found How many of the `of` strongest were foretold.
+ * @property {number} of
+ *
+ * @typedef {Partial<Effects> & Pick<Effects, "revision" | "nodes"> & {failed?: string}} LayerEffects
+ *   As far as they are known: while they are asked for there is no `of`.
+ *
+ * @typedef {object} EffectsMap The reply to `effects_map`.
+ * @property {"heads" | "sublayers"} over
+ * @property {number} [revision]
+ * @property {number[]} layers
+ * @property {string[]} columns
+ * @property {(string | null)[][]} ids By layer, then by column.
+ * @property {(number | null)[][]} predicted
+ * @property {(number | null)[][]} measured
  */
 
 /**
@@ -232,6 +274,7 @@
  * @property {LensName} lens
  * @property {LensName[]} lenses Those that can be chosen at once.
  * @property {Keep} keep
+ * @property {Intervention[]} interventions
  * @property {ViewName} view
  * @property {string[]} pins Up to four nodes that are compared.
  * @property {Filters} filters
@@ -287,6 +330,7 @@
  * @property {Set<string> | null} [found] What a search lights; null while there is none.
  * @property {[number, number] | null} [layers] Those that are not dimmed; null for all.
  * @property {Measure} measure
+ * @property {Record<number, LayerEffects>} [effects] Measured, by layer.
  * @property {number} width
  * @property {number} height That the picture should keep to, if it can.
  * @property {boolean} dark

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { arrows } from "../arrows.mjs";
+import { namedTexts } from "../strings.mjs";
 import { shortSheet, shortTokens } from "../tokens.mjs";
 
 /** @param {string} code @returns {Promise<any>} What a module gives out as `found`. */
@@ -43,6 +44,45 @@ describe("functions written as arrows", () => {
     expect(await arrows("function f(a) { return a }")).not.toContain("function");
     expect(await arrows("function f() { return this }")).toContain("function");
     expect(await arrows("function f() { } new f();")).toContain("function");
+  });
+});
+
+describe("texts said again and again", () => {
+  const LONG = "aria-something-long";
+  const many = Array.from({ length: 9 }, () => `"${LONG}"`).join();
+
+  it.each([
+    ["are values", `export const found = [${many}]`],
+    [
+      "are keys, of what is made and of what is taken apart",
+      `const o = {"${LONG}": 1, ["x"]: [${many}]}; const {"${LONG}": p} = o; export const found = [o, p, "${LONG}" in o]`,
+    ],
+    [
+      "are names of methods",
+      `export const found = [{ "${LONG}"() { return 3 } }["${LONG}"](), ${many}]`,
+    ],
+    [
+      "are cases",
+      `const at = (n) => { switch (n) { case "${LONG}": return 1; default: return 0 } }; export const found = [at("${LONG}"), at("x"), ${many}]`,
+    ],
+    [
+      "do not take a name that is taken",
+      `const aa = 1, ab = (ac) => ac + aa; export const found = [ab(1), ${many}]`,
+    ],
+    [
+      "leave directives and the names of what is given out",
+      `"use strict"; const own = [${many}]; export { own as found, own as "${LONG}" }`,
+    ],
+  ])("%s", async (_, code) => {
+    const shorter = await namedTexts(code);
+    expect(await run(shorter)).toEqual(await run(code));
+    expect(await run(code)).toBeDefined();
+    expect(shorter.length).toBeLessThan(code.length - 60);
+  });
+
+  it("stay where saying them once is no shorter", async () => {
+    const code = 'export const found=["ab","ab","something quite long"]';
+    expect(await namedTexts(code)).toBe(code);
   });
 });
 

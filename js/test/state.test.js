@@ -1,4 +1,5 @@
 import { describe, expect, test } from "vitest";
+import { sameValue } from "../src/state/same.js";
 import {
   awaitsGraph,
   knownAttention,
@@ -8,7 +9,7 @@ import {
   overallProgress,
   pendingLayers,
 } from "../src/state/selectors.js";
-import { initialState, reduce, sameValue } from "../src/state/state.js";
+import { initialState, reduce } from "../src/state/state.js";
 import { block, detail, graph, node, traits } from "./helpers/graph.js";
 
 const run = (state, ...actions) => actions.reduce(reduce, state);

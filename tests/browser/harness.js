@@ -17,7 +17,7 @@ const expand = { [block.layer]: block };
 const project = projection.nodes;
 
 /** Traits whose change makes a kernel publish a new graph. */
-const REDRAWN = ["focus", "target", "foil", "measure", "lens", "keep"];
+const REDRAWN = ["focus", "target", "foil", "measure", "lens", "keep", "interventions"];
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
 /** Every token that the graph speaks of. */
@@ -65,7 +65,7 @@ class FakeModel {
 
   /** A new graph, about what the traits say now; its numbers stay those of the fixture. */
   #publish() {
-    const { graph, focus, target, foil, measure, lens, keep } = this.#state;
+    const { graph, focus, target, foil, measure, lens, keep, interventions } = this.#state;
     const about = {
       position: focus,
       target: { ...graph.target, ...target },
@@ -73,6 +73,7 @@ class FakeModel {
       measure,
       lens,
       keep,
+      interventions: interventions?.length || graph.interventions ? interventions : undefined,
     };
     if (Object.entries(about).every(([name, value]) => same(graph[name], value))) return;
     const next = this.revised({ ...graph, ...about, revision: graph.revision + 1 });
@@ -130,7 +131,10 @@ class FakeModel {
     }
     if (method === "audit") return reply({ ok: true, result: this.audit });
     const told = this.replies[method];
-    if (told) return reply({ ok: true, result: { ...told, revision } });
+    if (told) {
+      const { layer } = params;
+      return reply({ ok: true, result: { ...told, ...(layer === undefined ? {} : { layer }), revision } });
+    }
     fail(`The test's model does not answer '${method}'.`);
   }
 

@@ -30,8 +30,9 @@ export function createTable(controller) {
   /** @param {State} state */
   function update(state) {
     if (el.hidden) return;
-    const { graph, blocks, expanded, measure, keep, view, routes, problems, live } = state;
-    if (changed(graph, blocks, expanded, measure, keep, view, routes, problems, live)) show(state);
+    const { graph, blocks, expanded, measure, keep, view, routes, problems, live, effects } = state;
+    const held = [graph, blocks, expanded, measure, keep, view, routes, problems, live, effects];
+    if (changed(...held)) show(state);
     markChosen(state.selection);
   }
 

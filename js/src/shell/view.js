@@ -18,6 +18,7 @@ import { createFilterNote } from "./search/filter-note.js";
 import { createSearch } from "./search/search.js";
 import { createTable } from "./table.js";
 import { createToolbar } from "./toolbar/toolbar.js";
+import { createInterventionBar } from "./what-if/bar.js";
 
 /** @import { Controller } from "../state/controller.js" */
 /** @import { State } from "../state/state.js" */
@@ -68,6 +69,7 @@ export function mountView(el, controller) {
       updateViews(controller.getState());
     },
   });
+  const edits = createInterventionBar(controller);
   const filterNote = createFilterNote(controller);
   const pins = createPins(controller);
   const problems = createProblems(controller.dispatch);
@@ -78,7 +80,7 @@ export function mountView(el, controller) {
     h("header", { class: "vw-header" }, promptBar.el, toolbar.el),
     progress,
     problems.el,
-    h("div", { class: "vw-strip" }, search.el, filterNote.el),
+    h("div", { class: "vw-strip" }, edits.el, search.el, filterNote.el),
     h("div", { class: "vw-body" }, main, panel.el),
     pins.el,
     live.el,
@@ -97,7 +99,9 @@ export function mountView(el, controller) {
   let dark = false;
   /** @type {string | null} */
   let chosen = null;
-  const regions = [promptBar, toolbar, problems, panel, table, pins].map(({ roving }) => roving);
+  const regions = [promptBar, toolbar, edits, problems, panel, table, pins].map(
+    ({ roving }) => roving,
+  );
   const keepFocus = createFocusKeeper(root, regions, () => {
     const { view } = controller.getState();
     if (!table.el.hidden) return { el: table.el, chosen };
@@ -119,6 +123,7 @@ export function mountView(el, controller) {
     problems.update(state);
     panel.update(state);
     pins.update(state, isTight());
+    edits.update(state);
     filterNote.update(state);
     search.update(state);
     promptBar.light(search.found(), search.at());
@@ -247,6 +252,7 @@ export function mountView(el, controller) {
     search.destroy();
     table.destroy();
     pins.destroy();
+    edits.destroy();
     toolbar.destroy();
     popovers.destroy();
     for (const each of views) each.destroy();

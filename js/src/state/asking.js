@@ -8,6 +8,7 @@ import {
   isStale,
   missingDetails,
   problemOf,
+  shownMeasure,
   staleLayers,
 } from "./selectors.js";
 
@@ -16,6 +17,8 @@ import {
 /** @import { Host, LateName, Token } from "../types.js" */
 
 const ASK_LATER_MS = 500;
+/** Nothing has changed for so long before more is computed than was asked for. */
+const IDLE_MS = 300;
 
 /** Refusals that are no news under the prompt's tokens: there is just nothing to show there. */
 const UNAVAILABLE = ["not-included", "no-kernel", "unreachable"];
@@ -29,6 +32,10 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
   let silentRequests = 0;
   let auditReaders = 0;
   let auditing = new AbortController();
+  /** The layer whose effects are being measured: one at a time. */
+  let measuring = { layer: -1, revision: /** @type {number | undefined} */ (-1), stop() {} };
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let idle;
 
   /** Asks for everything that the state shows and does not have. */
   function fillIn() {
@@ -39,12 +46,81 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
     const missing = missingDetails(getState());
     if (missing.some((id) => !getState().detailsAsked.includes(id))) void project(missing);
     for (const name of LATE_NAMES) {
-      const { view, lateAsked } = getState();
-      const wanted = name !== "routes" || view === "routes";
+      const { view, lateAsked, graph } = getState();
+      // What tokens add is told of the pass as it is.
+      const told = name !== "attribution" || !graph?.before;
+      const wanted = name === "routes" ? view === "routes" : told;
       if (wanted && isStale(getState(), name) && !lateAsked.includes(name)) void late(name);
     }
     const { audit: known, auditAsked } = getState();
     if (auditReaders > 0 && !known && !auditAsked) void audit();
+    if (measuring.layer >= 0 && !isMeasured(measuring)) measuring.stop();
+    clearTimeout(idle);
+    if (measuring.layer < 0 && unmeasured() !== undefined) idle = setTimeout(measure, IDLE_MS);
+  }
+
+  /**
+   * Whether the effects of a layer's parts are to be seen.
+   *
+   * @param {{layer: number, revision?: number}} of
+   */
+  function isMeasured({ layer, revision = revisionNow() }) {
+    const state = getState();
+    const shown = shownMeasure(state) === "effect" && revision === revisionNow();
+    return shown && state.expanded.includes(layer);
+  }
+
+  function unmeasured() {
+    const state = getState();
+    if (awaitsGraph(state)) return;
+    const waits = staleLayers(state);
+    return state.expanded.find(
+      (layer) => isMeasured({ layer }) && !waits.includes(layer) && !state.effects[layer],
+    );
+  }
+
+  /** Measures the parts of an open layer, once nothing else happens. */
+  async function measure() {
+    const layer = unmeasured();
+    const revision = revisionNow();
+    if (layer === undefined || revision === undefined || measuring.layer >= 0) return;
+    const asking = new AbortController();
+    measuring = { layer, revision, stop: () => asking.abort() };
+    const tell = (/** @type {import("../types.js").LayerEffects | null} */ effects) => {
+      if (revision === revisionNow()) apply({ type: "effects", layer, effects });
+    };
+    tell({ revision, nodes: {} });
+    try {
+      const of = listenTo("effects");
+      tell({
+        ...(await host.request("effects", { layer, revision }, { ...of, signal: asking.signal })),
+        revision,
+      });
+    } catch (error) {
+      const { type = "", message = "" } = /** @type {{type?: string, message?: string}} */ (error);
+      if (isVoid(error)) tell(null);
+      else tell({ revision, nodes: {}, failed: UNAVAILABLE.includes(type) ? "" : message });
+    } finally {
+      measuring = { ...measuring, layer: -1 };
+      apply({ type: "progress-end", of: "effects" });
+      fillIn();
+    }
+  }
+
+  /**
+   * The effects of all heads, or of all sublayers. Not kept here: only a window shows them.
+   *
+   * @param {import("../types.js").EffectsMap["over"]} over
+   * @param {AbortSignal} signal
+   * @returns {Promise<import("../types.js").EffectsMap>}
+   */
+  async function mapEffects(over, signal) {
+    const params = { over, revision: revisionNow() };
+    try {
+      return await host.request("effects_map", params, { ...listenTo("map"), signal });
+    } finally {
+      apply({ type: "progress-end", of: "map" });
+    }
   }
 
   /** @param {number} layer */
@@ -224,5 +300,12 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
 
   const revisionNow = () => getState().graph?.revision;
 
-  return { fillIn, retrace, searchVocabulary, readAudit, isSilent: () => silentRequests > 0 };
+  return {
+    fillIn,
+    retrace,
+    searchVocabulary,
+    readAudit,
+    mapEffects,
+    isSilent: () => silentRequests > 0,
+  };
 }

@@ -8,8 +8,9 @@ import { createAsker } from "./asking.js";
 import { withHead } from "./filters.js";
 import { withRestClosed, withRestOpened } from "./keep.js";
 import { LATE_NAMES } from "./revisions.js";
-import { knownNode, problemOf } from "./selectors.js";
-import { initialState, reduce, STEP_NAMES, sameValue, TRAIT_NAMES } from "./state.js";
+import { sameValue } from "./same.js";
+import { knownNode, problemOf, shownMeasure } from "./selectors.js";
+import { initialState, reduce, STEP_NAMES, TRAIT_NAMES } from "./state.js";
 
 /** @import { Display, Filters, Host, Keep, Measure, Token, Traits, ViewName } from "../types.js" */
 /** @import { State, StateAction, Steps } from "./state.js" */
@@ -30,6 +31,7 @@ import { initialState, reduce, STEP_NAMES, sameValue, TRAIT_NAMES } from "./stat
  *   {type: "set-lens", lens: import("../types.js").LensName} |
  *   {type: "set-view", view: ViewName} |
  *   {type: "set-keep", keep: Keep} |
+ *   {type: "set-interventions", interventions: import("../types.js").Intervention[]} |
  *   {type: "set-filters", filters: Filters} |
  *   {type: "set-display", display: Partial<Display>} |
  *   {type: "pin", node: string} |
@@ -45,7 +47,7 @@ import { initialState, reduce, STEP_NAMES, sameValue, TRAIT_NAMES } from "./stat
  */
 
 /** @type {(keyof Steps)[]} Traits that only a kernel can act on. */
-const KERNEL_STEPS = ["focus", "target", "foil", "measure", "lens", "keep"];
+const KERNEL_STEPS = ["focus", "target", "foil", "measure", "lens", "keep", "interventions"];
 
 const UNREACHABLE =
   "The kernel cannot be reached; it may have been restarted. Run the cell again to reconnect. " +
@@ -158,6 +160,8 @@ export function createController(given) {
         return changeSteps({ view: action.view });
       case "set-keep":
         return changeSteps({ keep: action.keep });
+      case "set-interventions":
+        return changeSteps({ interventions: action.interventions });
       case "set-filters":
         return changeSteps({ filters: action.filters });
       case "set-display":
@@ -219,8 +223,9 @@ export function createController(given) {
       if (name === "display" || !KERNEL_STEPS.includes(name)) continue;
       recomputes = true;
       reachable &&= delivered;
-      // Another measure is on screen at once: only what is kept by it waits for the kernel.
-      usable &&= delivered || name === "measure";
+      // Another measure is on screen at once: only what is kept by it waits for the kernel. Effects
+      // are not in every graph.
+      usable &&= delivered || (name === "measure" && state.measure === shownMeasure(state));
     }
     if (recomputes) apply({ type: "reach", live: host.live && reachable });
     if (!usable) {
@@ -274,6 +279,7 @@ export function createController(given) {
     dispatch,
     searchVocabulary: asker.searchVocabulary,
     readAudit: asker.readAudit,
+    mapEffects: asker.mapEffects,
     live: host.live,
     destroy,
   };

@@ -22,12 +22,13 @@ const BARE_NODE = {
   target_rank: null,
   norm: null,
   logit: null,
+  effect: null,
   activation: null,
   weight: null,
   score: null,
   rest: null,
 };
-/** @type {Pick<Edge, "share" | "logit" | "norm" | "proximity" | "value">} */
+/** @type {Omit<Edge, "source" | "target" | "kind">} */
 const BARE_EDGE = { share: null, logit: null, norm: null, proximity: null, value: null };
 
 /** @type {LateName[]} Replies about the whole graph, asked for when a view wants them. */
@@ -57,6 +58,7 @@ export function takeGraph(state, graph) {
     detailsAsked: [],
     detailsMissing: {},
     audit: null,
+    effects: {},
     auditAsked: false,
     lateAsked: [],
     lateMissing: [],
@@ -65,7 +67,9 @@ export function takeGraph(state, graph) {
     silent: false,
   };
   if (!samePrompt) return { ...next, routes: null, attribution: null, predictions: null };
-  return dropGone(next, () => true);
+  // Routes, and what tokens add, are of the pass as it is.
+  const told = graph?.before ? { ...next, routes: null, attribution: null } : next;
+  return dropGone(told, () => true);
 }
 
 /**

@@ -1,6 +1,7 @@
 /** What the views read off the state. */
 
 import { sameKeep } from "./keep.js";
+import { sameValue } from "./same.js";
 
 /** @import { Block, Detail, Edge, FlowGraph, LateName, Node } from "../types.js" */
 /** @import { State } from "./state.js" */
@@ -62,6 +63,29 @@ export const mergedGraph = memoise(
     return merged;
   },
 );
+
+/**
+ * The measure that is drawn: effects are on screen once a graph that carries them is.
+ *
+ * @param {State} state
+ */
+export const shownMeasure = ({ measure, graph }) =>
+  measure === "effect" && graph && !carriesEffects(graph) ? graph.measure : measure;
+
+/**
+ * The measured effect of a part, where that has come.
+ *
+ * @param {State} state
+ * @param {string} id
+ * @returns {number | null}
+ */
+export function measuredOf({ effects, graph }, id) {
+  const of = effects[Number(/^L(\d+)/.exec(id)?.[1])];
+  return of && of.revision === graph?.revision ? (of.nodes[id]?.measured ?? null) : null;
+}
+
+/** @param {FlowGraph} graph */
+export const carriesEffects = ({ edges }) => edges.some(({ effect }) => effect != null);
 
 /** Expanded layers that there is nothing to show of yet. */
 export const pendingLayers = memoise(
@@ -229,6 +253,7 @@ export function awaitsGraph(state) {
   // A page without a kernel shows other measures of the graph that it has.
   if (live && (measure !== graph.measure || !sameKeep(keep, graph.keep))) return true;
   if (live && graph.lens && state.lens !== graph.lens) return true;
+  if (live && !sameValue(state.interventions, graph.interventions ?? [])) return true;
   return (
     focus !== graph.position ||
     (target !== null && target.id !== graph.target.id) ||

@@ -5,6 +5,7 @@
  */
 
 import { takeBlock, takeDetails, takeGraph, takeLate } from "./revisions.js";
+import { sameValue } from "./same.js";
 
 /**
  * @import { Attribution, Audit, Block, Detail, Display, Filters, FlowGraph, Keep, LateName,
@@ -21,6 +22,7 @@ import { takeBlock, takeDetails, takeGraph, takeLate } from "./revisions.js";
  * @property {Measure} measure
  * @property {import("../types.js").LensName} lens
  * @property {Keep} keep
+ * @property {import("../types.js").Intervention[]} interventions
  * @property {ViewName} view
  * @property {string[]} pins
  * @property {Filters} filters
@@ -47,6 +49,7 @@ import { takeBlock, takeDetails, takeGraph, takeLate } from "./revisions.js";
  * @property {string[]} detailsAsked
  * @property {Record<string, string>} detailsMissing Why there are none of a pinned node.
  * @property {Audit | null} audit Of the graph's revision.
+ * @property {Record<number, import("../types.js").LayerEffects>} effects Measured, by open layer.
  * @property {boolean} auditAsked Also while a failed one waits to be tried again.
  * @property {Routes | null} routes As all late replies: of the revision it names, which may be an
  *   earlier one of the same prompt while the new one is on its way.
@@ -74,6 +77,7 @@ import { takeBlock, takeDetails, takeGraph, takeLate } from "./revisions.js";
  *   {type: "details", revision: number, details: Record<string, Detail>,
  *     missing?: Record<string, string>} |
  *   {type: "details-failed", ids: string[]} |
+ *   {type: "effects", layer: number, effects: import("../types.js").LayerEffects | null} |
  *   {type: "audit-asked"} |
  *   {type: "audit", revision: number | undefined, audit: Audit} |
  *   {type: "audit-unasked"} |
@@ -99,6 +103,7 @@ export const STEP_NAMES = [
   "measure",
   "lens",
   "keep",
+  "interventions",
   "view",
   "pins",
   "filters",
@@ -126,6 +131,7 @@ export const initialState = {
   lens: "logit",
   lenses: [],
   keep: {},
+  interventions: [],
   view: "block",
   pins: [],
   filters: NO_FILTERS,
@@ -138,6 +144,7 @@ export const initialState = {
   detailsAsked: [],
   detailsMissing: {},
   audit: null,
+  effects: {},
   auditAsked: false,
   routes: null,
   attribution: null,
@@ -192,6 +199,11 @@ export function reduce(state, action) {
         ...state,
         detailsAsked: state.detailsAsked.filter((id) => !action.ids.includes(id)),
       };
+    case "effects": {
+      const { layer, effects } = action;
+      const others = withoutKey(state.effects, layer);
+      return { ...state, effects: effects ? { ...others, [layer]: effects } : others };
+    }
     case "audit-asked":
       return { ...state, auditAsked: true };
     case "audit":
@@ -298,41 +310,6 @@ function redo(state) {
 function stepsOf(state) {
   const steps = STEP_NAMES.map((name) => [name, state[name]]);
   return /** @type {Steps} */ (Object.fromEntries(steps));
-}
-
-/**
- * Whether two trait values say the same. Tokens are the same by number: the kernel adds their text.
- *
- * @param {unknown} a
- * @param {unknown} b
- * @returns {boolean}
- */
-export function sameValue(a, b) {
-  if (Object.is(a, b)) return true;
-  if (Array.isArray(a) && Array.isArray(b)) {
-    return a.length === b.length && a.every((value, index) => sameValue(value, b[index]));
-  }
-  if (isToken(a) && isToken(b)) return a.id === b.id;
-  if (!isRecord(a) || !isRecord(b)) return false;
-  const names = Object.keys(a);
-  return (
-    names.length === Object.keys(b).length &&
-    names.every((name) => name in b && sameValue(a[name], b[name]))
-  );
-}
-
-/**
- * @param {unknown} value
- * @returns {value is Record<string, unknown>}
- */
-const isRecord = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
-
-/**
- * @param {unknown} value
- * @returns {value is {id: number | string}}
- */
-function isToken(value) {
-  return typeof value === "object" && value !== null && "id" in value;
 }
 
 /**

@@ -2,7 +2,7 @@
 
 import { pressed } from "../words/keys.js";
 
-const CONTROLS = "button, select, summary";
+const CONTROLS = "button, select, summary, input";
 /** How far an arrow scrolls where the next control is out of sight, in pixels. */
 const STEP = 60;
 
@@ -50,9 +50,10 @@ export function createRoving(el, { scroller } = {}) {
     const usable = all().filter(isUsable);
     const from = usable.indexOf(target);
     const sideways = key === "before" || key === "after";
-    // A list of choices keeps its own arrows.
-    if (from < 0 || (target.matches("select") && !sideways)) return;
     const ends = key === "start" || key === "end";
+    // A list of choices keeps its own arrows, and a field those along what is written in it.
+    const own = target.matches("input") ? sideways || ends : target.matches("select") && !sideways;
+    if (from < 0 || own) return;
     const step = ends ? 0 : key === "after" || key === "lower" ? 1 : -1;
     const next = usable[ends ? (key === "start" ? 0 : usable.length - 1) : from + step];
     if (step && scroller && !sideways && !isNear(scroller, next, step)) {

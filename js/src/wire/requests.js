@@ -13,7 +13,14 @@ import { decodeIncoming, encodeCancel, encodeRequest } from "./codec.js";
 export const SILENCE_MS = 20_000;
 
 /** Methods whose reply is decided by their params, which name the graph's revision where it matters. */
-const CACHED_METHODS = new Set(["expand", "project", "audit", "vocabulary"]);
+const CACHED_METHODS = new Set([
+  "expand",
+  "project",
+  "audit",
+  "effects",
+  "effects_map",
+  "vocabulary",
+]);
 
 const CACHE_SIZE = 128;
 
@@ -202,7 +209,7 @@ export function createRequestClient(channel, { silenceMs = SILENCE_MS } = {}) {
  * @param {Record<string, unknown>} params
  */
 function topicOf(method, params) {
-  return method === "expand" ? `expand ${params.layer}` : method;
+  return "layer" in params ? `${method} ${params.layer}` : method;
 }
 
 function voided() {

@@ -28,6 +28,7 @@ const DEFAULTS = {
   lens: "logit",
   lenses: [],
   keep: {},
+  interventions: [],
   view: "block",
   pins: [],
   filters: { layers: null, heads: {} },

@@ -1,8 +1,9 @@
 /** What a screen reader is told when something has changed that its reader did not see. */
 
-import { knownNode, mergedGraph, pendingLayers } from "../state/selectors.js";
+import { knownNode, measuredOf, mergedGraph, pendingLayers } from "../state/selectors.js";
 import { counted, percent, whole } from "./format.js";
-import { contribution, nodeTitle, tokenText } from "./words.js";
+import { measuredWords, outcome } from "./interventions.js";
+import { contribution, effectWords, nodeTitle, tokenText } from "./words.js";
 
 /** @import { State } from "../state/state.js" */
 /** @import { FlowGraph, Node } from "../types.js" */
@@ -31,6 +32,7 @@ export function announcements(before, after) {
   return [
     ...graphNews(before, after),
     ...layerNews(before, after),
+    ...effectNews(before, after),
     ...routesNews(before, after),
     ...selectionNews(before, after),
     ...problemNews(before, after),
@@ -47,7 +49,9 @@ function graphNews(before, after) {
   if (!graph || graph.revision === before.graph?.revision) return [];
   const { target, foil, position } = graph;
   const rank = target.rank === null ? "" : `, rank ${whole(target.rank)}`;
-  const stands = target.probability === null ? "" : `: ${percent(target.probability)}${rank}`;
+  const now = target.probability === null ? "" : `: ${percent(target.probability)}${rank}`;
+  const then = outcome(graph);
+  const stands = then === null ? now : `; ${then}`;
   const over = foil ? ` over ${foil.text}` : "";
   const place = `at ${tokenText(graph, position)}, position ${position}`;
   return [{ topic: "graph", text: `New graph ${place}, for ${target.text}${over}${stands}.` }];
@@ -72,6 +76,19 @@ function layerNews(before, after) {
       text: `Layer ${layer} is open: ${contentOf([graph, blocks[layer]], layer)}.`,
     })),
   ];
+}
+
+/**
+ * @param {State} before
+ * @param {State} after
+ * @returns {Announcement[]}
+ */
+function effectNews(before, after) {
+  return Object.entries(after.effects).flatMap(([layer, effects]) => {
+    if (!effects.of || before.effects[Number(layer)] === effects) return [];
+    const text = `Effects of layer ${layer} are measured: ${measuredWords(effects)}.`;
+    return [{ topic: `effects ${layer}`, text }];
+  });
 }
 
 /** @param {State} state */
@@ -132,7 +149,8 @@ function selectionWords(state, graph) {
   if (selection.length > 1) return `${whole(selection.length)} parts are selected.`;
   const node = knownNode(state, selection[0]);
   if (!node) return `Selected: ${selection[0]}.`;
-  const facts = [nodeTitle(node, graph), node.label, contribution(node, graph)];
+  const does = [contribution(node, graph), effectWords(node, measuredOf(state, node.id))];
+  const facts = [nodeTitle(node, graph), node.label, ...does];
   return `Selected: ${facts.filter(Boolean).join(", ")}.`;
 }
 

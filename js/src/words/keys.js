@@ -62,8 +62,26 @@ export const KEYS = /** @satisfies {Record<string, Key>} */ ({
   },
   next: { on: ["Enter"], place: "in the search", words: "go to the next that was found" },
   previous: { on: ["Shift+Enter"], place: "in the search", words: "go to the one before" },
-  lower: { on: ["ArrowDown"], place: "in lists and windows", words: "go along a list" },
-  upper: { on: ["ArrowUp"], place: "in lists and windows", words: "go along a list" },
+  lower: {
+    on: ["ArrowDown"],
+    place: "in lists and windows",
+    words: "go along a list, or through a map",
+  },
+  upper: {
+    on: ["ArrowUp"],
+    place: "in lists and windows",
+    words: "go along a list, or through a map",
+  },
+  west: {
+    on: ["ArrowLeft"],
+    place: "in lists and windows",
+    words: "go along a list, or through a map",
+  },
+  east: {
+    on: ["ArrowRight"],
+    place: "in lists and windows",
+    words: "go along a list, or through a map",
+  },
   choose: { on: ["Enter"], place: "in lists and windows", words: "choose" },
   walk: {
     on: ["Tab"],

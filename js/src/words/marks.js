@@ -35,6 +35,12 @@ export const marksOf = ({ name, does, inStream }) => [
     name: "grey-blue ribbon",
     words: "a length or a proximity, which has no sign",
   },
+  {
+    mark: "measured",
+    name: "bracket beside a ribbon",
+    words:
+      "its effect, measured; the ribbon is what the prediction would lose without it, to first order",
+  },
   { mark: "memory", name: "blue ribbon", words: "attention: how much a head takes from a token" },
   { mark: "read", name: "thin line", words: "what reads the stream, and where" },
   { mark: "norm", name: "ring", words: "a norm, where a stream leaves the river" },

@@ -200,11 +200,36 @@ export function contribution(node, graph) {
       : `${graph.target.combine === "direction" ? "along" : "logit of"} ${target}: ${plain(node.logit)}`;
   }
   const aim = graph.foil ? `${target} over ${graph.foil.text}` : target;
-  const adds =
-    node.logit < 0
-      ? `takes ${plain(-node.logit)} from ${aim}`
-      : `adds ${signed(node.logit)} to ${aim}`;
-  return node.effect == null ? adds : `${adds}; without it ${signed(-node.effect)}, foretold`;
+  return node.logit < 0
+    ? `takes ${plain(-node.logit)} from ${aim}`
+    : `adds ${signed(node.logit)} to ${aim}`;
+}
+
+/**
+ * What the prediction would lose without a part: to first order, and as it was measured.
+ *
+ * @param {Node} node
+ * @param {number | null} [measured]
+ * @returns {string | null} "effect foretold +2.48, measured +2.75"
+ */
+export function effectWords({ effect }, measured) {
+  if (effect == null) return null;
+  const said = measured == null ? "" : `, measured ${signed(measured)}`;
+  return `effect foretold ${signed(effect)}${said}`;
+}
+
+/**
+ * What a stream said in the pass as it is.
+ *
+ * @param {Node} node
+ * @param {FlowGraph} graph
+ * @returns {string | null} "was ␣Tokyo, rank 1"
+ */
+export function wasWords({ id, label, target_rank: rank }, { before }) {
+  const was = before?.streams[id];
+  if (!was || (was.label === label && was.target_rank === rank)) return null;
+  const said = was.label ?? "no token";
+  return was.target_rank === null ? `was ${said}` : `was ${said}, rank ${whole(was.target_rank)}`;
 }
 
 /**
@@ -212,12 +237,12 @@ export function contribution(node, graph) {
  *
  * @param {Node | Detail} node
  * @param {FlowGraph} graph
- * @param {{share: number | null, whole: string | null}} part
+ * @param {{share: number | null, whole: string | null, measured?: number | null}} part
  * @returns {string[]}
  */
-export function nodeFacts(node, graph, { share, whole }) {
+export function nodeFacts(node, graph, { share, whole, measured }) {
   /** @type {(string | null)[]} */
-  const facts = [contribution(node, graph)];
+  const facts = [contribution(node, graph), effectWords(node, measured), wasWords(node, graph)];
   if (share !== null && whole !== null)
     facts.push(`${shareOf(share)} of ${wholeName(whole, graph)}`);
   if (node.kind === "key" || node.kind === "value") facts.push(memoryWords(node));

@@ -195,6 +195,7 @@ function lettersOf(style) {
     "font-weight": String(100 * Math.round(Number(style.fontWeight || 400) / 100)),
     "letter-spacing": lengths(style.letterSpacing) || "normal",
     "text-anchor": style.textAnchor || "start",
+    ...(style.textDecorationLine === "line-through" && { "text-decoration": "line-through" }),
   };
 }
 

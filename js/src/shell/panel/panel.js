@@ -2,7 +2,13 @@
 
 import { MOST_PINS } from "../../state/controller.js";
 import { isRouteId } from "../../state/revisions.js";
-import { knownAttention, knownDetail, knownNode, outgoingPart } from "../../state/selectors.js";
+import {
+  knownAttention,
+  knownDetail,
+  knownNode,
+  measuredOf,
+  outgoingPart,
+} from "../../state/selectors.js";
 import { copyButton } from "../../ui/copy.js";
 import { createChangeGuard, fill, h, iconButton } from "../../ui/dom.js";
 import { followVisible } from "../../ui/follow.js";
@@ -11,6 +17,7 @@ import { routeNodeTitle } from "../../views/routes/words.js";
 import { signed } from "../../words/format.js";
 import { wordsOf } from "../../words/lenses.js";
 import { contribution, nodeFacts, nodeTitle } from "../../words/words.js";
+import { createWhatIf } from "../what-if/section.js";
 import {
   attentionSection,
   collapsedTokens,
@@ -70,6 +77,7 @@ export function createPanel(controller) {
   let shown;
   const stopFollowing = followVisible(el, content);
   const roving = createRoving(el, { scroller: content });
+  const whatIf = createWhatIf(controller);
 
   /** @param {State} state */
   function update(state) {
@@ -80,7 +88,7 @@ export function createPanel(controller) {
     const before = leastOne();
     if (before) before.open = state.display.least;
     const held = [selection, graph, details, blocks, detailsAsked, problems, expanded, keep];
-    if (!changed(...held, routes, live, state.pins)) return;
+    if (!changed(...held, routes, live, state.pins, state.effects, state.interventions)) return;
     const key = selection.join(" ");
     fill(flow, contentOf(state, graph));
     const least = leastOne();
@@ -137,6 +145,7 @@ export function createPanel(controller) {
     const part = {
       share: detail.share ?? edge?.share ?? null,
       whole: detail.whole ?? edge?.target ?? null,
+      measured: measuredOf(state, id),
     };
     const onRoute = isRouteId(id);
     const facts = [...(onRoute ? routeFacts(node, state) : []), ...nodeFacts(node, graph, part)];
@@ -148,6 +157,7 @@ export function createPanel(controller) {
         facts.map((fact) => h("span", {}, fact)),
       ),
       onRoute && openLink(node, state, controller),
+      whatIf(id, state, graph),
       ...(node.kind === "rest" ? restSection(node, { ...controller, keep: state.keep }) : []),
       ...sections(state, graph, node, waits),
       footer(id, state),
@@ -166,6 +176,8 @@ export function createPanel(controller) {
     const target = graph.target;
     const lens = wordsOf(graph, node);
     const says = STREAMS.has(node.kind) ? lens.stream : lens.most;
+    // What was knocked out says nothing, whatever a lens reads in that.
+    if (node.norm === 0) return [h("p", { class: "vw-side-note" }, "It says nothing: it is zero.")];
     return [
       detail.reads && tokensSection("it looks for", detail.reads.top.slice(0, 5), target),
       tokensSection(TOKENS_HEADING[node.kind] ?? says, top, target, {

@@ -1,7 +1,7 @@
 /** The search over the view on screen: a field, how many were found, and ways from one to the next. */
 
+import { sameValue } from "../../state/same.js";
 import { findHits, litBy } from "../../state/search.js";
-import { sameValue } from "../../state/state.js";
 import { createChangeGuard, h, icon, iconButton } from "../../ui/dom.js";
 import { whole } from "../../words/format.js";
 import { pressed } from "../../words/keys.js";

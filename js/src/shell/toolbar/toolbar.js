@@ -1,7 +1,7 @@
 /** What is followed, against what, how exact it is; and undo, fullscreen, export. */
 
 import { sameKeep } from "../../state/keep.js";
-import { exactness } from "../../state/selectors.js";
+import { carriesEffects, exactness } from "../../state/selectors.js";
 import { createChangeGuard, fill, h, icon, iconButton } from "../../ui/dom.js";
 import { createRoving } from "../../ui/roving.js";
 import { scientific } from "../../words/format.js";
@@ -10,6 +10,7 @@ import { createTokenChooser } from "../prompt/token-chooser.js";
 import { createAuditWindow } from "../windows/audit.js";
 import { createHelp } from "../windows/help.js";
 import { createKeepWindow, keepName } from "../windows/keep-window.js";
+import { createMapWindow } from "../windows/map.js";
 import { createShowWindow, showName } from "../windows/show-window.js";
 import { createExportMenu } from "./export.js";
 import { createViewSwitch } from "./view-switch.js";
@@ -28,7 +29,7 @@ function fitWords(lens) {
 /** @type {[Measure, string, string][]} */
 const MEASURES = [
   ["logit", "logit", "Width: what a part adds to the target’s logit"],
-  ["effect", "effect", "Width: what the target’s logit would lose without it, to first order"],
+  ["effect", "effect", "Width: what the prediction would lose without it, to first order"],
   ["share", "share", "Width: a part’s signed share of the whole it flows into"],
   ["norm", "norm", "Width: a part’s length"],
   ["proximity", "proximity", "Width: how near a part is to its whole (Ferrando & Voita)"],
@@ -55,7 +56,7 @@ export function createToolbar(controller, popovers, shown) {
       change: () =>
         dispatch({ type: "set-measure", measure: /** @type {Measure} */ (select.value) }),
     },
-    MEASURES.map(([value, label]) => h("option", { value }, label)),
+    MEASURES.map(([value, label, title]) => h("option", { value, title }, label)),
   );
   const measure = h("label", { class: "vw-field" }, "follow ", select, icon("chevron"));
   const reader = h("select", {
@@ -113,6 +114,13 @@ export function createToolbar(controller, popovers, shown) {
     "aria-expanded": "false",
     click: () => audit.toggle(mark),
   });
+  const mapWindow = createMapWindow(controller, popovers);
+  const map = iconButton("map", "Map of effects", () => mapWindow.toggle(map), {
+    "data-role": "open-map",
+    "aria-haspopup": "dialog",
+    "aria-expanded": "false",
+    hidden: !live,
+  });
   const undo = iconButton("undo", "Undo (u)", () => dispatch({ type: "undo" }));
   const redo = iconButton("redo", "Redo (Shift-u)", () => dispatch({ type: "redo" }));
   const search = iconButton("search", "Search (/)", onSearch, { "data-role": "open-search" });
@@ -141,7 +149,7 @@ export function createToolbar(controller, popovers, shown) {
     keep,
     filter,
     mark,
-    h("span", { class: "vw-tools" }, search, undo, redo, out, full, help),
+    h("span", { class: "vw-tools" }, map, search, undo, redo, out, full, help),
   );
 
   const roving = createRoving(el);
@@ -149,6 +157,7 @@ export function createToolbar(controller, popovers, shown) {
   /** @param {State} state */
   function update(state) {
     audit.update(state);
+    mapWindow.update(state);
     views.update(state);
     keepWindow.update(state);
     showWindow.update(state);
@@ -169,6 +178,8 @@ export function createToolbar(controller, popovers, shown) {
     )
       return;
     select.value = state.measure;
+    // What a page was saved without cannot be made there.
+    select.options[1].disabled = !live && !!graph && !carriesEffects(graph);
     measure.title = MEASURES.find(([value]) => value === state.measure)?.[2] ?? "";
     showLens(state);
     undo.disabled = past.length === 0;
@@ -179,7 +190,7 @@ export function createToolbar(controller, popovers, shown) {
     showKeep(state);
     fill(filter, "show ", h("span", { class: "vw-kept" }, showName(filters)), icon("chevron"));
     filter.setAttribute("aria-label", `show ${showName(filters)}: layers and heads that are shown`);
-    filter.disabled = search.disabled = !graph;
+    filter.disabled = search.disabled = map.disabled = !graph;
     showExactness(state);
   }
 

@@ -1,6 +1,6 @@
 /** The layers view as tables: its layers, what open ones hold, and the next token. */
 
-import { mergedGraph, pendingLayers } from "../../state/selectors.js";
+import { mergedGraph, pendingLayers, shownMeasure } from "../../state/selectors.js";
 import { formatValue, inLogits, percent } from "../../words/figures.js";
 import { wordsOf } from "../../words/lenses.js";
 import { tokenText } from "../../words/words.js";
@@ -31,7 +31,8 @@ const BY = {
 export function layersTables(state) {
   const graph = mergedGraph(state);
   if (!graph) return { tables: [], waits: "Nothing has been traced yet." };
-  const { measure, expanded } = state;
+  const { expanded } = state;
+  const measure = shownMeasure(state);
   const index = indexGraph(graph);
   const pending = pendingLayers(state);
   const open = expanded.filter((layer) => !pending.includes(layer)).sort((a, b) => a - b);
@@ -39,10 +40,33 @@ export function layersTables(state) {
   return {
     tables: [
       layersTable(index, measure, expanded),
-      ...open.flatMap((layer) => blockTables(index, readBlock(index, layer, measure), measure)),
+      ...open.flatMap((layer) =>
+        blockTables(index, readBlock(index, layer, measure), measure).map((table) =>
+          withMeasured(table, (measure === "effect" && state.effects[layer]?.nodes) || {}),
+        ),
+      ),
       nextTable(graph),
     ],
     waits,
+  };
+}
+
+/**
+ * @param {TableData} table
+ * @param {import("../../types.js").Effects["nodes"]} told Measured effects, by node.
+ * @returns {TableData} With a column of them, where it is about any.
+ */
+function withMeasured(table, told) {
+  // A memory's row is its head's and its source's.
+  const idOf = (/** @type {TableRow} */ { key }) => key.replace(" ", ".V");
+  if (!table.rows.some((row) => idOf(row) in told)) return table;
+  return {
+    ...table,
+    columns: [...table.columns, { text: "measured", number: true }],
+    rows: table.rows.map((row) => {
+      const value = told[idOf(row)]?.measured ?? null;
+      return { ...row, cells: [...row.cells, numberCell(formatValue(value, "effect"))] };
+    }),
   };
 }
 

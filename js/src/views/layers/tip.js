@@ -1,6 +1,6 @@
 /** What a node is, beside the pointer. Says only what is already known: it never asks the kernel. */
 
-import { knownNode, outgoingPart } from "../../state/selectors.js";
+import { knownNode, measuredOf, outgoingPart } from "../../state/selectors.js";
 import { h } from "../../ui/dom.js";
 import { kindWords, nodeFacts, nodeTitle, rankWords } from "../../words/words.js";
 import { tokenTable } from "../shared/tokenTable.js";
@@ -33,7 +33,8 @@ export function createNodeTip(tip) {
 function contentOf(state, node) {
   const graph = /** @type {NonNullable<State["graph"]>} */ (state.graph);
   const edge = outgoingPart(state, node.id);
-  const part = { share: edge?.share ?? null, whole: edge?.target ?? null };
+  const measured = measuredOf(state, node.id);
+  const part = { share: edge?.share ?? null, whole: edge?.target ?? null, measured };
   const tokens = node.kind === "logits" ? graph.prediction : node.top;
   return [
     h("p", { class: "vw-tip-title" }, nodeTitle(node, graph)),

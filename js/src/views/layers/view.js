@@ -1,7 +1,7 @@
 /** The layers view: the stream of one position, layer by layer, in the shell. */
 
 import { withHeads } from "../../state/filters.js";
-import { knownNode, mergedGraph, pendingLayers } from "../../state/selectors.js";
+import { knownNode, mergedGraph, pendingLayers, shownMeasure } from "../../state/selectors.js";
 import { createChangeGuard, h } from "../../ui/dom.js";
 import { createStage } from "./drawing/stage.js";
 import { gatheredLayer, gatherHeads } from "./gather.js";
@@ -84,12 +84,24 @@ export function createLayersView(controller, { tip, onProblem }) {
     if (regather(whole, heads)) gathered = whole && gatherHeads(whole, heads);
     const graph = gathered;
     if (!graph) return;
-    const { expanded, selection, measure } = state;
+    const { expanded, selection, effects } = state;
+    const measure = shownMeasure(state);
     const pending = pendingLayers(state);
     pendingDrawn = pending.length;
-    const of = [graph, expanded, pending, selection, hovered, measure, layers];
+    const told = measure === "effect" ? effects : undefined;
+    const of = [graph, expanded, pending, selection, hovered, measure, layers, told];
     if (!changed(...of, ...Object.values(room))) return;
-    const view = { graph, expanded, pending, selection, hovered, measure, layers, ...room };
+    const view = {
+      graph,
+      expanded,
+      pending,
+      selection,
+      hovered,
+      measure,
+      layers,
+      effects: told,
+      ...room,
+    };
     try {
       stage.update(view);
     } catch (error) {

@@ -15,7 +15,9 @@ import { tokenText } from "../../words/words.js";
  * @returns {string} "+2.68 logits · 21% of the prediction"
  */
 export function influenceFact(influence, { measure, total }) {
-  const part = inLogits(measure) ? (total ? influence / total : null) : influence;
+  // Effects do not make up the prediction: there is no share of it in them.
+  const whole = measure === "effect" ? null : total;
+  const part = inLogits(measure) ? (whole ? influence / whole : null) : influence;
   const share = part === null ? null : `${shareOf(part)} of the prediction`;
   const size = inLogits(measure) ? `${signed(influence)} logits` : null;
   return [size, share].filter(Boolean).join(" · ");
@@ -78,7 +80,9 @@ export function tokenFacts({ attribution, measure }, position, graph) {
       ? `${target.text} over ${foil.text}`
       : target.text;
   return [
-    `adds ${size(token.value)} to ${aim}`,
+    measure === "effect"
+      ? `${aim} loses ${size(token.value)} without its embedding, to first order`
+      : `adds ${size(token.value)} to ${aim}`,
     `${size(token.direct)} of it along attention and the stream alone`,
     `${size(token.value - token.direct)} through MLPs`,
   ];

@@ -66,6 +66,13 @@ function drawMark(key, { mark, markWidth, markHeight }, hatch) {
       .text("ab");
     return;
   }
+  if (mark === "measured") {
+    key
+      .append("path")
+      .attr("class", "vw-measured positive")
+      .attr("d", `M${markWidth - 9},1h6m-3,0v9m-3,0h6`);
+    return;
+  }
   if (mark === "read") {
     key
       .append("path")

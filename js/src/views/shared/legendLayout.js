@@ -10,7 +10,7 @@ import { textWidth } from "./text.js";
 /**
  * @typedef {object} LegendItem
  * @property {string} key
- * @property {"positive" | "negative" | "unsigned" | "memory" | "rest" | "read" | "opaque" | "gathered" | "scale" | "shades" |
+ * @property {"positive" | "negative" | "unsigned" | "memory" | "rest" | "read" | "opaque" | "gathered" | "scale" | "shades" | "measured" |
  *   "strong" | "small"} mark
  * @property {string} text
  * @property {number} x
@@ -39,6 +39,7 @@ const TYPE = ["strong", "small"];
  * @param {boolean} spec.opaque Whether the picture has an opaque part.
  * @param {string} spec.written What a strong word is, of a part.
  * @param {string | null} [spec.gathered] What stands for several layers, in words.
+ * @param {boolean} [spec.measured] Whether measured effects are marked.
  * @param {number} spec.left
  * @param {number} spec.right
  * @param {number} spec.y
@@ -55,6 +56,7 @@ export function placeLegend({
   opaque,
   written,
   gathered = null,
+  measured = false,
   left,
   right,
   y,
@@ -64,9 +66,12 @@ export function placeLegend({
   /** @type {Pick<LegendItem, "key" | "mark" | "text">[]} */
   const wanted = [];
   if (isSigned(measure)) {
-    const [up, down] = inLogits(measure)
-      ? [`raises ${against}`, `lowers ${against}`]
-      : ["along the sum", "against the sum"];
+    const [up, down] =
+      measure === "effect"
+        ? [`without it, less ${against}`, `without it, more ${against}`]
+        : measure === "logit"
+          ? [`raises ${against}`, `lowers ${against}`]
+          : ["along the sum", "against the sum"];
     wanted.push({ key: "positive", mark: "positive", text: up });
     wanted.push({ key: "negative", mark: "negative", text: down });
   } else {
@@ -75,6 +80,7 @@ export function placeLegend({
   }
   const unit = scaleUnit(scale);
   if (unit) wanted.push({ key: "scale", mark: "scale", text: unitText(unit, measure) });
+  if (measured) wanted.push({ key: "measured", mark: "measured", text: "measured" });
   if (gathered) wanted.push({ key: "gathered", mark: "gathered", text: gathered });
   if (opaque) wanted.push({ key: "opaque", mark: "opaque", text: `opaque: ${OPAQUE}` });
   if (attends) wanted.push({ key: "memory", mark: "memory", text: "attention weight" });

@@ -2,6 +2,7 @@
 
 import { drawTexts } from "../../shared/glyphs.js";
 import { appear, leave, settle, staying } from "../../shared/motion.js";
+import { bracketPath } from "../layout/measured.js";
 import { flag } from "./parts.js";
 
 /** @typedef {import("../layout/parts.js").SceneNode} SceneNode */
@@ -33,7 +34,8 @@ export function drawNodes(group, nodes, motion) {
   merged
     .attr("class", function classes(d) {
       const kept = ["vw-appear", "selected"].filter((name) => this.classList.contains(name));
-      return ["vw-node", `kind-${d.kind}`, d.tone, ...kept].join(" ");
+      const edit = d.edit ? ["edited", d.edit] : [];
+      return ["vw-node", `kind-${d.kind}`, d.tone, ...edit, ...kept].join(" ");
     })
     .attr("data-node", (d) => d.id)
     .attr("data-kind", (d) => d.kind)
@@ -58,6 +60,14 @@ export function drawNodes(group, nodes, motion) {
   settle(entered.select("rect.vw-shape"), { animated: false }, shapes);
   settle(joined.select("rect.vw-shape"), motion, shapes);
   drawTexts(merged, (d) => d.texts);
+  if (nodes.some(({ measured }) => measured) || group.select("path.vw-measured").node()) {
+    merged
+      .selectAll("path.vw-measured")
+      .data(({ measured }) => (measured ? [measured] : []))
+      .join("path")
+      .attr("class", (d) => `vw-measured ${d.tone}`)
+      .attr("d", bracketPath);
+  }
 }
 
 /**

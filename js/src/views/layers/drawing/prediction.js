@@ -74,7 +74,23 @@ function drawRows(group, rows, motion) {
   merged
     .select("text.number")
     .attr("x", (d) => d.width - 7)
-    .attr("y", (d) => d.height / 2 + 4)
+    .attr("y", (d) => d.height / 2 + (d.was ? -1 : 4))
     .text((d) => d.number);
+  const were = (/** @type {"rect" | "text"} */ tag) =>
+    merged
+      .selectAll(`${tag}.was`)
+      .data((d) => (d.was ? [d] : []))
+      .join(tag)
+      .attr("class", "was");
+  were("rect")
+    .attr("y", 0.5)
+    .attr("rx", 3)
+    .attr("height", (d) => d.height - 1)
+    .attr("width", (d) => d.was?.bar ?? 0);
+  were("text")
+    .attr("text-anchor", "end")
+    .attr("x", (d) => d.width - 7)
+    .attr("y", (d) => d.height / 2 + 9)
+    .text((d) => (d.number && d.was?.text) || "");
   merged.each(keepApart);
 }

@@ -29,8 +29,9 @@ export function drawRank(group, chart, motion) {
     .attr("x", chart.left - 8)
     .text((d) => d.text);
 
-  const line = (/** @type {string} */ name, /** @type {string} */ d) => {
-    const path = group.selectAll(`path.${name}`).data([d]);
+  const line = (/** @type {string} */ name, /** @type {string[]} */ ...d) => {
+    const path = group.selectAll(`path.${name}`).data(d);
+    path.exit().remove();
     const entered = path
       .enter()
       .append("path")
@@ -41,6 +42,7 @@ export function drawRank(group, chart, motion) {
   };
   line("vw-rank-area", chart.area);
   line("vw-rank-line", chart.line);
+  line("vw-rank-before", ...chart.before);
 
   const ends = group.selectAll("circle.vw-rank-end").data(chart.end ? [chart.end] : []);
   ends.exit().remove();

@@ -43,7 +43,7 @@ export function drawCells(group, cells, breaks, open, motion) {
     .merge(joined)
     .attr("class", function classes(d) {
       const kept = this.classList.contains("selected") ? " selected" : "";
-      return `vw-cell shade-${d.shade}${kept}`;
+      return `vw-cell shade-${d.shade}${d.edit ? " edited" : ""}${kept}`;
     })
     .attr("data-node", (d) => d.id)
     .attr("data-kind", (d) => d.kind)
@@ -104,10 +104,17 @@ export function drawRiverTexts(group, texts, motion) {
     .attr("text-anchor", (d) => d.anchor);
   merged
     .select("text.vw-river-word")
-    .attr("y", (d) => (d.caption ? -2 : 4.2))
+    .attr("y", (d) => (d.caption ? -2 : 4.2) + (d.was ? 2 : 0))
     .attr("font-size", (d) => d.size)
     .each(function write(d) {
       writeToken(/** @type {SVGTextElement} */ (this), d);
     });
   merged.select("text.vw-river-caption").text((d) => d.caption ?? "");
+  merged
+    .selectAll("text.was")
+    .data((d) => (d.was ? [d] : []))
+    .join("text")
+    .attr("class", "vw-river-caption was")
+    .attr("y", (d) => (d.caption ? -10 : -8))
+    .text((d) => d.was ?? "");
 }

@@ -244,6 +244,7 @@ function needsLayout(before, after) {
   return (
     before.graph !== after.graph ||
     before.measure !== after.measure ||
+    before.effects !== after.effects ||
     before.width !== after.width ||
     before.height !== after.height ||
     !same(before.expanded, after.expanded) ||

@@ -4,7 +4,7 @@ import { probability } from "../../../words/figures.js";
 import { edgeBetween, nodeValue } from "../../shared/graph.js";
 import { ribbonWidth, signOf } from "../../shared/scales.js";
 import { memoryWeight } from "./blockContent.js";
-import { bandHeight, folded, OWN_LANE } from "./detail.js";
+import { bandHeight, folded, OWN_LANE, restsOf } from "./detail.js";
 import { BAR, WEIGHT_ROOM } from "./grid.js";
 import { ribbon } from "./parts.js";
 import { levelLine, ribbonPath, stack } from "./ribbons.js";
@@ -56,12 +56,14 @@ export function placeBand(whole, top, frame) {
   if (detail.stacked) return placeStacked(place, top, unfolded);
   const headY = top + height / 2;
   // Keys stand one slot lower than values: over them stands the query, under those the rest.
-  const keySlot = band.query || band.rest ? 1 : 0;
+  const keySlot = band.query || restsOf(band).length > 0 ? 1 : 0;
 
   if (band.query) placeQuery(place, band.query);
   const arrivals = band.memories.map((memory, at) => placeKey(place, memory, at + keySlot, at));
   const inflows = band.memories.flatMap((memory, at) => placeValue(place, memory, at));
-  if (band.rest) inflows.push(placeRest(place, band.rest));
+  restsOf(band).forEach((node, at) => {
+    inflows.push(placeInflow(place, node, band.memories.length + at, 0));
+  });
   placeHead(place, inflows, headY);
   return { arrivals, outflows: placeHeadOutflow(place, top, headY), height };
 }
@@ -83,7 +85,9 @@ function placeStacked(place, top, unfolded) {
     placeKey(under, memory, at, at);
     placeValue(under, memory, at);
   });
-  if (unfolded && band.rest) placeInflow(under, band.rest, lines.length, 0);
+  restsOf(band).forEach((node, at) => {
+    placeInflow(under, node, lines.length + at, 0);
+  });
   placeHead({ ...place, height: slot }, [], headY);
   return { arrivals: [], outflows: placeHeadOutflow(place, top, headY), height: place.height };
 }
@@ -182,12 +186,6 @@ function placeValue(place, memory, slot) {
 
 /**
  * @param {BandPlace} place
- * @param {Node} rest
- */
-const placeRest = (place, rest) => placeInflow(place, rest, place.band.memories.length, 0);
-
-/**
- * @param {BandPlace} place
  * @param {Node} node
  * @param {number} slot
  * @param {number} arriving Width of what arrives from its key.
@@ -198,7 +196,7 @@ function placeInflow({ band, frame, slot: height, slotY }, node, slot, arriving)
   const part = edgeBetween(index, node.id, band.head.id)?.[measure] ?? null;
   const width = ribbonWidth(part, memoryScale, height - 3);
   const y = slotY(slot);
-  const isRest = node.kind === "rest";
+  const isRest = node.kind === "rest" || node.kind === "edit";
   nodes.push(
     rowNode({
       index,

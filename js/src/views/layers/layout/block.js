@@ -1,6 +1,7 @@
 /** An open layer: both halves, the wholes beside the river, and the river's way through. */
 
 import { formatValue } from "../../../words/figures.js";
+import { measuredWords } from "../../../words/interventions.js";
 import { wordsOf } from "../../../words/lenses.js";
 import { nodeName, OPAQUE, seenName } from "../../../words/names.js";
 import { nodeValue } from "../../shared/graph.js";
@@ -10,9 +11,11 @@ import { fitLabel, fitText, textWidth } from "../../shared/text.js";
 import { attentionHeight, placeAttention } from "./attention.js";
 import { shapeOf } from "./blockContent.js";
 import { BAR, gridForWidth } from "./grid.js";
+import { withMeasured } from "./measured.js";
 import { mlpHeight, placeMlp } from "./mlp.js";
 import { BANK, LEAD, MOUTH_DEPTH, normRing, ribbon, writerShape } from "./parts.js";
 import { levelLine, ribbonPath, stack, tributaryLine, turningLine } from "./ribbons.js";
+import { saysNothing } from "./rows.js";
 import { riverThrough } from "./through.js";
 
 /** @typedef {import("../../../types.js").Measure} Measure */
@@ -127,9 +130,10 @@ function blockScale(index, content, measure, stackRoom) {
  * @param {number} how.tail Extra length of the river after the last layer.
  * @param {import("./detail.js").Detail} how.detail
  * @param {Set<string>} how.unfolded Ids of heads.
+ * @param {import("../../../types.js").LayerEffects} [how.effects] Measured.
  * @returns {PlacedBlock}
  */
-export function placeBlock(index, content, column, measure, { tail, detail, unfolded }) {
+export function placeBlock(index, content, column, measure, { tail, detail, unfolded, effects }) {
   const grid = gridForWidth(shapeOf(content.parts, content), column.width);
   const scale = blockScale(index, content, measure, grid.stackRoom);
   /** @type {BlockFrame} */
@@ -155,6 +159,7 @@ export function placeBlock(index, content, column, measure, { tail, detail, unfo
   placeNorms(content, frame);
 
   const { above, below } = blockReach(content, detail);
+  const mark = scaleMark(frame, above);
   return {
     panel: {
       layer: content.layer,
@@ -162,12 +167,17 @@ export function placeBlock(index, content, column, measure, { tail, detail, unfo
       y: -above,
       width: column.width,
       height: above + below,
-      headings: headings(content, frame, upper.top, lower.top),
+      headings: [
+        ...headings(content, frame, upper.top, lower.top),
+        ...measuredHeading(frame, 22 - above, mark, effects),
+      ],
       pending: false,
-      scale: scaleMark(frame, above),
+      scale: mark,
       skeleton: [],
     },
-    nodes: frame.nodes,
+    nodes: effects
+      ? frame.nodes.map((node) => withMeasured(node, effects.nodes[node.id]?.measured, scale))
+      : frame.nodes,
     ribbons: frame.ribbons,
     sources: upper.sources,
     midX,
@@ -253,7 +263,8 @@ function placeWhole(frame, node, outflows, x, bank, side = "left") {
   const kind = WHOLE_WORDS[node.kind] ?? node.kind;
   /** @type {Pick<SceneText, "x" | "anchor">} */
   const beside = toLeft ? { x: -pill / 2 - 10, anchor: "end" } : { x: pill / 2 + 10 };
-  const word = fitLabel(node, room, 13);
+  const unsaid = saysNothing(node);
+  const word = unsaid ? { text: "nothing" } : fitLabel(node, room, 13);
   const seen = [word.text, number ? `${kind} ${number}` : kind];
   frame.nodes.push({
     id: node.id,
@@ -269,8 +280,8 @@ function placeWhole(frame, node, outflows, x, bank, side = "left") {
         ...beside,
         y: -2,
         ...word,
-        face: "strong",
-        tone: "ink",
+        face: unsaid ? "rest" : "strong",
+        tone: unsaid ? undefined : "ink",
       },
       {
         ...beside,
@@ -297,6 +308,21 @@ function placeWhole(frame, node, outflows, x, bank, side = "left") {
       bank,
     }),
   );
+}
+
+/**
+ * How well effects were foretold, beside the layer's name.
+ * @param {BlockFrame} frame
+ * @param {number} y
+ * @param {Panel["scale"]} mark What stands to its right.
+ * @param {import("../../../types.js").LayerEffects} [effects]
+ * @returns {SceneText[]}
+ */
+function measuredHeading({ x, layer, grid }, y, mark, effects) {
+  const start = x + 28 + textWidth(`Layer ${layer}`, 13, "sans");
+  const room = (mark?.x ?? x + grid.width - 40) - start - 8;
+  const text = effects ? fitText(measuredWords(effects), room, CAPTION, "sans") : "";
+  return text ? [{ x: start, y, text, face: "caption" }] : [];
 }
 
 /**

@@ -19,6 +19,7 @@ import { placesOf, untangle } from "./order.js";
  * @property {Node | null} query
  * @property {Memory[]} memories In the order of the prompt.
  * @property {Node | null} rest
+ * @property {Node | null} [edit] What an intervention changed in it.
  * @property {Node[]} rows
  *
  * @typedef {object} NeuronRow
@@ -53,21 +54,18 @@ export function readBlock(index, layer, measure) {
     [...list].sort((a, b) => size(b) - size(a) || a.id.localeCompare(b.id));
   const own = (/** @type {Node} */ head, /** @type {string} */ kind) =>
     nodes.filter((node) => node.kind === kind && node.head === head.head);
-  const restOf = (/** @type {string} */ whole) => index.nodes.get(`${whole}.rest`) ?? null;
-  const biasOf = (/** @type {string} */ whole) => index.nodes.get(`${whole}.bias`) ?? null;
-  const roundingOf = (/** @type {string} */ whole) => index.nodes.get(`${whole}.rounding`) ?? null;
-  // Parts that the reader has hidden, as views/layers/gather.js puts them together.
-  const hiddenOf = (/** @type {string} */ whole) => index.nodes.get(`${whole}.others`) ?? null;
+  const of = (/** @type {string} */ whole, /** @type {string} */ name) =>
+    index.nodes.get(`${whole}.${name}`) ?? null;
+  // Others: heads that the reader has hidden, as views/layers/gather.js puts them together.
   const others = (/** @type {string} */ whole) =>
-    [biasOf(whole), roundingOf(whole), hiddenOf(whole), restOf(whole)].filter(
-      (node) => node !== null,
-    );
+    ["bias", "rounding", "edit", "others", "rest"].flatMap((name) => of(whole, name) ?? []);
 
   const bands = strongestFirst(ofKind("head")).map((head) => ({
     head,
     query: own(head, "query")[0] ?? null,
     memories: readMemories(own(head, "key"), own(head, "value")),
-    rest: restOf(head.id),
+    rest: of(head.id, "rest"),
+    edit: of(head.id, "edit"),
     rows: strongestFirst(own(head, "row")),
   }));
   return {

@@ -81,12 +81,20 @@ export function densityAt(part) {
 }
 
 /**
+ * What a head sums up: memories that are not drawn, and what an intervention changed.
+ * @param {HeadBand} band
+ */
+export const restsOf = ({ rest, edit }) => [rest, edit].flatMap((node) => node ?? []);
+
+/**
  * @param {HeadBand} band
  * @param {boolean} stacked
  */
-function slotsOf({ query, memories, rest, rows }, stacked) {
-  if (stacked) return 1 + (query ? 1 : 0) + memories.length + (rest ? 1 : 0);
-  const answers = memories.length + (query || rest ? 1 : 0);
+function slotsOf(band, stacked) {
+  const { query, memories, rows } = band;
+  const rests = restsOf(band).length;
+  if (stacked) return 1 + (query ? 1 : 0) + memories.length + rests;
+  const answers = memories.length + Math.max(query ? 1 : 0, rests);
   return Math.max(2, answers, rows.length ? rows.length + OWN_LANE : 0);
 }
 
@@ -177,7 +185,14 @@ export function folded(band, index, measure) {
   const size = (/** @type {HeadBand["memories"][number]} */ memory) =>
     Math.abs((memory.value && nodeValue(index, memory.value, measure)) ?? memoryWeight(memory));
   const [strongest] = [...band.memories].sort((a, b) => size(b) - size(a));
-  return { ...band, query: null, memories: strongest ? [strongest] : [], rest: null, rows: [] };
+  return {
+    ...band,
+    query: null,
+    memories: strongest ? [strongest] : [],
+    rest: null,
+    edit: null,
+    rows: [],
+  };
 }
 
 /**

@@ -3,6 +3,8 @@
  * river's axis, so that opening a layer moves the axis and nothing along it.
  */
 
+import { EDITED } from "../../../words/interventions.js";
+
 /** @typedef {import("../../shared/scales.js").Sign} Sign */
 /** @typedef {import("../../shared/shapes.js").Box} Box */
 /** @typedef {import("../../shared/shapes.js").SceneText} SceneText */
@@ -19,6 +21,9 @@
  * @property {Sign | "memory" | "neutral" | "rest" | "query"} tone
  * @property {SceneText[]} texts Relative to x and y.
  * @property {string} name
+ * @property {"out" | "changed"} [edit] What was done to it.
+ * @property {{x: number, y: number, size: number, tone: Sign, across: boolean}} [measured] Its measured effect, as
+ *   a bracket that is as long as a ribbon of it would be wide.
  *
  * @typedef {object} SceneRibbon
  * @property {string} key
@@ -40,6 +45,7 @@
  * @property {number} shade
  * @property {string} name
  * @property {"none" | "left" | "right"} round
+ * @property {"out" | "changed"} [edit]
  *
  * @typedef {object} RiverText
  * @property {string} key
@@ -47,6 +53,7 @@
  * @property {string} text
  * @property {number} [piece] How much of the text is the label: the rest is of the word that it begins.
  * @property {string | null} caption
+ * @property {string} [was] What stood there in the pass as it is.
  * @property {number} shade
  * @property {"start" | "middle"} anchor
  * @property {number} size
@@ -79,6 +86,20 @@ export function writerShape(kind, width) {
   const height = kind === "opaque" ? BLOCK_HEIGHT : PILL_HEIGHT;
   const radius = kind === "opaque" ? 0 : Math.min(width / 2, 2.5);
   return { x: -width / 2, y: -height / 2, width, height, radius };
+}
+
+/**
+ * @template {{id: string, name: string, edit?: "out" | "changed"}} Part
+ * @param {Part[]} parts
+ * @param {Map<string, "out" | "changed">} edits By id.
+ * @returns {Part[]} The same list, where nothing was done to any of them.
+ */
+export function withEdits(parts, edits) {
+  if (!parts.some(({ id }) => edits.has(id))) return parts;
+  return parts.map((part) => {
+    const edit = edits.get(part.id);
+    return edit ? { ...part, edit, name: `${part.name}, ${EDITED[edit]}` } : part;
+  });
 }
 
 /**

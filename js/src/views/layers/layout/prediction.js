@@ -23,6 +23,7 @@ import { levelLine, ribbonPath, stack } from "./ribbons.js";
  * @property {"target" | "foil" | "other"} role
  * @property {boolean} apart Not among the first: stands below them.
  * @property {string} name
+ * @property {{bar: number, text: string} | null} was In the pass as it is, of a rerun.
  *
  * @typedef {object} Prediction
  * @property {PredictionRow[]} rows
@@ -44,7 +45,11 @@ const LEAST_WORD = 40;
  * @returns {Prediction}
  */
 export function placePrediction(index, columns) {
-  const { prediction, target, foil } = index.graph;
+  const { prediction, target, foil, before } = index.graph;
+  /** @type {Map<number | string, number>} */
+  const were = new Map(before?.prediction.map(({ id, probability }) => [id, probability]));
+  if (before?.target.probability != null) were.set(target.id, before.target.probability);
+  if (foil && before?.foil?.probability != null) were.set(foil.id, before.foil.probability);
   const { x, width } = columns.prediction;
   const first = prediction.slice(0, SHOWN);
   const extra = [target, foil].filter(isShownApart);
@@ -58,6 +63,7 @@ export function placePrediction(index, columns) {
   /** @param {number | string} id */
   const roleOf = (id) => (isOf(target, id) ? "target" : isOf(foil, id) ? "foil" : "other");
 
+  const barOf = (/** @type {number} */ chance) => Math.max(2, chance * (width - NUMBER_ROOM));
   /** @type {PredictionRow[]} */
   const rows = [];
   const addRow = (
@@ -70,6 +76,8 @@ export function placePrediction(index, columns) {
     const besides = width - 20 - textWidth(number, 11, "sans") - 4;
     // Where there is room for one, a word says more than a number.
     const room = besides < LEAST_WORD ? width - 14 : besides;
+    const had = were.get(token.id);
+    const was = had === undefined ? null : { bar: barOf(had), text: probability(had) };
     const role = /** @type {PredictionRow["role"]} */ (roleOf(token.id));
     const text = fitText(token.text, room, SIZE * (role === "target" ? 1.02 : 1));
     const facts = [
@@ -77,19 +85,22 @@ export function placePrediction(index, columns) {
       text !== token.text && `in full ${token.text}`,
       role === "target" ? "the target" : "follow this token",
     ];
+    const now = apart ? "by rank" : "probable";
+    const how = was ? `${now} now, ${apart ? "probable" : "and"} before` : now;
     rows.push({
       id: token.id,
       x,
       y,
       width,
       height: BAR,
-      bar: Math.max(2, chances * (width - NUMBER_ROOM)),
+      bar: barOf(chances),
+      was,
       text,
       number: besides < LEAST_WORD ? "" : number,
       title: token.text,
       role,
       apart,
-      name: `${text} ${number} ${apart ? "by rank" : "probable"}: ${facts.filter(Boolean).join(", ")}`,
+      name: `${text} ${number} ${was ? `${was.text} ` : ""}${how}: ${facts.filter(Boolean).join(", ")}`,
     });
   };
   first.forEach((token, at) => {

@@ -17,6 +17,7 @@ import { smooth } from "./smooth.js";
  * @property {number} axisY Where the layers' numbers stand.
  * @property {string} title
  * @property {string} line
+ * @property {string[]} before The same of the pass as it is, where something is done to it.
  * @property {string} area
  * @property {{x: number, y: number, text: string} | null} end The last point.
  * @property {{y: number, text: string}[]} ticks
@@ -49,17 +50,25 @@ export const RANK_SIZES = [
  * @returns {RankChart}
  */
 export function placeRank(index, columns, points, y, { height: tall, top }) {
-  const { target, model } = index.graph;
+  const { target, model, before } = index.graph;
   const left = columns.start.x;
   const right = columns.tail.x + columns.tail.width;
-  const worst = Math.max(10, ...points.map(({ rank }) => rank));
+  const were = points.flatMap(({ x, id }) => {
+    const rank = before?.streams[id]?.target_rank;
+    return rank == null ? [] : { x, rank };
+  });
+  const worst = Math.max(10, ...[...points, ...were].map(({ rank }) => rank));
   const last = Math.min(Math.max(10, model.n_vocab), 10 ** Math.ceil(Math.log10(worst)));
   const height = (/** @type {number} */ rank) => top + rankPlace(rank, last) * tall;
-  const ordered = [...points].sort((a, b) => a.x - b.x);
-  const line = tall ? smooth(ordered.map(({ x, rank }) => ({ x, y: height(rank) }))) : "";
+  const inOrder = (/** @type {{x: number, rank: number}[]} */ list) =>
+    [...list].sort((a, b) => a.x - b.x);
+  const through = (/** @type {{x: number, rank: number}[]} */ list) =>
+    tall ? smooth(list.map(({ x, rank }) => ({ x, y: height(rank) }))) : "";
+  const ordered = inOrder(points);
+  const line = through(ordered);
   const final = ordered[ordered.length - 1];
   const title = final
-    ? `rank of ${target.text}${wordsOf(index.graph, index.layers[0]?.post).ranked}`
+    ? `rank of ${target.text}${wordsOf(index.graph, index.layers[0]?.post).ranked}${before ? "; dashed: as it was" : ""}`
     : `${target.text} is no token, and has no rank`;
   return {
     y,
@@ -68,6 +77,7 @@ export function placeRank(index, columns, points, y, { height: tall, top }) {
     axisY: top + tall + 16,
     title: tall ? fitText(title, right - left, 11, "sans") : "",
     line,
+    before: tall && were.length > 0 ? [through(inOrder(were))] : [],
     area: line && `${line}V${top + tall}H${ordered[0].x}Z`,
     end: final && tall ? { x: final.x, y: height(final.rank), text: count(final.rank) } : null,
     ticks: (tall ? rankTicks(last, tall) : []).map((rank) => ({
@@ -76,7 +86,7 @@ export function placeRank(index, columns, points, y, { height: tall, top }) {
     })),
     axis: axisTicks(columns),
     summary: final
-      ? `Rank of ${target.text} by depth: ${count(ordered[0].rank)} at the start, ${count(final.rank)} after the last`
+      ? `Rank of ${target.text} by depth: ${count(ordered[0].rank)} at the start, ${count(final.rank)} after the last${before?.target.rank ? `, where it was ${count(before.target.rank)}` : ""}`
       : "No ranks",
   };
 }

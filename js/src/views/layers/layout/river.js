@@ -50,7 +50,7 @@ export function placeRiver(index, columns) {
     });
   }
 
-  /** @type {{node: Node, x: number, width: number, ids: string[], shades: Map<number, number>} | null} */
+  /** @type {{node: Node, x: number, width: number, ids: string[], shades: Map<number, number>, was?: string} | null} */
   let run = null;
   const closeRun = () => {
     if (!run) return;
@@ -61,6 +61,7 @@ export function placeRiver(index, columns) {
         x: run.x + run.width / 2,
         ...text,
         caption: null,
+        was: run.was && fitText(run.was, run.width - 6, 10),
         shade: shadeUnder(run),
         anchor: "middle",
         muted: false,
@@ -92,9 +93,20 @@ export function placeRiver(index, columns) {
     run.shades.set(run.width, shade);
     run.width += width;
     run.ids.push(post.id);
+    run.was = otherLabel(graph, post) ?? run.was;
   }
   closeRun();
   return { cells, texts, breaks: runBreaks(index, columns) };
+}
+
+/**
+ * What a stream said in the pass as it is, where that is another token.
+ * @param {import("../../../types.js").FlowGraph} graph
+ * @param {Node} node
+ */
+export function otherLabel({ before }, { id, label }) {
+  const was = before?.streams[id]?.label;
+  return was == null || was === label ? undefined : was;
 }
 
 /**

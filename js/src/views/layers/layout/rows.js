@@ -35,6 +35,12 @@ export const FACE_SIZE = { token: 11.5, strong: 12, small: 10.5, rest: 10 };
  */
 
 /**
+ * Whether a part was knocked out: it says nothing, whatever a lens reads in that.
+ * @param {Node} node
+ */
+export const saysNothing = ({ norm, kind }) => norm === 0 && kind !== "bias";
+
+/**
  * @param {RowSpec} spec
  * @returns {SceneNode}
  */
@@ -44,7 +50,8 @@ export function rowNode(spec) {
   const tone = spec.tone ?? (isRest ? "rest" : signOf(value, measure));
   const number = spec.number ?? formatValue(value, measure);
   const isNothing = /^0(\.0+)?%?$/.test(number);
-  const face = isRest || (node.kind === "bias" && !node.label) ? "rest" : spec.face;
+  const unsaid = (node.kind === "bias" && !node.label) || saysNothing(node);
+  const face = isRest || unsaid ? "rest" : spec.face;
   const textX = barWidth + LABEL_GAP;
   /** @type {SceneText[]} */
   const texts = [
@@ -119,6 +126,7 @@ function rowWord({ node, labelRoom, face: wanted, terse }, face) {
     return { text: wordings.find(fits) ?? `+ ${count(node.rest.count)}` };
   }
   if (node.kind === "rest") return { text: "the rest" };
+  if (saysNothing(node)) return { text: "nothing" };
   if (node.kind === "rounding") return { text: "rounding" };
   if (node.kind === "edit") return { text: "edited" };
   if (face === "rest") return { text: "bias" };

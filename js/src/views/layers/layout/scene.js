@@ -1,5 +1,6 @@
 /** The whole picture as plain data: reads the graph, gives out the room, places every part. */
 
+import { editsOf } from "../../../state/interventions.js";
 import { wordsOf } from "../../../words/lenses.js";
 import { indexGraph } from "../../shared/graph.js";
 import { placeLegend } from "../../shared/legendLayout.js";
@@ -12,7 +13,7 @@ import { gatheredCount, gatheredWords } from "./gathered.js";
 import { blockElastic } from "./grid.js";
 import { createMemory, remembered } from "./memory.js";
 import { labelWriters, layerAreas, overviewReach, placeOverview } from "./overview.js";
-import { WRITER_DISTANCE } from "./parts.js";
+import { WRITER_DISTANCE, withEdits } from "./parts.js";
 import { pendingHeads, pendingReach, placePending } from "./pending.js";
 import { placePrediction, predictionReach } from "./prediction.js";
 import { placeRank, RANK_SIZES } from "./rank.js";
@@ -69,6 +70,7 @@ const CLOSE_TOP_PAD = 6;
  * @param {number} view.width
  * @param {number} [view.height] How tall the picture should be at most, if that is possible.
  * @param {string[]} [view.interest] Ids of the heads that the reader turned to, the latest first.
+ * @param {Record<number, import("../../../types.js").LayerEffects>} [view.effects] Measured, by layer.
  * @param {import("./memory.js").Memory} [view.memory] What open layers were before.
  * @returns {Scene}
  */
@@ -80,6 +82,7 @@ export function layoutScene({
   width,
   height = Number.POSITIVE_INFINITY,
   interest = [],
+  effects = {},
   memory = createMemory(),
 }) {
   const index = indexed(graph);
@@ -120,6 +123,7 @@ export function layoutScene({
       attends: contents.some(({ bands }) => bands.length > 0),
       reads: contents.some(({ bands, neurons }) => bands.length + neurons.length > 0),
       written: wordsOf(graph).done,
+      measured: Object.values(effects).some(({ of }) => of),
       gathered: gathered > 1 ? gatheredWords(gathered, measure) : null,
       opaque: index.layers.some(({ mix }) => mix !== undefined),
       left: columns.start.x,
@@ -155,10 +159,14 @@ export function layoutScene({
       const { stacked, density } = detail;
       const { x, width: wide } = column;
       const how = [content, measure, tail, stacked, ...Object.values(density), x, wide];
-      return remembered(memory.blocks, column.layer, [...how, ...unfolded], () =>
-        placeBlock(index, content, column, measure, { tail, detail, unfolded }),
+      const known = effects[column.layer];
+      return remembered(memory.blocks, column.layer, [...how, known, ...unfolded], () =>
+        placeBlock(index, content, column, measure, { tail, detail, unfolded, effects: known }),
       );
     });
+  const edits = editsOf(graph.interventions);
+  const ends = withEdits([...overview.nodes, ...prediction.nodes], edits);
+  const inner = blocks.map((block) => withEdits(block.nodes, edits));
   const { above, below } = reachOf(detail);
   const axisY = topPad + above;
   const rankY = axisY + below + rankSize.gap;
@@ -173,15 +181,19 @@ export function layoutScene({
     parts: [
       {
         key: "closed",
-        nodes: [...overview.nodes, ...prediction.nodes],
+        nodes: ends,
         ribbons: overview.ribbons,
         sources: [],
       },
-      ...blocks.map((block) => ({ ...block, key: `L${block.panel.layer}` })),
+      ...blocks.map((block, at) => ({
+        ...block,
+        nodes: inner[at],
+        key: `L${block.panel.layer}`,
+      })),
     ],
-    nodes: [...overview.nodes, ...blocks.flatMap(({ nodes }) => nodes), ...prediction.nodes],
+    nodes: [...ends, ...inner.flat()],
     ribbons: [...overview.ribbons, ...blocks.flatMap(({ ribbons }) => ribbons)],
-    cells: [...river.cells, ...blocks.flatMap(({ cells }) => cells)],
+    cells: withEdits([...river.cells, ...blocks.flatMap(({ cells }) => cells)], edits),
     breaks: [...river.breaks, ...blocks.flatMap(({ breaks }) => breaks)].sort((a, b) => a - b),
     riverTexts: [...river.texts, ...blocks.flatMap(({ texts }) => texts)],
     labels: [...upper.labels, ...lower.labels],

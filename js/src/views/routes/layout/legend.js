@@ -48,7 +48,8 @@ export function placeKey(routes, graph, model, scale, { right, y }) {
   if (unit) {
     const plural = inLogits(measure) && unit !== 1 ? "s" : "";
     const says = unitText(unit, inLogits(measure) ? "logit" : "share") + plural;
-    wanted.push({ key: "scale", mark: "scale", text: `${says} of the prediction` });
+    const of = measure === "effect" ? "of effect" : "of the prediction";
+    wanted.push({ key: "scale", mark: "scale", text: `${says} ${of}` });
   }
   if (model.marks.some(({ kind }) => kind === "mlp")) {
     wanted.push({ key: "mlp", mark: /** @type {any} */ ("mlp"), text: "through an MLP" });

@@ -88,6 +88,7 @@ const logitsOf = (/** @type {number} */ value) => {
  * @param {number | null} least The share of the prediction that a part must carry to be drawn.
  */
 export function accountOf({ measure, attribution }, least) {
+  if (measure === "effect") return "To first order, each part along all ways, drawn or not.";
   const { tokens, bias, opaque, rest, total } = attribution;
   const kept = tokens.reduce((sum, { value }) => sum + value, 0);
   const logits = inLogits(measure);

@@ -1,0 +1,87 @@
+/** The map of effects as plain cells: a row for each head or sublayer, a column for each layer. Pure. */
+
+import { signed } from "../../words/format.js";
+import { nameOfPart } from "../../words/interventions.js";
+
+/** @import { EffectsMap, FlowGraph } from "../../types.js" */
+
+/**
+ * @typedef {object} MapCell
+ * @property {string} id
+ * @property {number | null} value
+ * @property {number} part How strong its colour is, from 0 to 1.
+ * @property {"positive" | "negative"} tone
+ * @property {string} words "L23 · head 4: foretold +2.48, measured +2.75"
+ */
+
+/**
+ * @param {EffectsMap} map
+ * @param {"measured" | "predicted"} which
+ * @param {FlowGraph} graph
+ * @returns {{name: string, cells: (MapCell | null)[]}[]} Null where a layer has no such part.
+ */
+export function mapRows(map, which, graph) {
+  const most = Math.max(1e-9, ...map[which].flat().map((value) => Math.abs(value ?? 0)));
+  return map.columns.map((name, column) => ({
+    name,
+    cells: map.layers.map((_, at) => {
+      const id = map.ids[at][column];
+      if (id === null) return null;
+      const [foretold, measured] = [map.predicted[at][column], map.measured[at][column]];
+      const value = map[which][at][column];
+      const told = [
+        foretold === null ? null : `foretold ${signed(foretold)}`,
+        measured === null ? null : `measured ${signed(measured)}`,
+      ].filter(Boolean);
+      return {
+        id,
+        value,
+        // A few are far larger than all others: the root leaves something of those to be seen.
+        part: Math.sqrt(Math.abs(value ?? 0) / most),
+        tone: (value ?? 0) < 0 ? "negative" : "positive",
+        words: `${nameOfPart(id, graph)}: ${told.join(", ")}`,
+      };
+    }),
+  }));
+}
+
+/** @type {Record<string, [number, number]>} Rows and columns that a key goes on. */
+const STEPS = { upper: [-1, 0], lower: [1, 0], west: [0, -1], east: [0, 1] };
+
+/**
+ * The next cell in the way of a key: what is not there is passed over.
+ *
+ * @param {(unknown | null)[][]} cells By row.
+ * @param {[number, number]} from
+ * @param {string} key "upper", "lower", "west", "east", "start" or "end" (of the row).
+ * @returns {[number, number]} The same, where there is none.
+ */
+export function nextCell(cells, from, key) {
+  const ends = key === "start" || key === "end";
+  const [down, right] = ends ? [0, key === "start" ? 1 : -1] : (STEPS[key] ?? [0, 0]);
+  const last = cells[from[0]].length - 1;
+  let [row, column] = ends ? [from[0], key === "start" ? -1 : last + 1] : from;
+  do {
+    row += down;
+    column += right;
+    if (cells[row]?.[column]) return [row, column];
+  } while (cells[row] && column >= 0 && column <= last && (down || right));
+  return from;
+}
+
+/**
+ * The strongest cell: where a reader begins.
+ *
+ * @param {(MapCell | null)[][]} cells
+ * @returns {[number, number]}
+ */
+export function strongestCell(cells) {
+  /** @type {[number, number]} */
+  let best = [0, 0];
+  cells.forEach((row, at) => {
+    row.forEach((cell, column) => {
+      if ((cell?.part ?? -1) > (cells[best[0]]?.[best[1]]?.part ?? -1)) best = [at, column];
+    });
+  });
+  return best;
+}
