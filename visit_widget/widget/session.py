@@ -334,12 +334,14 @@ class Session:
         """The effects of what is drawn of a layer, foretold and measured."""
         with MODEL_LOCK:
             self._check_revision(revision)
+            self._check_as_is("Measured effects are")
             return {"revision": self.revision, **compact(measured_in(self._as_is, layer))}
 
     def effects_map(self, over: str = "heads", revision: int | None = None) -> dict[str, Any]:
         """The effects of every head, or every sublayer, foretold and measured."""
         with MODEL_LOCK:
             self._check_revision(revision)
+            self._check_as_is("Maps of effects are")
             return {"revision": self.revision, **compact(effects_map(self._as_is, over))}
 
     def follow(self, value: Any) -> tuple[Followed, str]:
