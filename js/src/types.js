@@ -138,6 +138,7 @@
  * @property {"zero" | "mean" | "replace" | "patch" | number} action A number is a factor.
  * @property {"focus" | "all" | number[]} [positions] "focus" where none are said.
  * @property {string} [label] Of what only Python can say.
+ * @property {string} [prompt] Whose pass a part is patched from.
  *
  * @typedef {{logit: number, probability: number | null, rank: number | null}} Standing
  *

@@ -273,6 +273,33 @@ def test_factors_and_places(what_if):
     assert model_state(page, "interventions") == []
 
 
+def test_a_part_is_patched_from_another_prompt(what_if, screenshot):
+    page, widget = what_if()
+    select_head(widget)
+    part(widget, "patch").click()
+    field = part(widget, "patch-prompt")
+    assert field.input_value() == GRAPH["prompt"], "a prompt to change, all of it selected"
+    expect(field).to_be_focused()
+    settle(widget)
+    screenshot(page, "patch-prompt")
+    assert violations(page) == []
+    page.keyboard.type("The capital of France is the city of")
+    page.keyboard.press("Enter")
+    france = {**OUT, "action": "patch", "prompt": "The capital of France is the city of"}
+    assert model_state(page, "interventions") == [france]
+    words = "head 4 patched from “… of France is the city of” at ␣of"
+    expect(bar_of(widget)).to_contain_text(words)
+    expect(part(widget, "patch")).to_have_attribute("aria-pressed", "true")
+    part(widget, "edit-where").select_option("all")
+    assert model_state(page, "interventions") == [{**france, "positions": "all"}]
+    part(widget, "patch").click()
+    assert field.input_value() == france["prompt"]
+    page.keyboard.press("Escape")
+    expect(field).to_have_count(0)
+    part(widget, "knock-out").click()
+    assert model_state(page, "interventions") == [{**OUT, "positions": "all"}]
+
+
 def test_what_only_python_makes_is_shown_and_can_be_taken_back(what_if):
     page, widget = what_if()
     patch = {"id": "L5.post", "action": "patch", "label": "patch 0", "positions": "focus"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -83,6 +84,48 @@ def test_vectors_and_traces_are_set_from_python_and_stay(widget):
     assert [i["action"] for i in widget.interventions] == ["patch"]
 
 
+OTHERS = ["a dog sat on a mat", "the big dog sat on the red mat", "the dog"]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("name", ["L0.post", "L1.H0", "L1.mlp", "L0.H1.Q", "L1.N3"])
+def test_a_part_is_taken_from_another_prompt(widget, other, name):
+    patch = [{"id": name, "action": "patch", "positions": "focus", "prompt": other}]
+    widget.set_state({"interventions": patch})
+    assert widget.graph["interventions"] == patch
+    trace, theirs = widget.trace, vw.trace(widget.trace.model, tokenizer(), other)
+    again = trace.rerun({name: theirs})
+    now = float(again.record.logits[widget.graph["target"]["id"]])
+    assert widget.graph["target"]["logit"] == pytest.approx(now, rel=1e-4)
+    # All that the last token has by then comes from the other prompt's last.
+    stream = {"L0.post": (0, "post"), "L1.mlp": None}.get(name)
+    if stream:
+        assert torch.equal(again.residual(*stream)[-1], theirs.residual(*stream)[-1])
+    state = json.loads(json.dumps(widget.view_state))
+    copy = vw.visit(trace.model, tokenizer(), view_state=state)
+    assert copy.graph["target"] == widget.graph["target"]
+    copy.close()
+    widget.prompt = "the cat sat on the red mat"
+    assert widget.interventions == patch, "it names no token, so it goes on"
+
+
+@pytest.mark.parametrize(
+    ("patch", "told"),
+    [
+        ({"id": "L0.post", "action": "patch", "prompt": "the dog", "positions": "all"}, "partner"),
+        ({"id": "L0.H0.V0", "action": "patch", "prompt": "the dog"}, "partner"),
+        ({"id": "L0.post", "action": "zero", "prompt": "the dog"}, "that prompt's pass"),
+        ({"id": "L0.post", "action": "patch", "prompt": ""}, "that prompt's pass"),
+        ({"id": "L0.post", "action": "patch", "prompt": ["the"]}, "that prompt's pass"),
+    ],
+)
+def test_what_cannot_be_taken_from_another_prompt(widget, patch, told):
+    with pytest.raises(vw.VisitError, match=told):
+        widget.interventions = [patch]
+    assert widget.interventions == []
+    assert "before" not in widget.graph
+
+
 def test_focus_target_measure_and_prompt_go_on(widget):
     widget.interventions = [
         {"id": "L0.H1", "action": "zero"}, {"id": "L1.H0.V2", "action": "zero"},
@@ -112,8 +155,8 @@ def test_the_state_makes_the_picture_again(widget):
 
 def test_what_is_of_the_pass_as_it_is_says_so(widget, tmp_path):
     widget.interventions = {"L1.H0": "zero"}
-    for method in ("routes", "attribution", "audit"):
-        answer = asked(widget, method)
+    for method in ("routes", "attribution", "audit", "effects", "effects_map"):
+        answer = asked(widget, method, **({"layer": 1} if method == "effects" else {}))
         assert not answer["ok"]
         assert "take the interventions off" in answer["error"]["message"]
     for method in ("expand", "project", "predictions"):

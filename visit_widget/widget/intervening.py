@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from ..model import VisitError
 from ..trace import Trace
+from ..trace import trace as trace_of
 from ..what_if import Rerun
 from ..what_if.actions import ActionLike, action_of
 from ..what_if.parts import part_of
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
     from ..flow import Painter
 
 _OF_A_TOKEN = re.compile(r"^P\d|\.[VKA]\d+$")
-_KEYS = ("id", "action", "positions", "label")
+_KEYS = ("id", "action", "positions", "label", "prompt")
+# Other prompts whose passes are kept to take parts from.
+_MOST_OTHERS = 4
 _MEASURED = ("head", "value", "neuron", "row", "attention", "mlp")
 
 
@@ -35,6 +39,7 @@ class Interventions:
 
     def __init__(self) -> None:
         self._given: dict[str, Tensor | Trace] = {}
+        self._others: OrderedDict[str, Trace] = OrderedDict()
 
     def listed(self, value: Any, trace: Trace) -> list[dict[str, Any]]:
         """The trait's value as it is kept, checked against a trace.
@@ -66,6 +71,10 @@ class Interventions:
         if positions not in ("focus", "all"):
             positions = positions_of(trace, positions)
         action, label = item.get("action", "zero"), item.get("label")
+        prompt = item.get("prompt")
+        if prompt is not None:
+            self._check_patch(trace, item, prompt)
+            return {"id": part.id, "action": "patch", "positions": positions, "prompt": prompt}
         if isinstance(action, (Tensor, Trace)):
             kind = action_of(trace, action).kind
             label = f"{kind} {len(self._given)}"
@@ -81,6 +90,27 @@ class Interventions:
         found = {"id": part.id, "action": action, "positions": positions}
         return found if label is None else {**found, "label": str(label)}
 
+    def _check_patch(self, trace: Trace, item: Mapping[str, Any], prompt: Any) -> None:
+        if item.get("action", "patch") != "patch" or not isinstance(prompt, str) or not prompt:
+            raise VisitError(
+                "An intervention with a 'prompt' takes the part from that prompt's pass: give "
+                "{'id': …, 'action': 'patch', 'prompt': a text}."
+            )
+        self._other(prompt, trace)
+
+    def _other(self, prompt: str, trace: Trace) -> Trace:
+        """The pass of another prompt; the latest few are kept."""
+        found = self._others.pop(prompt, None)
+        if found is None or found.model is not trace.model:
+            given = trace.anatomy if trace.anatomy_given else None
+            found = trace_of(
+                trace.model, trace.tokenizer, prompt, anatomy=given, keep_on=trace.keep_on
+            )
+        self._others[prompt] = found
+        while len(self._others) > _MOST_OTHERS:
+            self._others.popitem(last=False)
+        return found
+
     def rerun(self, listed: Sequence[dict[str, Any]], trace: Trace, focus: int) -> Trace:
         """The pass with these interventions: itself, where there are none."""
         if not listed:
@@ -89,6 +119,8 @@ class Interventions:
         for item in listed:
             where = [focus] if item["positions"] == "focus" else item["positions"]
             action: ActionLike = self._given.get(item.get("label", ""), item["action"])
+            if "prompt" in item:
+                action = self._other(item["prompt"], trace)
             run.add(item["id"], action, where)
         return run.trace()
 
@@ -98,7 +130,7 @@ def of_any_prompt(listed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     kept = (item for item in listed if isinstance(item["positions"], str))
     return [
         item for item in kept
-        if item["action"] != "patch" and not _OF_A_TOKEN.search(item["id"])
+        if (item["action"] != "patch" or "prompt" in item) and not _OF_A_TOKEN.search(item["id"])
     ]  # fmt: skip
 
 
