@@ -27,7 +27,6 @@ _OF_A_TOKEN = re.compile(r"^P\d|\.[VKA]\d+$")
 _KEYS = ("id", "action", "positions", "label", "prompt")
 # Other prompts whose passes are kept to take parts from.
 _MOST_OTHERS = 4
-_MEASURED = ("head", "value", "neuron", "row", "attention", "mlp")
 
 
 class Interventions:
@@ -158,37 +157,3 @@ def before_of(painter: Painter, focus: int) -> dict[str, Any]:
         for name, token in (("target", graph.target), ("foil", graph.foil))
     }
     return {**told, "position": focus, "prediction": graph.prediction, "streams": streams}
-
-
-def measured_in(painter: Painter, layer: int) -> dict[str, Any]:
-    """The effects of what is drawn of a layer, foretold and measured (docs/protocol.md)."""
-    trace, layer = painter.trace, painter.trace.layer(layer)
-    nodes = [*painter.block(layer)[0], *painter.overview()[0]]
-    ids = [n.id for n in nodes if n.layer == layer and n.kind in _MEASURED]
-    found = trace.effects(
-        ids, painter.target, painter.foil, positions=[painter.position], position=painter.position
-    )
-    told = {name: vars(effect) for name, effect in found.items()}
-    of = min(10, len(told))
-    return {"layer": layer, "nodes": told, "rho": found.rho, "found": found.found(of), "of": of}
-
-
-def effects_map(painter: Painter, over: str) -> dict[str, Any]:
-    """Effects of every head, or every sublayer, layer by layer (docs/protocol.md)."""
-    if over not in ("heads", "sublayers"):
-        raise VisitError(f"over={over!r} is no map of effects: use 'heads' or 'sublayers'.")
-    trace = painter.trace
-    found = trace.effects(
-        over, painter.target, painter.foil, positions=[painter.position], position=painter.position
-    )
-    heads = over == "heads"
-    names = [f"H{n}" for n in range(trace.n_heads)] if heads else ["attn", "mix", "mlp"]
-    columns = [n for n in names if any(i.endswith(f".{n}") for i in found)]
-    ids = [[f"L{layer}.{name}" for name in columns] for layer in range(trace.n_layers)]
-    rows = {
-        kind: [[getattr(found[i], kind) if i in found else None for i in row] for row in ids]
-        for kind in ("predicted", "measured")
-    }
-    shown = [[i if i in found else None for i in row] for row in ids]
-    layers = list(range(trace.n_layers))
-    return {"over": over, "layers": layers, "columns": columns, "ids": shown, **rows}
