@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _MEASURED = ("head", "value", "neuron", "row", "attention", "mlp")
 _LOOK = re.compile(r"L(\d+)\.H(\d+)$")
 # Rows and columns of a score that are shown apart.
-_SHOWN = 7
+_SHOWN = 6
 
 
 def measured_in(painter: Painter, layer: int, progress: Progress | None = None) -> dict[str, Any]:
@@ -84,7 +84,7 @@ def score_matrix(painter: Painter, head: str, source: int) -> dict[str, Any]:
     matrix = found.matrix
     sides: list[list[dict[str, Any]]] = []
     for dim, names in ((0, found.query_parts), (1, found.key_parts)):
-        order = matrix.abs().sum(1 - dim).argsort(descending=True).tolist()
+        order = found.matrix.sum(1 - dim).abs().argsort(descending=True).tolist()
         shown, others = order[:_SHOWN], order[_SHOWN:]
         parts = [matrix.select(dim, n) for n in shown]
         sums = [float(part.sum()) for part in parts]

@@ -18,6 +18,7 @@ import { signed } from "../../words/format.js";
 import { wordsOf } from "../../words/lenses.js";
 import { contribution, nodeFacts, nodeTitle } from "../../words/words.js";
 import { createWhatIf } from "../what-if/section.js";
+import { createWhyWindow } from "../windows/why.js";
 import {
   attentionSection,
   collapsedTokens,
@@ -81,6 +82,7 @@ export function createPanel(controller, popovers) {
   const stopFollowing = followVisible(el, content);
   const roving = createRoving(el, { scroller: content });
   const whatIf = createWhatIf(controller, popovers);
+  const why = createWhyWindow(controller, popovers);
 
   /** @param {State} state */
   function update(state) {
@@ -195,6 +197,9 @@ export function createPanel(controller, popovers) {
         detail.attention ?? null,
         node.kind === "head" ? knownAttention(state, node) : new Map(),
         node.kind === "query" ? null : node.source,
+        controller.live && node.head !== null && !isRouteId(node.id) && detail.attention
+          ? (anchor, position) => why.toggle(anchor, `L${node.layer}.H${node.head}`, position)
+          : null,
       ),
       detail.sources && sourcesSection(graph, detail.sources),
       problemNote(state),

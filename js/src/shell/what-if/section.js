@@ -103,7 +103,10 @@ export function createWhatIf({ dispatch, live, getState }, popovers) {
         "aria-label": "The prompt to take it from",
         value: text,
         keydown(/** @type {KeyboardEvent} */ event) {
-          if (pressed(event, "submit")) commit();
+          if (!pressed(event, "submit")) return;
+          // Or the key would press the button that gets the focus back.
+          event.preventDefault();
+          commit();
         },
       });
       const commit = () => {
