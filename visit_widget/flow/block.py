@@ -7,6 +7,8 @@ sums to it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -16,16 +18,22 @@ from ..trace.stream import added
 from .sheet import Sheet
 
 
-def draw_block(sheet: Sheet, layer: int) -> None:
-    """Add one layer's block graph; its pre, attn, mid, mlp and post are the overview's nodes."""
+def draw_block(sheet: Sheet, layer: int, looks: bool = True) -> None:
+    """Add one layer's block graph; its pre, attn, mid, mlp and post are the overview's nodes.
+
+    Args:
+        sheet: what they are added to.
+        layer: from 0.
+        looks: whether queries and keys are drawn, which are parts of nothing.
+    """
     part = sheet.trace.anatomy.blocks[layer]
     if part.attention is not None:
-        _draw_attention(sheet, layer)
+        _draw_attention(sheet, layer, looks)
     if part.mlp is not None:
         _draw_mlp(sheet, layer)
 
 
-def _draw_attention(sheet: Sheet, layer: int) -> None:
+def _draw_attention(sheet: Sheet, layer: int, looks: bool) -> None:
     trace, at, name = sheet.trace, sheet.position, f"L{layer}"
     row, along = trace.attention_row(layer, at), sheet.along(layer, "mid")
     whole = added(trace, layer, at, "attention")
@@ -33,9 +41,12 @@ def _draw_attention(sheet: Sheet, layer: int) -> None:
     sheet.edge(f"{name}.pre", ln1, "read")
 
     lengths = row.heads.norm(dim=-1)
-    kept = sheet.choose("heads", row.heads, whole, along, lengths, f"{name}.attn.rest")
-    if kept:
-        _draw_heads(sheet, layer, row, kept)
+    kept = sheet.choose(
+        "heads", row.heads, whole, along, lengths, lambda n: f"{name}.H{n}", f"{name}.attn.rest"
+    )
+    memories = _draw_heads(sheet, layer, row, kept)
+    if kept and looks:
+        _draw_looks(sheet, layer, row, memories)
     rows = _kept_rows(sheet, layer, row, whole)
     owners = {head: f"{name}.H{head}" for head in kept}
     left = {owners[head]: row.heads[head] for head in kept}
@@ -83,14 +94,23 @@ def _kept_rows(
     """The W_O rows to show apart: their index over all heads, and what each adds to the stream."""
     if sheet.keep.rows.is_none:
         return []
-    along = sheet.along(layer, "mid")
+    along, name = sheet.along(layer, "mid"), f"L{layer}"
     every = torch.cat([row.rows(head) for head in range(row.mixed.shape[0])])
     signed = row.mixed.flatten().sign() * every.norm(dim=-1)
-    return [(i, every[i]) for i in sheet.choose("rows", every, whole, along, signed)]
+    kept = sheet.choose("rows", every, whole, along, signed, lambda n: f"{name}.O{n}")
+    return [(i, every[i]) for i in kept]
 
 
-def _draw_heads(sheet: Sheet, layer: int, row: AttentionRow, heads: list[int]) -> None:
-    trace, at, name = sheet.trace, sheet.position, f"L{layer}"
+def _memory(head: str, seen: list[int]) -> Callable[[int], str]:
+    """The ids of what a head takes from the sources that it sees."""
+    return lambda n: f"{head}.V{seen[n]}"
+
+
+def _draw_heads(
+    sheet: Sheet, layer: int, row: AttentionRow, heads: list[int]
+) -> dict[int, list[int]]:
+    """Heads and what they take from their memories; returns the sources drawn of each."""
+    name = f"L{layer}"
     along = sheet.along(layer, "mid")
     memories: dict[int, list[int]] = {}
     for head in heads:
@@ -98,7 +118,7 @@ def _draw_heads(sheet: Sheet, layer: int, row: AttentionRow, heads: list[int]) -
         parts = row.sources(head)
         drawn = sheet.choose(
             "memories", parts[seen], row.heads[head], along, row.weights[head, seen],
-            f"{name}.H{head}.rest",
+            _memory(f"{name}.H{head}", seen), f"{name}.H{head}.rest",
         )  # fmt: skip
         memories[head] = [seen[i] for i in drawn]
         output = sheet.node(
@@ -122,8 +142,17 @@ def _draw_heads(sheet: Sheet, layer: int, row: AttentionRow, heads: list[int]) -
             flows.append((node, vector, "part"))
         if flows:
             sheet.flow(output, row.heads[head], flows, along)
+    return memories
 
-    # The query at its strongest source, and the keys of the memories, as directions in the stream.
+
+def _draw_looks(
+    sheet: Sheet, layer: int, row: AttentionRow, memories: dict[int, list[int]]
+) -> None:
+    """The query of each head at its strongest source, and the keys of its memories, as directions
+    in the stream.
+    """
+    trace, at, name = sheet.trace, sheet.position, f"L{layer}"
+    heads = list(memories)
     strongest = {head: int(row.scores[head].argmax()) for head in heads}
     sources = sorted({*strongest.values(), *(j for js in memories.values() for j in js)})
     column = {source: n for n, source in enumerate(sources)}
@@ -154,7 +183,10 @@ def _draw_mlp(sheet: Sheet, layer: int) -> None:
     sheet.edge(f"{name}.pre" if anatomy.parallel else f"{name}.mid", ln2, "read")
     every, whole = row.parts(), added(trace, layer, at, "mlp")
     signed = row.activations.sign() * every.norm(dim=-1)
-    kept = sheet.choose("neurons", every, whole, along, signed, f"{name}.mlp.rest")
+    kept = sheet.choose(
+        "neurons", every, whole, along, signed, lambda n: f"{name}.N{row.number(n)}",
+        f"{name}.mlp.rest",
+    )  # fmt: skip
     numbers = [row.number(n) for n in kept]
     keys = in_stream(trace, layer, "mlp")(trace.neuron_directions(layer, numbers, at))
     parts: list[tuple[str, Tensor, str]] = []

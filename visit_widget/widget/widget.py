@@ -18,7 +18,7 @@ from ..model import VisitError
 from ..trace.trace import Trace
 from . import lifetime
 from .answers import effects_map, measured_in, score_matrix
-from .intervening import of_any_prompt
+from .intervening import of_any_prompt, of_no_other
 from .page import STATIC
 from .picture import DISPLAY, NO_FILTERS, checks
 from .requests import Desk, logger
@@ -38,6 +38,8 @@ class VisitWidget(Saving, anywidget.AnyWidget):
 
     Attributes:
         prompt: the prompt's text.
+        against: the text of the other prompt that it is compared with, or None; set a prompt, a
+            trace, or None. `graph` then has the other side under "against".
         focus: the position shown, from 0.
         target: {"id", "text"} of the token followed; set a token id, a text that is one token,
             several of them, a `Target`, or None for the first choice.
@@ -68,6 +70,7 @@ class VisitWidget(Saving, anywidget.AnyWidget):
     _css = (STATIC / "widget.css").read_text(encoding="utf-8")
 
     prompt = traitlets.Unicode().tag(sync=True)
+    against = traitlets.Any(None, allow_none=True).tag(sync=True)
     focus = traitlets.Int(0).tag(sync=True)
     target = traitlets.Any(None, allow_none=True).tag(sync=True)
     foil = traitlets.Any(None, allow_none=True).tag(sync=True)
@@ -94,6 +97,7 @@ class VisitWidget(Saving, anywidget.AnyWidget):
         self._notes: dict[str, str] = {}
         super().__init__(
             prompt=session.trace.prompt,
+            against=session.against.text,
             focus=first.focus,
             target=_named(first.graph["target"]),
             foil=_named(first.graph["foil"]),
@@ -126,6 +130,7 @@ class VisitWidget(Saving, anywidget.AnyWidget):
             {
                 "effects": partial(session.of_pass, "Measured effects are", measured_in),
                 "effects_map": partial(session.of_pass, "Maps of effects are", effects_map),
+                "patching": partial(session.of_pass, "Patching is", session.against.patched),
             },
         )
         self.on_msg(lambda _widget, message, _buffers: self._desk.receive(message))
@@ -169,6 +174,7 @@ class VisitWidget(Saving, anywidget.AnyWidget):
         before = {name: getattr(self, name) for name in SETTABLE}
         try:
             session.take(wanted.prompt)
+            session.against.take(wanted.against, session)
             traits = checked_traits(wanted, session)
             focus, keep = session.trace.position(wanted.focus), wanted.keep
             graph = session.frame(
@@ -219,6 +225,11 @@ class VisitWidget(Saving, anywidget.AnyWidget):
         if value != self._session.trace.prompt:
             self._session.edit(value)
         return value
+
+    @traitlets.validate("against")
+    def _valid_against(self, proposal: Any) -> str | None:
+        self._session.against.read(proposal["value"], self._session)
+        return self._session.against.text
 
     @traitlets.validate("focus")
     def _valid_focus(self, proposal: Any) -> int:
@@ -289,6 +300,12 @@ class VisitWidget(Saving, anywidget.AnyWidget):
             focus, target, foil = len(self._session.trace) - 1, None, None
         elif "focus" in before and "target" not in before:
             target = None
+        if "against" in before and self.against is None:
+            self._session.against.trace = None  # None is not validated
+        if "against" in before and "target" not in before:
+            target = None
+        if target is None and self._session.against.trace is not None and "foil" not in before:
+            foil = None  # by default the other's first choice
         self.status = {**self.status, "state": "busy", "message": "drawing"}
         own = [self._notes.get(name, "") for name in before]
         notes = joined([*own, *(self._session.trace.notes if "prompt" in before else ())])
@@ -300,6 +317,8 @@ class VisitWidget(Saving, anywidget.AnyWidget):
             done = self.interventions
             if "prompt" in before:
                 done = of_any_prompt(done)
+            if "against" in before:
+                done = of_no_other(done)
             graph = self._session.frame(
                 focus, target, foil, self.keep, self.measure, [], self.lens, done
             )
@@ -313,6 +332,7 @@ class VisitWidget(Saving, anywidget.AnyWidget):
         """Set every trait that goes with a new graph, at once."""
         with self._settling(), self.hold_sync():
             self.prompt, self.focus = graph["prompt"], graph["position"]
+            self.against = self._session.against.text
             self.interventions = graph.get("interventions", [])
             self.target, self.foil = _named(graph["target"]), _named(graph["foil"])
             for name, value in more.items():
