@@ -22,6 +22,7 @@ _HOME = {
     "BlockAnatomy": ".model",
     "CalibratedLens": ".lens",
     "FlowGraph": ".flow",
+    "Generation": ".trace",
     "JacobianLens": ".lens",
     "Join": ".model",
     "Keep": ".flow",
@@ -36,6 +37,7 @@ _HOME = {
     "UnsupportedModelError": ".model",
     "VisitError": ".model",
     "VisitWidget": ".widget",
+    "generate": ".trace",
     "load_demo": ".model.demo",
     "load_trace": ".trace",
     "supported": ".model.families",
@@ -50,6 +52,7 @@ __all__ = [
     "BlockAnatomy",
     "CalibratedLens",
     "FlowGraph",
+    "Generation",
     "JacobianLens",
     "Join",
     "Keep",
@@ -63,6 +66,7 @@ __all__ = [
     "UnsupportedModelError",
     "VisitError",
     "VisitWidget",
+    "generate",
     "load_demo",
     "load_trace",
     "supported",
@@ -76,7 +80,7 @@ if TYPE_CHECKING:
     from .model import Anatomy, BlockAnatomy, Join, UnsupportedModelError, VisitError
     from .model.demo import load_demo
     from .model.families import supported
-    from .trace import Audit, Target, Trace, load_trace, trace
+    from .trace import Audit, Generation, Target, Trace, generate, load_trace, trace
     from .widget import VisitWidget, visit
 
 

@@ -151,7 +151,7 @@ def audit(trace: Trace, position: int) -> Audit:
             errors[name], tolerances[name], worst[name] = max(known, key=_beside)
         said = min(most, bounds.of_logits(trace))
         errors["Σ logit parts = logit"] = _logit(trace, position, theirs.logits)
-        lens = _cap(trace, trace.logits(position))
+        lens = capped(trace, trace.logits(position))
         errors["lens of the last stream = logits"] = _error(lens, theirs.logits)
         tolerances.update(dict.fromkeys(list(errors)[-2:], said))
     dtype = trace.record.final.dtype
@@ -179,7 +179,7 @@ def tolerance_of(trace: Trace) -> float:
 def last_logits_error(trace: Trace) -> float:
     """How far the lens of the last stream is off the logits that the traced pass itself gave."""
     said = trace.work(trace.record.logits)
-    return _error(_cap(trace, trace.logits(-1)), said)
+    return _error(capped(trace, trace.logits(-1)), said)
 
 
 # (error, what rounding may cause), both relative; None where a layer has no such thing.
@@ -367,12 +367,13 @@ def _logit(trace: Trace, position: int, logits: Tensor) -> float:
     worst = 0.0
     for by in ("component", "head", "neuron"):
         parts = trace.logit_parts(target, position=position, by=by).values()
-        total = _cap(trace, logits.new_tensor(sum(parts)))
+        total = capped(trace, logits.new_tensor(sum(parts)))
         worst = max(worst, float((total - logits[target]).abs() / logits.abs().max()))
     return worst
 
 
-def _cap(trace: Trace, logits: Tensor) -> Tensor:
+def capped(trace: Trace, logits: Tensor) -> Tensor:
+    """The logits as the model gives them, through its softcap where it has one."""
     cap = trace.anatomy.softcap
     return logits if cap is None else torch.tanh(logits / cap) * cap
 

@@ -68,6 +68,29 @@ class MaskRow:
     offset: int = 0
 
     @classmethod
+    def each(cls, mask: Any, begin: int, n_rows: int, n_keys: int) -> tuple[MaskRow, ...] | None:
+        """The rows of several queries that follow one another; arguments as `of`.
+
+        Args:
+            mask: likewise, with n_rows rows; each sees nothing after its own key.
+            begin: the first query's position.
+            n_rows: how many there are.
+            n_keys: keys up to that of the last.
+        """
+        if n_rows == 1:
+            row = cls.of(mask, begin, n_keys)
+            return None if row is None else (row,)
+        if not isinstance(mask, Tensor) or mask.shape[-2:] != (n_rows, n_keys):
+            return None
+        rows = []
+        for n in range(n_rows):
+            own = n_keys - n_rows + n + 1
+            if bool(_seen(mask[..., n, own:]).any()):
+                return None
+            rows.append(cls.of(mask[..., n : n + 1, :own], begin + n, own))
+        return None if None in rows else tuple(row for row in rows if row is not None)
+
+    @classmethod
     def of(cls, mask: Any, position: int, n_keys: int) -> MaskRow | None:
         """From the mask that the attention function got for one query and the keys up to its own;
         None where heads see different sources, or where it cannot be read.
@@ -156,6 +179,8 @@ class RowMask:
         Args:
             parts: the mask of the first pass, and the rows of each later query.
         """
+        if len(parts) == 1 and isinstance(parts[0], RowMask):
+            return parts[0]
         runs: list[tuple[Tensor, Tensor]] = []
         for part in parts:
             if part.first is None or part.last is None:
@@ -182,7 +207,7 @@ class RowMask:
 
         tables = [p.bias.table if isinstance(p.bias, Bias) else p.bias for p in parts]
         n_heads = max(t.shape[0] for t in tables if t is not None)
-        assert whole.bias is not None and isinstance(whole.bias, Bias)
+        assert isinstance(whole.bias, Bias)
         bias = _bias(given, n_heads, whole.bias.table, first, last)
         return None if bias is None else cls(first, last, bias)
 

@@ -250,6 +250,7 @@ def _run(
 
 def hook(stack: ExitStack, anatomy: Anatomy, notes: Notes) -> None:
     """Have what a record is made of noted until the stack is left, attention calls apart."""
+
     def keep(handle: Any) -> None:
         stack.callback(handle.remove)
 

@@ -1,0 +1,214 @@
+"""Whose words a chat's prompt is made of: by turn, which tokens were said and which the template
+put around them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from typing import Any
+
+from ..model.encoding import decode, special_id
+
+ASSISTANT = "assistant"
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn of a chat.
+
+    Attributes:
+        role: whose it is, as in the messages; None for what the template puts before the first.
+        start, end: its tokens, start … end − 1. Turns follow one another without gaps.
+        said: the first of those that were said, and the one after the last; all others are the
+            template's. None where nothing was said (yet).
+    """
+
+    role: str | None
+    start: int
+    end: int
+    said: tuple[int, int] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data."""
+        said = None if self.said is None else list(self.said)
+        return {"role": self.role, "start": self.start, "end": self.end, "said": said}
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Turn:
+        """From plain data."""
+        said = data["said"]
+        role = None if data["role"] is None else str(data["role"])
+        return cls(
+            role, int(data["start"]), int(data["end"]),
+            None if said is None else (int(said[0]), int(said[1])),
+        )  # fmt: skip
+
+
+def going_on(turns: tuple[Turn, ...] | None, begun: int, n_tokens: int) -> tuple[Turn, ...] | None:
+    """The turns of a prompt that the model has gone on with.
+
+    Args:
+        turns: of the prompt.
+        begun: tokens of the prompt.
+        n_tokens: tokens by now.
+    """
+    if not turns or n_tokens == begun:
+        return turns
+    last = turns[-1]
+    if last.role != ASSISTANT:
+        return (*turns, Turn(ASSISTANT, begun, n_tokens, (begun, n_tokens)))
+    first = begun if last.said is None else last.said[0]
+    return (*turns[:-1], replace(last, end=n_tokens, said=(first, n_tokens)))
+
+
+# Messages to the text that the template makes of them; `ready` for the assistant to speak.
+Render = Callable[[Sequence[dict[str, Any]]], str]
+
+
+def turns_of(
+    tokenizer: Any,
+    messages: Sequence[dict[str, Any]],
+    contents: Sequence[str],
+    text: str,
+    ids: list[int],
+    render: Render,
+) -> tuple[Turn, ...] | None:
+    """The turns of a prompt; None where they cannot be told from the text.
+
+    Args:
+        tokenizer: the tokenizer.
+        messages: the chat, as its template takes it.
+        contents: what each message says; "" where it says nothing.
+        text: what the template made of them.
+        ids: the tokens of that.
+        render: makes a text of some messages, none of them left to be answered.
+    """
+    spans = _spans(tokenizer, text, ids)
+    if spans is None:
+        return None
+    places = _places(text, contents)
+    if places is None:
+        return None
+    borders = _borders(messages, places, text, render)
+    first = _first(messages, places, borders, text, render)
+    cuts = [_token_at(spans, b) for b in (first, *borders)]
+    turns = []
+    if cuts[0] == 0 and ids[:1] == [special_id(tokenizer, "bos")]:
+        cuts[0] = 1
+    if cuts[0]:
+        turns.append(Turn(None, 0, cuts[0]))
+    roles = [str(m["role"]) for m in messages]
+    for role, place, (start, end) in zip(roles, places, pairwise(cuts), strict=True):
+        said = None if place is None else _tokens_in(spans, *place)
+        turns.append(Turn(role, start, end, said))
+    if cuts[-1] < len(ids):
+        turns.append(Turn(ASSISTANT, cuts[-1], len(ids)))
+    return tuple(turns)
+
+
+def _spans(tokenizer: Any, text: str, ids: list[int]) -> list[tuple[int, int]] | None:
+    """Where each token is in the text."""
+    if getattr(tokenizer, "is_fast", False):
+        found = tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        if list(found["input_ids"]) == ids:
+            return [(int(start), int(end)) for start, end in found["offset_mapping"]]
+    if decode(tokenizer, ids) != text:
+        return None
+    ends = [len(decode(tokenizer, ids[: n + 1])) for n in range(len(ids))]
+    return list(zip([0, *ends[:-1]], ends, strict=True))
+
+
+def _places(text: str, contents: Sequence[str]) -> list[tuple[int, int] | None] | None:
+    """Where in the text each content is; None in the place of one that says nothing."""
+    places: list[tuple[int, int] | None] = []
+    at = 0
+    for content in contents:
+        said = content if content in text[at:] else content.strip()
+        if not said:
+            places.append(None)
+            continue
+        start = text.find(said, at)
+        if start < 0:
+            return None
+        at = start + len(said)
+        places.append((start, at))
+    return places
+
+
+def _borders(
+    messages: Sequence[dict[str, Any]],
+    places: Sequence[tuple[int, int] | None],
+    text: str,
+    render: Render,
+) -> list[int]:
+    """Where in the text each turn ends.
+
+    It is where the text of a chat ends that ends there; where the template writes such a chat in
+    another way, where the content ends.
+    """
+    borders: list[int] = []
+    for n, place in enumerate(places):
+        before = borders[-1] if borders else 0
+        rest = [p[0] for p in places[n + 1 :] if p is not None]
+        border = place[1] if place is not None else before
+        written = _rendered(render, messages[: n + 1])
+        fits = written is not None and text.startswith(written)
+        if written is not None and fits and border <= len(written) <= min([*rest, len(text)]):
+            border = len(written)
+        elif n + 1 == len(messages) and not text[border:].strip():
+            border = len(text)
+        borders.append(border)
+    return borders
+
+
+def _first(
+    messages: Sequence[dict[str, Any]],
+    places: Sequence[tuple[int, int] | None],
+    borders: Sequence[int],
+    text: str,
+    render: Render,
+) -> int:
+    """Where the first turn begins: after what the template puts before any.
+
+    What stands before the content of a later turn of the same role stands there too.
+    """
+    first, role = places[0], messages[0]["role"]
+    if first is None:
+        return 0
+    for n in range(1, len(messages)):
+        place = places[n]
+        if messages[n]["role"] == role and place is not None:
+            return _after(text[: first[0]], text[borders[n - 1] : place[0]])
+    other = "user" if role == ASSISTANT else ASSISTANT
+    answered = [messages[0], {**messages[0], "role": other}]
+    shorter, longer = (_rendered(render, m) for m in (answered, [*answered, messages[0]]))
+    if shorter is None or longer is None or not longer.startswith(shorter):
+        return 0
+    content = text[slice(*first)]
+    header, found, _ = longer[len(shorter) :].partition(content)
+    return _after(text[: first[0]], header) if found else 0
+
+
+def _after(before: str, header: str) -> int:
+    return len(before) - len(header) if header and before.endswith(header) else 0
+
+
+def _rendered(render: Render, messages: Sequence[dict[str, Any]]) -> str | None:
+    try:
+        text = render(messages)
+    except Exception:  # noqa: BLE001 - a template raises what it likes
+        return None
+    return text if isinstance(text, str) else None
+
+
+def _token_at(spans: list[tuple[int, int]], place: int) -> int:
+    """The first token that reaches beyond a place in the text."""
+    return next((n for n, (_, end) in enumerate(spans) if end > place), len(spans))
+
+
+def _tokens_in(spans: list[tuple[int, int]], start: int, end: int) -> tuple[int, int]:
+    """The tokens between two places, those that reach over them too."""
+    inside = [n for n, (begin, stop) in enumerate(spans) if stop > start and begin < end]
+    return (inside[0], inside[-1] + 1) if inside else (0, 0)
