@@ -127,6 +127,10 @@ def generated(
                     return _with_passes(model, anatomy, input_ids, shortest, run, passes)
                 except OtherBeginningError:
                     pass  # no number has been drawn yet
+                except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
+                    # Some models keep something else in their cache.
+                    if passes.n_passes:
+                        raise
         passes = Passes(model, anatomy, keep_on, n_said)
         run = _run(model, input_ids, options, passes)
         return _with_passes(model, anatomy, input_ids, shortest, run, passes)
