@@ -218,6 +218,9 @@ def _fresh_pass(trace: Trace, position: int) -> _Theirs:
             assert module is not None
             stack.callback(module.register_forward_hook(note).remove)
         stack.enter_context(eval_mode(model))
+        if trace.in_steps:
+            # What steps with a cache round otherwise than one pass does not add up.
+            _put_streams(stack, trace)
         ids = trace.input_ids[None].to(input_device(model))
         said = logits_of(model, ids)
     return _Theirs(outputs, trace.work(said[0, position]))
@@ -314,6 +317,17 @@ def _eager_rows(trace: Trace, position: int) -> dict[nn.Module, Tensor]:
         if call.weights is not None:
             theirs[call.module] = trace.work(call.weights[0, :, position])
 
+    ids = trace.input_ids[None].to(input_device(trace.model))
+    with ExitStack() as stack:
+        _put_streams(stack, trace)
+        stack.enter_context(listening(trace.model, hear, implementation="eager"))
+        logits_of(trace.model, ids)
+    return theirs
+
+
+def _put_streams(stack: ExitStack, trace: Trace) -> None:
+    """Have each block read the traced stream until the stack is left."""
+
     def put(layer: int) -> Any:
         pre = trace.record.layers[layer].pre
 
@@ -325,14 +339,9 @@ def _eager_rows(trace: Trace, position: int) -> dict[nn.Module, Tensor]:
 
         return hook
 
-    ids = trace.input_ids[None].to(input_device(trace.model))
-    with ExitStack() as stack:
-        for layer, part in enumerate(trace.anatomy.blocks):
-            hook = part.block.register_forward_pre_hook(put(layer), with_kwargs=True)
-            stack.callback(hook.remove)
-        stack.enter_context(listening(trace.model, hear, implementation="eager"))
-        logits_of(trace.model, ids)
-    return theirs
+    for layer, part in enumerate(trace.anatomy.blocks):
+        handle = part.block.register_forward_pre_hook(put(layer), with_kwargs=True)
+        stack.callback(handle.remove)
 
 
 def _rows(trace: Trace, layer: int, position: int, theirs: dict[nn.Module, Tensor]) -> Found | None:

@@ -55,6 +55,7 @@ def joined(parts: Sequence[Part]) -> Part:
                 query=torch.cat([k.query for k in kept], 1),
                 key=torch.cat([k.key for k in kept], 1),
                 value=torch.cat([k.value for k in kept], 1),
+                options=merged.named([k.options for k in kept]),
                 arguments=merged.arguments([k.arguments for k in kept]),
             )
         layers.append(one)
@@ -102,8 +103,11 @@ class Merged:
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Of a module: its arguments, and those by name."""
         args = tuple(self.value([c[0][n] for c in calls]) for n in range(len(calls[0][0])))
-        names = calls[0][1]
-        return args, {name: self.value([c[1].get(name) for c in calls]) for name in names}
+        return args, self.named([c[1] for c in calls])
+
+    def named(self, calls: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """Arguments by name."""
+        return {name: self.value([c.get(name) for c in calls]) for name in calls[0]}
 
     def value(self, values: Sequence[Any]) -> Any:
         """One argument of all passes."""

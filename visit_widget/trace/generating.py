@@ -30,16 +30,22 @@ from transformers import (
 
 from ..model import Anatomy, VisitError
 from ..model.attention_call import MODEL_LOCK
-from ..model.loaded import coarsest_dtype, eval_mode
-from ..model.precision import wide
+from ..model.loaded import eval_mode
 from ..model.watch import device_of, input_device
-from .audit import QUICK, capped
+from .audit import capped
+from .cached import Tables, alike, computes_alike
 from .inputs import longest_of, too_long
 from .options import option
 from .passes import OtherBeginningError, Passes
 from .prefixes import Prefixes, record_prefixes
 from .record import Record
 from .trace import Trace
+
+_ANOTHER = (
+    "What this model computes with its cache is not what it computes in one pass over the same "
+    "text: each trace is of such a pass, taken when it is asked for, and need not say the token "
+    "that came."
+)
 
 
 @dataclass(frozen=True)
@@ -52,12 +58,14 @@ class Generated:
         logits: (n, n_vocab) what the model said before each of the tokens, the last n of them; None
             where that is not known.
         interrupted: whether it was broken off.
+        note: what there is to say of the passes, for the user.
     """
 
     tokens: list[int]
     passes: Prefixes | None
     logits: Tensor | None
     interrupted: bool
+    note: str | None = None
 
 
 class _Noting(StoppingCriteria):
@@ -132,6 +140,8 @@ def generated(
                     if passes.n_passes:
                         raise
         passes = Passes(model, anatomy, keep_on, n_said)
+        if passes.problem is None and not computes_alike(model, anatomy):
+            passes.problem = "With a cache the model computes something else."
         run = _run(model, input_ids, options, passes)
         return _with_passes(model, anatomy, input_ids, shortest, run, passes)
 
@@ -148,7 +158,7 @@ def _run(
 ) -> _Run:
     """One call of `generate`, heard."""
     ids = input_ids[None].to(input_device(model))
-    noting = _Noting(passes)
+    noting, tables = _Noting(passes), Tables(model)
     criteria = StoppingCriteriaList([*(options.get("stopping_criteria") or ()), noting])
     interrupted = False
     # What is kept takes part in derivatives later, which tensors made in inference mode cannot.
@@ -182,6 +192,8 @@ def _run(
             if longest is None or n_tokens <= longest:
                 raise
             raise too_long(n_tokens, longest) from error
+    if not tables.stayed():
+        passes.problem = "The model counted positions in another way in the end."
     tokens = [int(token) for token in sequence[0, input_ids.numel() :].tolist()]
     known = noting.regular and len(noting.said) >= len(tokens)
     plain = option(model, options, "guidance_scale") in (None, 1, 1.0)
@@ -218,9 +230,12 @@ def _with_passes(
         return Generated(run.tokens, None, said, run.interrupted)
     except KeyboardInterrupt:
         return Generated(run.tokens, None, said, True)
-    if said is not None and not _alike(model, found.logits[forced:], said):
-        return Generated(run.tokens, None, said, run.interrupted)
-    return Generated(run.tokens, found, found.logits, run.interrupted)
+    known, begun = passes.first, passes.n_begun
+    if (said is None or alike(model, found.logits[forced:], said)) and (
+        known is None or alike(model, found.whole.final[begun : begun + len(known)], known)
+    ):
+        return Generated(run.tokens, found, found.logits, run.interrupted)
+    return Generated(run.tokens, None, said, run.interrupted, _ANOTHER)
 
 
 def cache_of(
@@ -246,13 +261,6 @@ def cache_of(
         return cache if cache.get_seq_length() == n_tokens else None
     except (AttributeError, IndexError, TypeError, RuntimeError, ValueError):
         return None
-
-
-def _alike(model: PreTrainedModel, ours: Tensor, theirs: Tensor) -> bool:
-    """Whether a pass over the whole says what the model said while it generated."""
-    a, b = wide(ours), wide(theirs).to(ours.device)
-    off = ((a - b).norm(dim=-1) / b.norm(dim=-1).clamp_min(1e-30)).max()
-    return bool(off <= QUICK.get(coarsest_dtype(model, ours.dtype), 1e-4))
 
 
 @contextmanager

@@ -101,14 +101,16 @@ class Generation:
         said: Sequence[_Said],
         options: dict[str, Any],
         asked: _Asked,
-        interrupted: bool,
+        found: Generated,
     ) -> None:
         self.model, self.tokenizer, self.anatomy = model, tokenizer, anatomy
-        self.input_ids, self.options, self.interrupted = prompt.ids, options, interrupted
+        self.input_ids, self.options, self.interrupted = prompt.ids, options, found.interrupted
         self.token_ids = [one.token for one in said]
         self.traces = Traces(self)
         self.notes = (*prompt.notes, *anatomy.notes)
-        if interrupted:
+        if found.note is not None:
+            self.notes = (*self.notes, found.note)
+        if found.interrupted:
             self.notes = (*self.notes, f"The generation was broken off after {len(said)} tokens.")
         self._prompt, self._said, self._asked = prompt, list(said), asked
         self._steps: list[Step] | None = None
@@ -233,7 +235,7 @@ class Generation:
         ]
         return Generation(
             model, self.tokenizer, self._prompt, self.anatomy, [*kept, *own], options, asked,
-            found.interrupted,
+            found,
         )  # fmt: skip
 
     def _put(self, token: int | str | Sequence[int]) -> list[int]:
@@ -383,7 +385,7 @@ def generate(
     asked = _Asked(limit, anatomy is not None, keep_on)
     options.pop("max_new_tokens", None)
     said = _said_in(new, new.tokens, 0)
-    return Generation(model, tokenizer, made, found, said, options, asked, new.interrupted)
+    return Generation(model, tokenizer, made, found, said, options, asked, new)
 
 
 def _said_in(found: Generated, tokens: Sequence[int], n_put: int) -> list[_Said]:

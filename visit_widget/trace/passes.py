@@ -52,7 +52,7 @@ class StepNotes(Notes):
         before: tokens that earlier passes have read.
         rows: tokens of this one.
         outputs: by module, what its last query got, (n_heads, d_value).
-        known: scaling, options and function of a module's attention, as the first pass had them.
+        known: scaling and function of a module's attention, as the first pass had them.
         seen: by module, what the queries of this pass saw.
         step_masks: masks of this pass that have been read, with what they say.
     """
@@ -93,7 +93,7 @@ class StepNotes(Notes):
         new = (t[:, :, -self.rows :] for t in (call.query, call.key, call.value))
         query, key, value = (self.kept(t[0]) for t in apart(*new))
         self.attention[call.module] = replace(
-            self.known[call.module], query=query, key=key, value=value
+            self.known[call.module], query=query, key=key, value=value, options=call.options
         )
 
     def _rows_of(self, given: Any, n_keys: int) -> tuple[MaskRow, ...]:
@@ -119,8 +119,10 @@ class Passes:
             cache; that has to come out again as it was.
 
     Attributes:
+        n_begun: how many tokens are in the cache from the beginning.
         ids: the token ids that each pass was given.
         n_passes: how many there were.
+        first: (n, d_model) the last stream of the first pass, as far as it is known.
         said: (n_vocab,) the logits at the last position of the last pass.
         problem: why the passes cannot be put together; None while they can.
     """
@@ -136,6 +138,7 @@ class Passes:
         self.model, self.anatomy = model, anatomy
         self.ids: list[Tensor] = []
         self.said: Tensor | None = None
+        self.first: Tensor | None = None
         self.n_passes = 0
         self.implementation = model.config._attn_implementation or "eager"
         self.notes = StepNotes(keep_on, implementation=self.implementation, n_said=n_said)
@@ -148,11 +151,11 @@ class Passes:
         elif not is_open(self.implementation):
             self.problem = f"{self.implementation!r} masks by itself."
         self._beginning = begun
-        self._begun = 0 if begun is None else len(begun.final) - 1
+        self.n_begun = 0 if begun is None else len(begun.final) - 1
         if begun is not None:
-            first = beginning(begun, self._begun, begun.logits, [{} for _ in begun.layers])
+            first = beginning(begun, self.n_begun, begun.logits, [{} for _ in begun.layers])
             self._parts.append(_part_of(first))
-            self.notes.rows = self._begun
+            self.notes.rows = self.n_begun
             for module, layer in self._layers.items():
                 kept = first.layers[layer].attention
                 assert module is not None
@@ -216,6 +219,8 @@ class Passes:
 
     def _keep(self) -> None:
         notes, anatomy = self.notes, self.anatomy
+        if self.first is None:
+            self.first = notes.final
         layers = collect(anatomy, notes)
         if any(len(layer.pre) != notes.rows for layer in layers):
             raise UnsupportedModelError("The model leaves out rows.")
@@ -239,7 +244,7 @@ class Passes:
             ids: the whole sequence, the prompt and what came after it.
             shortest: tokens that the first of the new tokens came after.
         """
-        known = self._begun
+        known = self.n_begun
         given = [*ids[:known], *(token for some in self.ids for token in some.tolist())]
         n_tokens = sum(part.n_tokens for part in self._parts)
         if self.problem is None and (

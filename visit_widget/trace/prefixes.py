@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..model import Anatomy
@@ -100,7 +100,8 @@ def _attention(kept: AttentionRecord, n_tokens: int, of: int) -> AttentionRecord
     args, kwargs = kept.arguments
     return AttentionRecord(
         kept.query[:, :n_tokens], kept.key[:, :n_tokens], kept.value[:, :n_tokens],
-        kept.mask.until(n_tokens), kept.scaling, kept.options, kept.attend,
+        kept.mask.until(n_tokens), kept.scaling,
+        {name: shortened(o, n_tokens, of) for name, o in kept.options.items()}, kept.attend,
         (
             tuple(shortened(a, n_tokens, of) for a in args),
             {name: shortened(a, n_tokens, of) for name, a in kwargs.items()},
@@ -115,7 +116,7 @@ def shortened(value: Any, n_tokens: int, of: int) -> Any:
     if isinstance(value, MutableMapping):
         # Some layers leave keys for later ones in it.
         return {k: shortened(v, n_tokens, of) for k, v in value.items()}
-    if not isinstance(value, Tensor):
+    if not isinstance(value, Tensor) or isinstance(value, nn.Parameter):
         return value
     dim = token_dim(value, of)
     return value if dim is None else value.narrow(dim, 0, n_tokens)

@@ -324,7 +324,8 @@ def _without_hidden(
             return HIDDEN
         if isinstance(value, Cache):
             return None
-        square = isinstance(value, Tensor) and value.ndim == 4 and value.shape[-1] == n_tokens
+        # Of one token, a mask cannot be told from any other number.
+        square = isinstance(value, Tensor) and value.ndim == 4 and value.shape[-1] == n_tokens > 1
         if square and value.shape[-2] == n_tokens and value.shape[0] == value.shape[1] == 1:
             return MaskOf(value.dtype)
         return value
