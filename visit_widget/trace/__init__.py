@@ -12,7 +12,8 @@ from types import ModuleType
 from typing import Any
 
 from .audit import Audit
-from .generation import Generation, Step, generate
+from .generation import Generation, generate
+from .steps import Step
 from .storage import load_trace
 from .target import Target
 from .trace import Trace

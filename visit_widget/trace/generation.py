@@ -12,7 +12,7 @@ are views of one (`prefixes.py`), which costs no more than the generation itself
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, overload
 from weakref import WeakValueDictionary
@@ -31,34 +31,10 @@ from .generating import Generated, generated
 from .inputs import Prepared, Prompt, prepare
 from .options import check_options, option
 from .prefixes import Prefixes
+from .steps import Step, step_of
 from .trace import Trace
 from .tracing import trace_prepared
 from .turns import going_on
-
-
-@dataclass(frozen=True)
-class Step:
-    """One new token, and what the model made of it before any option (temperature, penalties, a
-    choice of yours) had a say.
-
-    Attributes:
-        position: the last position of the pass that said it, from 0; the token stands after it.
-        token, text: the token that came.
-        probability: the model's own, of that token.
-        rank: 1 for the model's first choice.
-        first, first_text, first_probability: what the first choice was.
-        put: whether the token was put there (`Generation.branch`), not chosen by the model.
-    """
-
-    position: int
-    token: int
-    text: str
-    probability: float
-    rank: int
-    first: int
-    first_text: str
-    first_probability: float
-    put: bool = False
 
 
 @dataclass(frozen=True)
@@ -147,7 +123,11 @@ class Generation:
     def steps(self) -> list[Step]:
         """The new tokens with the model's own probabilities, one a step."""
         if self._steps is None:
-            self._steps = list(self._stepped())
+            last, trace = self.input_ids.numel() - 1, self.traces[0]
+            self._steps = [
+                step_of(trace, last + n, said.token, self._logits(n), said.put)
+                for n, said in enumerate(self._said)
+            ]
         return self._steps
 
     def to_pandas(self) -> Any:
@@ -254,23 +234,10 @@ class Generation:
             raise VisitError("Nothing was put there: pass a token or a text, or None.")
         return ids
 
-    def _stepped(self) -> Iterator[Step]:
-        trace = self.traces[0]
-        for place, said in enumerate(self._said):
-            logits = said.logits
-            if logits is None:
-                logits = self.traces[place].record.logits
-            logits = trace.work(logits)
-            of_all = logits.logsumexp(-1)
-            first = int(logits.argmax())
-            own, best = ((logits[t] - of_all).exp() for t in (said.token, first))
-            text, first_text = trace.texts([said.token, first])
-            rank = int((logits > logits[said.token]).sum()) + 1
-            position = self.input_ids.numel() + place - 1
-            yield Step(
-                position, said.token, text, float(own), rank, first, first_text, float(best),
-                said.put,
-            )  # fmt: skip
+    def _logits(self, place: int) -> Tensor:
+        """(n_vocab,) what the model said before a new token."""
+        logits = self._said[place].logits
+        return self.traces[place].record.logits if logits is None else logits
 
     def _trace(self, place: int) -> Trace:
         """The pass that said a new token."""
@@ -354,7 +321,10 @@ def generate(
         max_new_tokens: how many tokens at most; as the model's generation config says by default.
         seed: of what is drawn, as after `torch.manual_seed`; torch's own state stays as it was. By
             default the next random numbers are drawn.
-        anatomy, keep_on, attention_mask, add_special_tokens: as `trace`.
+        anatomy: as `trace`.
+        keep_on: as `trace`.
+        attention_mask: as `trace`.
+        add_special_tokens: as `trace`.
         **options: of `generate`: do_sample, temperature, top_p, repetition_penalty, eos_token_id,
             stop_strings, streamer, … Those that make several texts (beams) are refused.
 

@@ -95,8 +95,10 @@ def turns_of(
     first = _first(messages, places, borders, text, render)
     cuts = [_token_at(spans, b) for b in (first, *borders)]
     turns = []
-    if cuts[0] == 0 and ids[:1] == [special_id(tokenizer, "bos")]:
-        cuts[0] = 1
+    start = ids[:1]
+    if cuts[0] == 0 and start == [special_id(tokenizer, "bos")]:
+        # What begins a text may be what every turn begins with, too.
+        cuts[0] = 0 if any(ids[c : c + 1] == start for c in cuts[1:]) else 1
     if cuts[0]:
         turns.append(Turn(None, 0, cuts[0]))
     roles = [str(m["role"]) for m in messages]
