@@ -95,10 +95,10 @@ def turns_of(
     first = _first(messages, places, borders, text, render)
     cuts = [_token_at(spans, b) for b in (first, *borders)]
     turns = []
-    start = ids[:1]
-    if cuts[0] == 0 and start == [special_id(tokenizer, "bos")]:
+    begins = ids[:1]
+    if cuts[0] == 0 and begins == [special_id(tokenizer, "bos")]:
         # What begins a text may be what every turn begins with, too.
-        cuts[0] = 0 if any(ids[c : c + 1] == start for c in cuts[1:]) else 1
+        cuts[0] = 0 if any(ids[c : c + 1] == begins for c in cuts[1:]) else 1
     if cuts[0]:
         turns.append(Turn(None, 0, cuts[0]))
     roles = [str(m["role"]) for m in messages]
