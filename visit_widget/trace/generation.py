@@ -91,6 +91,13 @@ class Generation:
         self._prompt, self._said, self._asked = prompt, list(said), asked
         self._steps: list[Step] | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "traces"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.traces = Traces(self)
+
     def __len__(self) -> int:
         return len(self.token_ids)
 

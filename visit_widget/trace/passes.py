@@ -219,7 +219,7 @@ class Passes:
 
     def _keep(self) -> None:
         notes, anatomy = self.notes, self.anatomy
-        if self.first is None:
+        if self.n_passes == 1 and notes.final is not None and len(notes.final) == notes.rows:
             self.first = notes.final
         layers = collect(anatomy, notes)
         if any(len(layer.pre) != notes.rows for layer in layers):
