@@ -74,7 +74,7 @@ class _Noting(StoppingCriteria):
     Attributes:
         sequence: prompt and new tokens.
         said: of each new token, the logits of the last pass before it.
-        regular: whether there was one pass for each token after the first.
+        regular: whether each was said by the last pass before it, at its last position.
     """
 
     def __init__(self, passes: Passes) -> None:
@@ -85,10 +85,13 @@ class _Noting(StoppingCriteria):
         self._n_passes = 0
 
     def __call__(self, input_ids: Tensor, _scores: Any, **_: Any) -> Any:
-        n_passes = self.passes.n_passes
-        if self.sequence is not None:
-            self.regular &= n_passes == self._n_passes + 1
-        self._n_passes = n_passes
+        new, self._n_passes = self.passes.rows[self._n_passes :], self.passes.n_passes
+        before = input_ids.shape[1] - 1
+        if self.sequence is None:
+            # The prompt, in one pass or in several.
+            self.regular = sum(new) == before - self.passes.n_begun
+        else:
+            self.regular &= new in ([1], [before])
         if self.passes.said is not None:
             self.said.append(self.passes.said)
         self.sequence = input_ids[0]
@@ -230,12 +233,19 @@ def _with_passes(
         return Generated(run.tokens, None, said, run.interrupted)
     except KeyboardInterrupt:
         return Generated(run.tokens, None, said, True)
-    known, begun = passes.first, passes.n_begun
     if (said is None or alike(model, found.logits[forced:], said)) and (
-        known is None or alike(model, found.whole.final[begun : begun + len(known)], known)
+        passes.first is None or _begins_alike(model, found, passes, input_ids.numel())
     ):
         return Generated(run.tokens, found, found.logits, run.interrupted)
     return Generated(run.tokens, None, said, run.interrupted, _ANOTHER)
+
+
+def _begins_alike(model: PreTrainedModel, found: Prefixes, passes: Passes, n_tokens: int) -> bool:
+    """Whether the prompt left in a pass over the whole what it left in the first pass."""
+    assert passes.first is not None
+    # A first pass may try some tokens after it, which did not come.
+    known = passes.first[: n_tokens - passes.n_begun]
+    return alike(model, found.whole.final[passes.n_begun :][: len(known)], known)
 
 
 def cache_of(

@@ -173,7 +173,8 @@ class Generation:
                 ids; None to let the model choose again.
             max_new_tokens: how many the model may say after it; as many as were left by default.
             seed: as `generate`.
-            **options: of `generate` that are to be other than they were.
+            **options: of `generate` that are to be other than they were. A streamer is not passed
+                on.
 
         Raises:
             VisitError: there is no such place or token, or `generate` does not take the options.
@@ -220,6 +221,7 @@ class Generation:
             replace(s, token=t, put=s.put or n >= at)
             for n, (s, t) in enumerate(zip(self._said[:known], before, strict=False))
         ]
+        options.pop("streamer", None)
         return Generation(
             model, self.tokenizer, self._prompt, self.anatomy, [*kept, *own], options, asked,
             found,
@@ -360,7 +362,8 @@ def generate(
         new = generated(model, found, made.ids, options, seed, keep_on)
     limit = option(model, options, "max_new_tokens")
     asked = _Asked(limit, anatomy is not None, keep_on)
-    options.pop("max_new_tokens", None)
+    for name in ("max_new_tokens", "streamer"):
+        options.pop(name, None)
     said = _said_in(new, new.tokens, 0)
     return Generation(model, tokenizer, made, found, said, options, asked, new)
 

@@ -121,7 +121,8 @@ class Passes:
     Attributes:
         n_begun: how many tokens are in the cache from the beginning.
         ids: the token ids that each pass was given.
-        n_passes: how many there were.
+        n_passes: how many were run to their end.
+        rows: how many tokens each pass was given.
         first: (n, d_model) the last stream of the first pass, as far as it is known.
         said: (n_vocab,) the logits at the last position of the last pass.
         problem: why the passes cannot be put together; None while they can.
@@ -140,6 +141,7 @@ class Passes:
         self.said: Tensor | None = None
         self.first: Tensor | None = None
         self.n_passes = 0
+        self.rows: list[int] = []
         self.implementation = model.config._attn_implementation or "eager"
         self.notes = StepNotes(keep_on, implementation=self.implementation, n_said=n_said)
         self.problem: str | None = None
@@ -183,6 +185,7 @@ class Passes:
 
     def _before(self, _module: nn.Module, args: Any, kwargs: Any) -> None:
         ids = kwargs.get("input_ids", args[0] if args else None)
+        self.rows.append(ids.shape[-1] if isinstance(ids, Tensor) else 0)
         if not isinstance(ids, Tensor) or ids.ndim != 2 or len(ids) != 1:
             self.problem = "The model was given something else than one row of ids."
         if self.problem is None:
