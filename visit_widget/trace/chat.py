@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..model import VisitError
-from .turns import Turn, turns_of
+from .turns import Turn, saying, stand_in, turns_of
 
 
 def messages_in(prompt: Any) -> list[dict[str, Any]] | None:
@@ -50,8 +50,9 @@ class Templated:
         if self.text is None:
             return None
 
-        def render(messages: Sequence[dict[str, Any]]) -> str:
-            text: str = tokenizer.apply_chat_template(list(messages), tokenize=False)
+        def render(messages: Sequence[dict[str, Any]], as_it_is: bool) -> str:
+            how = _how(self.goes_on) if as_it_is else {}
+            text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, **how)
             return text
 
         return turns_of(tokenizer, self.messages, self.contents, self.text, ids, render)
@@ -72,9 +73,8 @@ def templated(tokenizer: Any, messages: list[dict[str, Any]]) -> Templated:
     if template is None or not getattr(tokenizer, "chat_template", True):
         raise none
     goes_on = messages[-1]["role"] == "assistant"
-    how = {"continue_final_message": True} if goes_on else {"add_generation_prompt": True}
     try:
-        return _templated(template, messages, how, goes_on)
+        return _templated(template, messages, goes_on)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         reason = " ".join(str(error).split())[:200]
         raise VisitError(f"The chat template could not take these messages: {reason}") from error
@@ -84,9 +84,11 @@ def templated(tokenizer: Any, messages: list[dict[str, Any]]) -> Templated:
         raise VisitError(f"The chat template could not take these messages: {error}") from error
 
 
-def _templated(
-    template: Any, messages: list[dict[str, Any]], how: dict[str, bool], goes_on: bool
-) -> Templated:
+def _how(goes_on: bool) -> dict[str, bool]:
+    return {"continue_final_message": True} if goes_on else {"add_generation_prompt": True}
+
+
+def _templated(template: Any, messages: list[dict[str, Any]], goes_on: bool) -> Templated:
     """What a template makes of the messages.
 
     Some templates take contents that are texts, some lists of parts, some both; those that do not
@@ -99,7 +101,7 @@ def _templated(
         for m in texts
     ]
     said = [m["content"].strip() for m in texts if m["content"]]
-    last: Exception | None = None
+    how, last = _how(goes_on), None
     best, most, shown = None, -1, None
     for given in (texts, parts):
         try:
@@ -110,7 +112,7 @@ def _templated(
         if not isinstance(text, str):
             best, most, shown = given, len(said), None
             break
-        found = sum(one in text for one in said) - (given is parts and "'type'" in text)
+        found = _shown(template, given, said, text, how) - (given is parts and "'type'" in text)
         if found > most:
             best, most, shown = given, found, text
         if found == len(said):
@@ -121,6 +123,23 @@ def _templated(
     ids = template(best, tokenize=True, return_dict=False, **how)
     ids = ids["input_ids"] if hasattr(ids, "keys") else ids
     return Templated(ids, goes_on, best, [m["content"] or "" for m in texts], shown)
+
+
+def _shown(
+    template: Any, given: list[dict[str, Any]], said: list[str], text: str, how: dict[str, bool]
+) -> int:
+    """How many contents the template shows, seen from others in their place: what they say may
+    stand in its own words.
+    """
+    others = [saying(m, stand_in(n)) if m["content"] else m for n, m in enumerate(given)]
+    try:
+        written = template(others, tokenize=False, **how)
+    except Exception:  # noqa: BLE001 - a template raises what it likes
+        return sum(one in text for one in said)
+    wanted = [stand_in(n) for n, m in enumerate(given) if m["content"]]
+    shown = sum(one in written for one in wanted)
+    blank = len(wanted) - len(said)  # contents of spaces alone
+    return max(0, min(shown - blank, len(said)))
 
 
 def _text_in(content: Any) -> str | None:

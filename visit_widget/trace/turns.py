@@ -63,8 +63,9 @@ def going_on(turns: tuple[Turn, ...] | None, begun: int, n_tokens: int) -> tuple
     return (*turns[:-1], replace(last, end=n_tokens, said=(first, n_tokens)))
 
 
-# Messages to the text that the template makes of them; `ready` for the assistant to speak.
-Render = Callable[[Sequence[dict[str, Any]]], str]
+# The text that the template makes of messages: of all of the prompt's, as that is (True), or of a
+# chat that ends there (False).
+Render = Callable[[Sequence[dict[str, Any]], bool], str]
 
 
 def turns_of(
@@ -83,12 +84,13 @@ def turns_of(
         contents: what each message says; "" where it says nothing.
         text: what the template made of them.
         ids: the tokens of that.
-        render: makes a text of some messages, none of them left to be answered.
+        render: makes a text of other messages.
     """
     spans = _spans(tokenizer, text, ids)
     if spans is None:
         return None
-    places = _places(text, contents)
+    places = _places_by_stand_ins(messages, contents, text, render)
+    places = _places(text, contents) if places is None else places
     if places is None:
         return None
     borders = _borders(messages, places, text, render)
@@ -120,6 +122,47 @@ def _spans(tokenizer: Any, text: str, ids: list[int]) -> list[tuple[int, int]] |
         return None
     ends = [len(decode(tokenizer, ids[: n + 1])) for n in range(len(ids))]
     return list(zip([0, *ends[:-1]], ends, strict=True))
+
+
+def _places_by_stand_ins(
+    messages: Sequence[dict[str, Any]], contents: Sequence[str], text: str, render: Render
+) -> list[tuple[int, int] | None] | None:
+    """Where in the text each content is, from what the template puts around others in its place;
+    None where it does not put the same around them.
+    """
+    stand_ins = [stand_in(n) if content else "" for n, content in enumerate(contents)]
+    others = [saying(m, s) if s else m for m, s in zip(messages, stand_ins, strict=True)]
+    rest = _rendered(lambda m: render(m, True), others)
+    if rest is None:
+        return None
+    places: list[tuple[int, int] | None] = []
+    at = 0
+    for other, content in zip(stand_ins, contents, strict=True):
+        if not other:
+            places.append(None)
+            continue
+        before, found, rest = rest.partition(other)
+        start = at + len(before)
+        if not found or text[at:start] != before:
+            return None
+        ends = (start + len(c) for c in (content, content.strip()) if text.startswith(c, start))
+        end = next((e for e in ends if rest.startswith(text[e : e + 1])), None)
+        if end is None:
+            return None
+        places.append((start, end))
+        at = end
+    return places if text[at:] == rest else None
+
+
+def stand_in(number: int) -> str:
+    """What stands in the place of a message's content, to see where a template puts it."""
+    return f"⟦{number}⟧"
+
+
+def saying(message: dict[str, Any], content: str) -> dict[str, Any]:
+    """A message with another content, of the same kind."""
+    parts = isinstance(message.get("content"), list)
+    return {**message, "content": [{"type": "text", "text": content}] if parts else content}
 
 
 def _places(text: str, contents: Sequence[str]) -> list[tuple[int, int] | None] | None:
@@ -155,7 +198,7 @@ def _borders(
         before = borders[-1] if borders else 0
         rest = [p[0] for p in places[n + 1 :] if p is not None]
         border = place[1] if place is not None else before
-        written = _rendered(render, messages[: n + 1])
+        written = _rendered(lambda m: render(m, False), messages[: n + 1])
         fits = written is not None and text.startswith(written)
         if written is not None and fits and border <= len(written) <= min([*rest, len(text)]):
             border = len(written)
@@ -184,12 +227,16 @@ def _first(
         if messages[n]["role"] == role and place is not None:
             return _after(text[: first[0]], text[borders[n - 1] : place[0]])
     other = "user" if role == ASSISTANT else ASSISTANT
-    answered = [messages[0], {**messages[0], "role": other}]
-    shorter, longer = (_rendered(render, m) for m in (answered, [*answered, messages[0]]))
+    several = [
+        saying({**messages[0], "role": who}, stand_in(n))
+        for n, who in enumerate((role, other, role))
+    ]
+    shorter, longer = (
+        _rendered(lambda m: render(m, False), some) for some in (several[:2], several)
+    )
     if shorter is None or longer is None or not longer.startswith(shorter):
         return 0
-    content = text[slice(*first)]
-    header, found, _ = longer[len(shorter) :].partition(content)
+    header, found, _ = longer[len(shorter) :].partition(stand_in(2))
     return _after(text[: first[0]], header) if found else 0
 
 
@@ -197,7 +244,9 @@ def _after(before: str, header: str) -> int:
     return len(before) - len(header) if header and before.endswith(header) else 0
 
 
-def _rendered(render: Render, messages: Sequence[dict[str, Any]]) -> str | None:
+def _rendered(
+    render: Callable[[Sequence[dict[str, Any]]], str], messages: Sequence[dict[str, Any]]
+) -> str | None:
     try:
         text = render(messages)
     except Exception:  # noqa: BLE001 - a template raises what it likes
