@@ -26,6 +26,7 @@ def arguments() -> argparse.Namespace:
         nargs="+",
         choices=[
             "trace",
+            "generate",
             "lens",
             "draw",
             "routes",
@@ -46,15 +47,26 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     options = arguments()
     # Heavy, and not for --help.
-    from . import drawing, in_browser, labels, memory, projecting, routing, scores, tracing
+    from . import (
+        drawing,
+        generating,
+        in_browser,
+        labels,
+        memory,
+        projecting,
+        routing,
+        scores,
+        tracing,
+    )  # fmt: skip
     from .report import LENSES_PAGE, write_page
     from .setting import Setting, machine
 
     start = time.perf_counter()
     setting = Setting(options.tokens, options.memory_tokens, options.repeats, options.quick)
     benchmarks = {
-        "trace": tracing, "lens": projecting, "draw": drawing, "routes": routing,
-        "scores": scores, "drawing-in-browser": in_browser, "memory": memory, "labels": labels,
+        "trace": tracing, "generate": generating, "lens": projecting, "draw": drawing,
+        "routes": routing, "scores": scores, "drawing-in-browser": in_browser, "memory": memory,
+        "labels": labels,
     }  # fmt: skip
     # What lenses say is no matter of time, and takes its own: it is asked for by name.
     seldom = ("labels", "memory") if options.quick else ("labels",)

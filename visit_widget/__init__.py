@@ -24,6 +24,7 @@ _HOME = {
     "CalibratedLens": ".lens",
     "Comparison": ".pairs",
     "FlowGraph": ".flow",
+    "Generation": ".trace",
     "JacobianLens": ".lens",
     "Join": ".model",
     "Keep": ".flow",
@@ -41,6 +42,7 @@ _HOME = {
     "VisitWidget": ".widget",
     "adapter_pair": ".pairs",
     "compare": ".pairs",
+    "generate": ".trace",
     "load_demo": ".model.demo",
     "load_trace": ".trace",
     "patching": ".pairs",
@@ -58,6 +60,7 @@ __all__ = [
     "CalibratedLens",
     "Comparison",
     "FlowGraph",
+    "Generation",
     "JacobianLens",
     "Join",
     "Keep",
@@ -74,6 +77,7 @@ __all__ = [
     "VisitWidget",
     "adapter_pair",
     "compare",
+    "generate",
     "load_demo",
     "load_trace",
     "patching",
@@ -89,7 +93,7 @@ if TYPE_CHECKING:
     from .model.demo import load_demo
     from .model.families import supported
     from .pairs import Alignment, Comparison, Patching, adapter_pair, compare, patching
-    from .trace import Audit, Target, Trace, load_trace, trace
+    from .trace import Audit, Generation, Target, Trace, generate, load_trace, trace
     from .widget import VisitWidget, visit
 
 

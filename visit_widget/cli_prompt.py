@@ -46,12 +46,12 @@ def chat_ids(tokenizer: Any, prompt: str, system: str | None) -> list[int]:
         CommandError: there is no template, or it takes no such message.
     """
     from .model import VisitError
-    from .trace.chat import template_ids
+    from .trace.chat import templated
 
     messages = [] if system is None else [{"role": "system", "content": system}]
     messages.append({"role": "user", "content": prompt})
     try:
-        ids, _ = template_ids(tokenizer, messages)
+        ids = templated(tokenizer, messages).ids
     except VisitError as error:
         left_out = "--chat" if system is None else "--system, or --chat"
         raise CommandError(f"{str(error).rstrip('.')}. Or leave out {left_out}") from error

@@ -134,7 +134,7 @@ class Painter:
         self.lens = lens_of(lens, trace)
         stream = trace.residual(trace.n_layers - 1)[self.position]
         self._said = self.lens.readout.logits(stream)
-        self.target = followed(trace, int(self._said.argmax()) if target is None else target)
+        self.target = followed(trace, self._natural() if target is None else target)
         self.foil = None if foil is None else followed(trace, foil)
         self.read = logit_direction(trace, self.target, self.foil, self.position)
         self.sheets: dict[str | int, Sheet] = {}
@@ -155,6 +155,14 @@ class Painter:
         if alike and before is not None and before.lens is self.lens:
             # What a lens makes of this prompt and position does not hang on the target.
             vars(self).update({k: v for k, v in vars(before).items() if k == "_lens_here"})
+
+    def _natural(self) -> int:
+        """What is followed where nothing was asked for: the token that came, where the pass is a
+        step of a generation, else the likeliest.
+        """
+        came = self.trace.next_token
+        last = self.position == len(self.trace) - 1
+        return int(self._said.argmax()) if came is None or not last else came
 
     def overview(self) -> tuple[list[Node], list[Edge]]:
         """The nodes and edges of the all-layer overview."""
@@ -324,6 +332,7 @@ class Painter:
             view=view,
             attribution=attribution,
             lens=(self.lens.anywhere if view == "routes" else self._lens_here).name,
+            turns=None if trace.turns is None else [turn.to_dict() for turn in trace.turns],
         )
 
     def _followed(self, target: Followed) -> dict[str, Any]:

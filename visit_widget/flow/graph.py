@@ -46,6 +46,8 @@ class FlowGraph:
             "value", "direct"}], "bias", "opaque", "rest", "total"}, and "rounding" in half
             precision; docs/measures.md says what each is.
         lens: the name of the lens that its labels were read with.
+        turns: of a chat, whose words the tokens are: {"role", "start", "end", "said"}, as `Turn`;
+            None where the prompt is no chat.
     """
 
     model: dict[str, Any]
@@ -64,6 +66,7 @@ class FlowGraph:
     view: View = "block"
     attribution: dict[str, Any] | None = None
     lens: str = "logit"
+    turns: list[dict[str, Any]] | None = None
 
     @cached_property
     def _by_id(self) -> dict[str, Node]:
@@ -187,7 +190,10 @@ class FlowGraph:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, as `schema` describes it."""
-        return asdict(self)
+        data = asdict(self)
+        if self.turns is None:
+            del data["turns"]
+        return data
 
     def to_json(self, indent: int | None = None) -> str:
         """The graph as JSON text; `from_json` gives it back."""
@@ -207,7 +213,7 @@ class FlowGraph:
                 f"{VERSION}."
             )
         known = {f.name for f in fields(cls)}
-        missing = sorted(known - {"view", "attribution"} - set(data))
+        missing = sorted(known - {"view", "attribution", "turns"} - set(data))
         if missing:
             raise VisitError(
                 f"This flow graph has no {missing[0]!r}: it was cut, or made by something else."

@@ -113,7 +113,7 @@ def to_networkx(graph: FlowGraph) -> nx.DiGraph:
     data = graph.to_dict()
     made = nx.DiGraph()
     nodes, edges = data.pop("nodes"), data.pop("edges")
-    made.graph.update(data)
+    made.graph.update({**data, "turns": graph.turns})
     for node in nodes:
         made.add_node(node["id"], **node)
     for edge in edges:

@@ -152,7 +152,7 @@ def _configs(model: PreTrainedModel) -> list[Any]:
     return list(found.values())
 
 
-def _has_interface(model: nn.Module) -> bool:
+def has_interface(model: nn.Module) -> bool:
     """Whether a model goes through the attention interface, as far as its class says."""
     if model in _mute:
         return False
@@ -207,7 +207,7 @@ def _switch(
     Returns:
         Whether it can be: else it does not go through the attention interface.
     """
-    if not _has_interface(model):
+    if not has_interface(model):
         return False
     config = getattr(within, "config", None)
     if config is None or not hasattr(config, "_attn_implementation_internal"):

@@ -64,7 +64,7 @@ _manners: weakref.WeakKeyDictionary[nn.Module, _Manner] = weakref.WeakKeyDiction
 def logits_of(
     model: PreTrainedModel,
     input_ids: Tensor,
-    last_only: bool = False,
+    last: int | None = None,
     afresh: Callable[[], Any] = lambda: None,
 ) -> Tensor:
     """Run the model and give its logits as it gives them: (1, T, n_vocab).
@@ -72,8 +72,8 @@ def logits_of(
     Args:
         model: in the state in which it is to run.
         input_ids: (1, T), where the model wants them.
-        last_only: only the last position's are needed; where the model can leave out the others,
-            (1, 1, n_vocab).
+        last: only so many of the last positions' are needed; where the model can leave out the
+            others, (1, last, n_vocab). All by default.
         afresh: called before the model is run again in another way, when the first did not work:
             hooks may have noted something on the way.
 
@@ -85,7 +85,7 @@ def logits_of(
     failed: Exception | None = None
     for more in _ways(manner):
         try:
-            output = _call(model, manner, input_ids, more, last_only, afresh)
+            output = _call(model, manner, input_ids, more, last, afresh)
         except VisitError:
             raise
         except torch.OutOfMemoryError as error:
@@ -99,7 +99,7 @@ def logits_of(
             afresh()
             continue
         manner.more = more
-        return logits_in(output, model, input_ids.shape[1])
+        return logits_in(output, model, input_ids.shape[1], last)
     if isinstance(failed, (IndexError, RuntimeError)) and not isinstance(
         failed, NotImplementedError
     ):
@@ -113,8 +113,10 @@ def logits_of(
     ) from failed
 
 
-def logits_in(output: Any, model: PreTrainedModel, n_tokens: int) -> Tensor:
-    """The logits in what a model gave: (1, T or 1, n_vocab).
+def logits_in(
+    output: Any, model: PreTrainedModel, n_tokens: int, last: int | None = None
+) -> Tensor:
+    """The logits in what a model gave: (1, T or fewer, n_vocab).
 
     By name where they have one, else by shape: a loss may come first, hidden states and caches
     with them.
@@ -125,7 +127,7 @@ def logits_in(output: Any, model: PreTrainedModel, n_tokens: int) -> Tensor:
     found = _by_name(output)
     if found is not None and found.ndim >= 2:
         return _batched(found)
-    every = [t for t in _tensors(output) if _may_be_logits(t, n_tokens)]
+    every = [t for t in _tensors(output) if _may_be_logits(t, (n_tokens, 1, last))]
     sizes = _vocabulary_sizes(model)
     fitting = [t for t in every if t.shape[-1] in sizes] or every[:1]
     if not fitting:
@@ -142,13 +144,13 @@ def _call(
     manner: _Manner,
     ids: Tensor,
     more: tuple[str, ...],
-    last_only: bool,
+    last: int | None,
     afresh: Callable[[], Any],
 ) -> Any:
     given: dict[str, Any] = {name: _made(name, ids) for name in more}
     given["use_cache"] = False
-    if last_only and manner.keep_last is not None:
-        given[manner.keep_last] = 1
+    if last is not None and manner.keep_last is not None:
+        given[manner.keep_last] = last
     given = {name: value for name, value in given.items() if manner.knows(name)}
     first = (ids,) if manner.ids is None else ()
     needed = {} if manner.ids is None else {manner.ids: ids}
@@ -257,12 +259,12 @@ def _tensors(value: Any) -> Iterator[Tensor]:
             yield from _tensors(inner)
 
 
-def _may_be_logits(tensor: Tensor, n_tokens: int) -> bool:
+def _may_be_logits(tensor: Tensor, lengths: tuple[int | None, ...]) -> bool:
     if not tensor.is_floating_point():
         return False
     if tensor.ndim == 2:
-        return tensor.shape[0] == n_tokens
-    return tensor.ndim == 3 and tensor.shape[0] == 1 and tensor.shape[1] in (n_tokens, 1)
+        return tensor.shape[0] == lengths[0]
+    return tensor.ndim == 3 and tensor.shape[0] == 1 and tensor.shape[1] in lengths
 
 
 def _batched(tensor: Tensor) -> Tensor:

@@ -12,12 +12,17 @@ from types import ModuleType
 from typing import Any
 
 from .audit import Audit
+from .generation import Generation, generate
+from .steps import Step
 from .storage import load_trace
 from .target import Target
 from .trace import Trace
 from .tracing import trace
+from .turns import Turn
 
-__all__ = ["Audit", "Target", "Trace", "load_trace", "trace"]
+__all__ = [
+    "Audit", "Generation", "Step", "Target", "Trace", "Turn", "generate", "load_trace", "trace",
+]  # fmt: skip
 
 
 class _CallablePackage(ModuleType):

@@ -151,7 +151,7 @@ def audit(trace: Trace, position: int) -> Audit:
             errors[name], tolerances[name], worst[name] = max(known, key=_beside)
         said = min(most, bounds.of_logits(trace))
         errors["Σ logit parts = logit"] = _logit(trace, position, theirs.logits)
-        lens = _cap(trace, trace.logits(position))
+        lens = capped(trace, trace.logits(position))
         errors["lens of the last stream = logits"] = _error(lens, theirs.logits)
         tolerances.update(dict.fromkeys(list(errors)[-2:], said))
     dtype = trace.record.final.dtype
@@ -179,7 +179,7 @@ def tolerance_of(trace: Trace) -> float:
 def last_logits_error(trace: Trace) -> float:
     """How far the lens of the last stream is off the logits that the traced pass itself gave."""
     said = trace.work(trace.record.logits)
-    return _error(_cap(trace, trace.logits(-1)), said)
+    return _error(capped(trace, trace.logits(-1)), said)
 
 
 # (error, what rounding may cause), both relative; None where a layer has no such thing.
@@ -218,6 +218,9 @@ def _fresh_pass(trace: Trace, position: int) -> _Theirs:
             assert module is not None
             stack.callback(module.register_forward_hook(note).remove)
         stack.enter_context(eval_mode(model))
+        if trace.in_steps:
+            # What steps with a cache round otherwise than one pass does not add up.
+            _put_streams(stack, trace)
         ids = trace.input_ids[None].to(input_device(model))
         said = logits_of(model, ids)
     return _Theirs(outputs, trace.work(said[0, position]))
@@ -314,6 +317,17 @@ def _eager_rows(trace: Trace, position: int) -> dict[nn.Module, Tensor]:
         if call.weights is not None:
             theirs[call.module] = trace.work(call.weights[0, :, position])
 
+    ids = trace.input_ids[None].to(input_device(trace.model))
+    with ExitStack() as stack:
+        _put_streams(stack, trace)
+        stack.enter_context(listening(trace.model, hear, implementation="eager"))
+        logits_of(trace.model, ids)
+    return theirs
+
+
+def _put_streams(stack: ExitStack, trace: Trace) -> None:
+    """Have each block read the traced stream until the stack is left."""
+
     def put(layer: int) -> Any:
         pre = trace.record.layers[layer].pre
 
@@ -325,14 +339,9 @@ def _eager_rows(trace: Trace, position: int) -> dict[nn.Module, Tensor]:
 
         return hook
 
-    ids = trace.input_ids[None].to(input_device(trace.model))
-    with ExitStack() as stack:
-        for layer, part in enumerate(trace.anatomy.blocks):
-            hook = part.block.register_forward_pre_hook(put(layer), with_kwargs=True)
-            stack.callback(hook.remove)
-        stack.enter_context(listening(trace.model, hear, implementation="eager"))
-        logits_of(trace.model, ids)
-    return theirs
+    for layer, part in enumerate(trace.anatomy.blocks):
+        handle = part.block.register_forward_pre_hook(put(layer), with_kwargs=True)
+        stack.callback(handle.remove)
 
 
 def _rows(trace: Trace, layer: int, position: int, theirs: dict[nn.Module, Tensor]) -> Found | None:
@@ -367,12 +376,13 @@ def _logit(trace: Trace, position: int, logits: Tensor) -> float:
     worst = 0.0
     for by in ("component", "head", "neuron"):
         parts = trace.logit_parts(target, position=position, by=by).values()
-        total = _cap(trace, logits.new_tensor(sum(parts)))
+        total = capped(trace, logits.new_tensor(sum(parts)))
         worst = max(worst, float((total - logits[target]).abs() / logits.abs().max()))
     return worst
 
 
-def _cap(trace: Trace, logits: Tensor) -> Tensor:
+def capped(trace: Trace, logits: Tensor) -> Tensor:
+    """The logits as the model gives them, through its softcap where it has one."""
     cap = trace.anatomy.softcap
     return logits if cap is None else torch.tanh(logits / cap) * cap
 

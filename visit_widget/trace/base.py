@@ -20,6 +20,7 @@ from ..model.tokens import SPACE, token_shown, token_texts
 from ..model.watch import device_of
 from .edits import Edits
 from .record import AttentionRecord, Record
+from .turns import Turn
 
 # A token by its number, as tokens without a text are shown.
 _NUMBERED = re.compile(r"#\d+")
@@ -40,9 +41,17 @@ class TracedPass:
         anatomy_given: whether the anatomy was passed by hand.
         keep_on: the device that was asked for to keep tensors on.
         edits: what was done to parts while the pass ran; None for a pass as it is.
+        next_token: the token that came after the prompt, where the pass is a step of a generation:
+            what graphs follow by default. None elsewhere.
+        in_steps: whether the prompt was run in steps, with a cache: what that rounds differs from
+            what a pass in one go rounds.
+        turns: whose words the prompt is made of, where it is a chat.
     """
 
     edits: Edits | None = None
+    next_token: int | None = None
+    in_steps: bool = False
+    turns: tuple[Turn, ...] | None = None
     anatomy_given: bool = False
     keep_on: torch.device | str | None = None
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from ..model import VisitError
+from .turns import Turn, saying, stand_in, turns_of
 
 
 def messages_in(prompt: Any) -> list[dict[str, Any]] | None:
@@ -25,12 +27,40 @@ def _is_conversation(given: Any) -> bool:
     return all(isinstance(m, Mapping) and "role" in m for m in given)
 
 
-def template_ids(tokenizer: Any, messages: list[dict[str, Any]]) -> tuple[Any, bool]:
+@dataclass(frozen=True)
+class Templated:
+    """What a template made of the messages of a chat.
+
+    Attributes:
+        ids: the token ids, as the tokenizer gives them.
+        goes_on: whether the last message is the assistant's, which goes on with it.
+        messages: as the template took them.
+        contents: what each says.
+        text: the ids as text; None where the template gives none.
+    """
+
+    ids: Any
+    goes_on: bool
+    messages: list[dict[str, Any]]
+    contents: list[str]
+    text: str | None
+
+    def turns(self, tokenizer: Any, ids: list[int]) -> tuple[Turn, ...] | None:
+        """Whose words the ids are; None where that cannot be told."""
+        if self.text is None:
+            return None
+
+        def render(messages: Sequence[dict[str, Any]], as_it_is: bool) -> str:
+            how = _how(self.goes_on) if as_it_is else {}
+            text: str = tokenizer.apply_chat_template(list(messages), tokenize=False, **how)
+            return text
+
+        return turns_of(tokenizer, self.messages, self.contents, self.text, ids, render)
+
+
+def templated(tokenizer: Any, messages: list[dict[str, Any]]) -> Templated:
     """What the model's template makes of the messages of a chat, ready for the assistant to speak,
     or to go on where the last message is its own.
-
-    Returns:
-        the token ids, as the tokenizer gives them, and whether the assistant goes on.
 
     Raises:
         VisitError: there is no template, or it cannot take these messages.
@@ -43,9 +73,8 @@ def template_ids(tokenizer: Any, messages: list[dict[str, Any]]) -> tuple[Any, b
     if template is None or not getattr(tokenizer, "chat_template", True):
         raise none
     goes_on = messages[-1]["role"] == "assistant"
-    how = {"continue_final_message": True} if goes_on else {"add_generation_prompt": True}
     try:
-        found = _templated(template, messages, how)
+        return _templated(template, messages, goes_on)
     except (ValueError, TypeError, KeyError, AttributeError, IndexError) as error:
         reason = " ".join(str(error).split())[:200]
         raise VisitError(f"The chat template could not take these messages: {reason}") from error
@@ -53,11 +82,14 @@ def template_ids(tokenizer: Any, messages: list[dict[str, Any]]) -> tuple[Any, b
         if type(error).__module__.partition(".")[0] != "jinja2":
             raise
         raise VisitError(f"The chat template could not take these messages: {error}") from error
-    return found["input_ids"] if hasattr(found, "keys") else found, goes_on
 
 
-def _templated(template: Any, messages: list[dict[str, Any]], how: dict[str, bool]) -> Any:
-    """The token ids that a template makes of the messages.
+def _how(goes_on: bool) -> dict[str, bool]:
+    return {"continue_final_message": True} if goes_on else {"add_generation_prompt": True}
+
+
+def _templated(template: Any, messages: list[dict[str, Any]], goes_on: bool) -> Templated:
+    """What a template makes of the messages.
 
     Some templates take contents that are texts, some lists of parts, some both; those that do not
     take what they get leave it out or write it out as a list. So both are tried, and the one that
@@ -69,8 +101,8 @@ def _templated(template: Any, messages: list[dict[str, Any]], how: dict[str, boo
         for m in texts
     ]
     said = [m["content"].strip() for m in texts if m["content"]]
-    last: Exception | None = None
-    best, most = None, -1
+    how, last = _how(goes_on), None
+    best, most, shown = None, -1, None
     for given in (texts, parts):
         try:
             text = template(given, tokenize=False, **how)
@@ -78,17 +110,36 @@ def _templated(template: Any, messages: list[dict[str, Any]], how: dict[str, boo
             last = last or error
             continue
         if not isinstance(text, str):
-            best, most = given, len(said)
+            best, most, shown = given, len(said), None
             break
-        found = sum(one in text for one in said) - (given is parts and "'type'" in text)
+        found = _shown(template, given, said, text, how) - (given is parts and "'type'" in text)
         if found > most:
-            best, most = given, found
+            best, most, shown = given, found, text
         if found == len(said):
             break
     if best is None:
         assert last is not None
         raise last
-    return template(best, tokenize=True, return_dict=False, **how)
+    ids = template(best, tokenize=True, return_dict=False, **how)
+    ids = ids["input_ids"] if hasattr(ids, "keys") else ids
+    return Templated(ids, goes_on, best, [m["content"] or "" for m in texts], shown)
+
+
+def _shown(
+    template: Any, given: list[dict[str, Any]], said: list[str], text: str, how: dict[str, bool]
+) -> int:
+    """How many contents the template shows, seen from others in their place: what they say may
+    stand in its own words.
+    """
+    others = [saying(m, stand_in(n)) if m["content"] else m for n, m in enumerate(given)]
+    try:
+        written = template(others, tokenize=False, **how)
+    except Exception:  # noqa: BLE001 - a template raises what it likes
+        return sum(one in text for one in said)
+    wanted = [stand_in(n) for n, m in enumerate(given) if m["content"]]
+    shown = sum(one in written for one in wanted)
+    blank = len(wanted) - len(said)  # contents of spaces alone
+    return max(0, min(shown - blank, len(said)))
 
 
 def _text_in(content: Any) -> str | None:

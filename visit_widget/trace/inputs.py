@@ -19,7 +19,8 @@ from transformers import PreTrainedModel
 from ..model import VisitError
 from ..model.encoding import around, decode, encode, put_around, special_id
 from ..model.watch import vocabulary_of
-from .chat import messages_in, template_ids
+from .chat import messages_in, templated
+from .turns import Turn
 
 Prompt = str | Sequence[int] | Sequence[Mapping[str, Any]] | Mapping[str, Any] | Tensor
 # How many rows more than positions a table of learned positions may have.
@@ -36,12 +37,14 @@ class Prepared:
         special: whether the tokenizer's special tokens were put around the text; None for its own
             choice. False where the ids are all there is.
         notes: sentences on what was done to it, for the user.
+        turns: whose words it is made of, where it is a chat.
     """
 
     ids: Tensor
     text: str | None = None
     special: bool | None = False
     notes: tuple[str, ...] = ()
+    turns: tuple[Turn, ...] | None = None
 
     def noting(self, *notes: str) -> Prepared:
         """The same with more notes."""
@@ -187,9 +190,10 @@ def _prepared(
             )
         )
     if messages is not None:
-        found, goes_on = template_ids(tokenizer, messages)
-        made = Prepared(_to_ids(found))
-        if not goes_on:
+        found = templated(tokenizer, messages)
+        ids = _to_ids(found.ids)
+        made = Prepared(ids, turns=found.turns(tokenizer, ids.tolist()))
+        if not found.goes_on:
             return made
         return made.noting("The last message is the assistant's: the trace goes on with it.")
     if hasattr(prompt, "keys") and "input_ids" in prompt:

@@ -8,7 +8,7 @@ back; any other mask is kept as it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -41,6 +41,83 @@ class Bias:
         """(1 or n_heads, last − first + 1) for one query and the sources first … last."""
         shift = 0 if self.along == "key" else self.table.shape[1] // 2 - query
         return self.table[:, first + shift : last + shift + 1]
+
+    def until(self, n_tokens: int) -> Bias:
+        """That of the first tokens alone, as a view."""
+        first, end = 0, n_tokens
+        if self.along == "distance":
+            middle = self.table.shape[1] // 2
+            first, end = middle - n_tokens + 1, middle + n_tokens
+        return Bias(self.table[:, first:end], self.along)
+
+
+@dataclass(frozen=True)
+class MaskRow:
+    """What one query saw of a pass in steps.
+
+    Attributes:
+        first, last: (1, R) as of `RowMask`.
+        bias: (1 or n_heads, K) what was added to the scores of the last K sources; None for
+            nothing.
+        offset: the first of these K.
+    """
+
+    first: Tensor | None
+    last: Tensor | None
+    bias: Tensor | None = None
+    offset: int = 0
+
+    @classmethod
+    def each(cls, mask: Any, begin: int, n_rows: int, n_keys: int) -> tuple[MaskRow, ...] | None:
+        """The rows of several queries that follow one another; arguments as `of`.
+
+        Args:
+            mask: likewise, with n_rows rows; each sees nothing after its own key.
+            begin: the first query's position.
+            n_rows: how many there are.
+            n_keys: keys up to that of the last.
+        """
+        if n_rows == 1:
+            row = cls.of(mask, begin, n_keys)
+            return None if row is None else (row,)
+        if not isinstance(mask, Tensor) or mask.shape[-2:] != (n_rows, n_keys):
+            return None
+        rows = []
+        for n in range(n_rows):
+            own = n_keys - n_rows + n + 1
+            if bool(_seen(mask[..., n, own:]).any()):
+                return None
+            rows.append(cls.of(mask[..., n : n + 1, :own], begin + n, own))
+        return None if None in rows else tuple(row for row in rows if row is not None)
+
+    @classmethod
+    def of(cls, mask: Any, position: int, n_keys: int) -> MaskRow | None:
+        """From the mask that the attention function got for one query and the keys up to its own;
+        None where heads see different sources, or where it cannot be read.
+
+        Args:
+            mask: None (every key is seen), boolean or additive, (1, 1 or n_heads, 1, n_keys).
+            position: the query's.
+            n_keys: how many keys there are, the last of them the query's own.
+        """
+        offset = position + 1 - n_keys
+        if mask is None:
+            first = torch.tensor([[offset]], dtype=torch.int32, device="cpu")
+            return cls(first, torch.full_like(first, position))
+        if not isinstance(mask, Tensor):
+            return None
+        mask = mask.detach()[(None,) * (4 - mask.ndim)]
+        if mask.shape[0] != 1 or mask.shape[-2:] != (1, n_keys):
+            return None
+        kind = _kinds(mask)
+        if kind is None:
+            return None
+        seen = _seen(mask[0, 0, 0]).tolist()
+        starts = [n for n, s in enumerate(seen) if s and not (n and seen[n - 1])]
+        ends = [n for n, s in enumerate(seen) if s and not (n + 1 < n_keys and seen[n + 1])]
+        first = torch.tensor([starts], dtype=torch.int32, device="cpu") + offset
+        last = torch.tensor([ends], dtype=torch.int32, device="cpu") + offset
+        return cls(first, last, _own(mask[0, :, 0]) if kind == "biased" else None, offset)
 
 
 @dataclass(frozen=True)
@@ -90,8 +167,49 @@ class RowMask:
         first, last = runs
         if kinds == "plain":
             return cls(first, last)
-        bias = _bias(mask[0], first, last)
+        heads = mask[0]
+        bias = _bias(lambda q, s, e: heads[:, q, s : e + 1], len(heads), heads, first, last)
         return cls(None, None, None, _own(mask)) if bias is None else cls(first, last, bias)
+
+    @classmethod
+    def grown(cls, parts: Sequence[RowMask | MaskRow]) -> RowMask | None:
+        """The mask of several passes that follow one another, each over what came before it too;
+        None where it is neither intervals nor a regular bias.
+
+        Args:
+            parts: the mask of the first pass, and the rows of each later query.
+        """
+        if len(parts) == 1 and isinstance(parts[0], RowMask):
+            return parts[0]
+        runs: list[tuple[Tensor, Tensor]] = []
+        for part in parts:
+            if part.first is None or part.last is None:
+                return None
+            runs.append((part.first, part.last))
+        widest = max(first.shape[1] for first, _ in runs)
+        # A run that is not there ends before it begins.
+        first = torch.cat([_widened(f, widest, 1) for f, _ in runs])
+        last = torch.cat([_widened(x, widest, 0) for _, x in runs])
+        if all(part.bias is None for part in parts):
+            return cls(first, last)
+        if any(part.bias is None for part in parts):
+            return None
+        whole = parts[0]
+        begun = 0 if whole.first is None else len(whole.first)
+
+        def given(query: int, start: int, end: int) -> Tensor:
+            part = whole if query < begun else parts[query - begun + 1]
+            if isinstance(part, MaskRow):
+                assert part.bias is not None
+                return part.bias[:, start - part.offset : end - part.offset + 1]
+            assert part.bias is not None
+            return part.bias.columns(query, start, end)
+
+        tables = [p.bias.table if isinstance(p.bias, Bias) else p.bias for p in parts]
+        n_heads = max(t.shape[0] for t in tables if t is not None)
+        assert isinstance(whole.bias, Bias)
+        bias = _bias(given, n_heads, whole.bias.table, first, last)
+        return None if bias is None else cls(first, last, bias)
 
     def row(
         self, position: int, n_sources: int, dtype: torch.dtype, device: torch.device
@@ -111,6 +229,14 @@ class RowMask:
             else:
                 row[:, first : last + 1] = self.bias.columns(position, first, last).to(row)
         return row[None, :, None]
+
+    def until(self, n_tokens: int) -> RowMask:
+        """That of the first tokens alone, as views. A query is to see none after them."""
+        first = None if self.first is None else self.first[:n_tokens]
+        last = None if self.last is None else self.last[:n_tokens]
+        bias = None if self.bias is None else self.bias.until(n_tokens)
+        dense = None if self.dense is None else self.dense[..., :n_tokens, :n_tokens]
+        return RowMask(first, last, bias, dense)
 
     def _runs_of(self, position: int) -> Iterator[tuple[int, int]]:
         assert self.first is not None
@@ -174,30 +300,41 @@ def _runs(mask: Tensor) -> tuple[Tensor, Tensor] | None:
     return first, last
 
 
-def _bias(mask: Tensor, first: Tensor, last: Tensor) -> Bias | None:
+def _bias(
+    given: Callable[[int, int, int], Tensor], n_heads: int, like: Tensor, first: Tensor,
+    last: Tensor,
+) -> Bias | None:  # fmt: skip
     """What is added, if it depends on (head, key) or on (head, distance) alone.
 
     Args:
-        mask: (1 or n_heads, T, T).
+        given: what is added for a query and the sources from one to another, (1 or n_heads, K).
+        n_heads: 1 where it is the same for all heads.
+        like: a tensor of its kind.
         first: (T, R).
         last: (T, R).
     """
-    n_heads, n_tokens = mask.shape[:2]
+    n_tokens = len(first)
     rows = [(i, run) for i in range(n_tokens) for run in _pairs(first[i], last[i])]
     rows.reverse()  # in a causal mask the last query sees all there is
     widths: dict[Along, int] = {"key": n_tokens, "distance": 2 * n_tokens - 1}
     for along, width in widths.items():
-        bias = Bias(mask.new_full((n_heads, width), torch.nan), along)
+        bias = Bias(like.new_full((n_heads, width), torch.nan), along)
         for query, (start, end) in rows:
             there = bias.columns(query, start, end)
-            given = mask[:, query, start : end + 1]
+            numbers = given(query, start, end)
             known = ~there.isnan()
-            if not bool((_close(given, there) | ~known).all()):
+            if not bool((_close(numbers, there) | ~known).all()):
                 break
-            there.copy_(torch.where(known, there, given))
+            there.copy_(torch.where(known, there, numbers))
         else:
             return bias
     return None
+
+
+def _widened(runs: Tensor, width: int, fill: int) -> Tensor:
+    """(T, R) runs with as many columns as are wanted."""
+    more = runs.new_full((len(runs), width - runs.shape[1]), fill)
+    return torch.cat([runs, more], 1)
 
 
 def _close(given: Tensor, expected: Tensor) -> Tensor:

@@ -118,7 +118,16 @@ class Record:
 
 
 @dataclass
-class _Notes:
+class Notes:
+    """What hooks note of one pass, as `record` puts it together.
+
+    Attributes:
+        keep_on: the device to keep tensors on; None for where they are made.
+        implementation: the attention function that the model runs.
+        open: whether the mask that it is given is what it goes by.
+        n_last: at how many of the last positions it is noted what sublayers added.
+    """
+
     keep_on: torch.device | str | None
     pre: dict[int, Tensor] = field(default_factory=dict)
     mid: dict[int, Tensor] = field(default_factory=dict)
@@ -129,6 +138,7 @@ class _Notes:
     masks: list[tuple[Tensor | None, bool, RowMask]] = field(default_factory=list)
     implementation: str = "eager"
     open: bool = True
+    n_last: int = 1
     final: Tensor | None = None
     device: torch.device | None = None
 
@@ -139,7 +149,7 @@ class _Notes:
     def hear(self, call: AttentionCall, n_tokens: int) -> None:
         """Keep of an attention call what its rows are derived from again."""
         mask = self._mask(call, n_tokens)
-        query, key, value = (self.kept(t[0]) for t in _apart(call.query, call.key, call.value))
+        query, key, value = (self.kept(t[0]) for t in apart(call.query, call.key, call.value))
         self.attention[call.module] = AttentionRecord(
             query, key, value, mask, scaling_of(call), call.options, call.attend
         )
@@ -169,31 +179,52 @@ def record(
     Nothing is copied, unless it is to be kept on another device: the kept tensors are the ones that
     the pass made. `edits` are done to it on the way.
     """
-    device = input_device(model)
-    ids = input_ids[None].to(device)
-    # Edits are of rows, which are every position's.
-    notes, logits = _run(model, anatomy, ids, edits is None, keep_on, edits)
-    if any(len(stream) != input_ids.numel() for stream in notes.pre.values()):
-        # Some models leave out positions whose logits are not asked for.
-        notes, logits = _run(model, anatomy, ids, False, keep_on, edits)
-    layers = _collect(anatomy, notes, edits)
+    notes, logits = run(model, anatomy, input_ids, 1, keep_on, edits)
+    return together(model, collect(anatomy, notes, edits), notes, logits[-1])
+
+
+def together(
+    model: PreTrainedModel, layers: list[LayerRecord], notes: Notes, logits: Tensor
+) -> Record:
+    """The record of a pass, from what was noted of it."""
     assert notes.final is not None
     assert notes.device is not None
     implementation = model.config._attn_implementation or "eager"
     return Record(layers, notes.final, logits, notes.device, implementation)
 
 
+def run(
+    model: PreTrainedModel,
+    anatomy: Anatomy,
+    input_ids: Tensor,
+    n_last: int,
+    keep_on: torch.device | str | None,
+    edits: Edits | None = None,
+) -> tuple[Notes, Tensor]:
+    """What one pass on input_ids of shape (T,) leaves in the hooks, and the logits at the last
+    positions, (n_last, n_vocab).
+    """
+    ids = input_ids[None].to(input_device(model))
+    # Edits are of rows, which are every position's.
+    notes, logits = _run(model, anatomy, ids, n_last, edits is None, keep_on, edits)
+    if any(len(stream) != input_ids.numel() for stream in notes.pre.values()):
+        # Some models leave out positions whose logits are not asked for.
+        notes, logits = _run(model, anatomy, ids, n_last, False, keep_on, edits)
+    return notes, logits
+
+
 def _run(
     model: PreTrainedModel,
     anatomy: Anatomy,
     input_ids: Tensor,
+    n_last: int,
     last_only: bool,
     keep_on: torch.device | str | None,
     edits: Edits | None,
-) -> tuple[_Notes, Tensor]:
-    """What one pass leaves in the hooks, and the logits (n_vocab,) at the last position."""
+) -> tuple[Notes, Tensor]:
     implementation = model.config._attn_implementation or "eager"
-    notes = _Notes(keep_on, implementation=implementation, open=is_open(implementation))
+    notes = Notes(keep_on, implementation=implementation, open=is_open(implementation))
+    notes.n_last = n_last
 
     layers = {part.attention: n for n, part in enumerate(anatomy.blocks) if part.attention}
 
@@ -212,12 +243,14 @@ def _run(
         if edits is not None:
             # Before the hooks that keep: they are to see what was changed.
             edits.hook(stack, anatomy.blocks)
-        _hook(stack, anatomy, notes)
-        logits = logits_of(model, input_ids, last_only)
-    return notes, logits[0, -1].detach().clone()
+        hook(stack, anatomy, notes)
+        logits = logits_of(model, input_ids, n_last if last_only else None)
+    return notes, logits[0, -n_last:].detach().clone()
 
 
-def _hook(stack: ExitStack, anatomy: Anatomy, notes: _Notes) -> None:
+def hook(stack: ExitStack, anatomy: Anatomy, notes: Notes) -> None:
+    """Have what a record is made of noted until the stack is left, attention calls apart."""
+
     def keep(handle: Any) -> None:
         stack.callback(handle.remove)
 
@@ -249,7 +282,7 @@ def _hook(stack: ExitStack, anatomy: Anatomy, notes: _Notes) -> None:
         if part.mixer is not None:
             keep(part.mixer.register_forward_hook(after_mixer))
         for half, writer in _plain_writers(part):
-            keep(writer.register_forward_hook(partial(_note_added, notes.added[index], half)))
+            keep(writer.register_forward_hook(partial(_note_added, notes, index, half)))
 
     def after_last(_module: nn.Module, _args: Any, output: Any) -> None:
         stream = first_tensor(output)
@@ -268,12 +301,12 @@ def _plain_writers(part: BlockAnatomy) -> Iterator[tuple[Half, nn.Module]]:
 
 
 def _note_added(
-    into: dict[Half, Tensor], half: Half, _module: nn.Module, _args: Any, output: Any
+    notes: Notes, index: int, half: Half, _module: nn.Module, _args: Any, output: Any
 ) -> None:
     written = first_tensor(output)
     assert written is not None
-    row = written[0, -1] if written.ndim == 3 else written.reshape(-1, written.shape[-1])[-1]
-    into[half] = row.clone()
+    rows = written[0] if written.ndim == 3 else written.reshape(-1, written.shape[-1])
+    notes.added[index][half] = rows[-notes.n_last :].clone()
 
 
 def _without_hidden(
@@ -291,7 +324,8 @@ def _without_hidden(
             return HIDDEN
         if isinstance(value, Cache):
             return None
-        square = isinstance(value, Tensor) and value.ndim == 4 and value.shape[-1] == n_tokens
+        # Of one token, a mask cannot be told from any other number.
+        square = isinstance(value, Tensor) and value.ndim == 4 and value.shape[-1] == n_tokens > 1
         if square and value.shape[-2] == n_tokens and value.shape[0] == value.shape[1] == 1:
             return MaskOf(value.dtype)
         return value
@@ -299,7 +333,7 @@ def _without_hidden(
     return tuple(mark(a) for a in args), {k: mark(v) for k, v in kwargs.items()}
 
 
-def _apart(*tensors: Tensor) -> list[Tensor]:
+def apart(*tensors: Tensor) -> list[Tensor]:
     """The tensors, copied out of their storages where these hold more than what is shown of them
     all (a fused projection of which only the values are still in use, say).
     """
@@ -308,7 +342,12 @@ def _apart(*tensors: Tensor) -> list[Tensor]:
     return [t.clone() for t in tensors] if sum(storages.values()) > shown else list(tensors)
 
 
-def _collect(anatomy: Anatomy, notes: _Notes, edits: Edits | None) -> list[LayerRecord]:
+def collect(anatomy: Anatomy, notes: Notes, edits: Edits | None = None) -> list[LayerRecord]:
+    """What was noted, layer by layer.
+
+    Raises:
+        UnsupportedModelError: a part of the model did not run.
+    """
     layers = []
     for index, part in enumerate(anatomy.blocks):
         expected = [
@@ -325,7 +364,7 @@ def _collect(anatomy: Anatomy, notes: _Notes, edits: Edits | None) -> list[Layer
             )
         layer = LayerRecord(notes.pre[index], notes.mid.get(index), notes.mixed.get(index))
         if edits is None or index not in edits.layers:
-            layer.added = notes.added[index]
+            layer.added = {half: rows[-1] for half, rows in notes.added[index].items()}
         if part.attention is not None:
             layer.attention = notes.attention[part.attention]
             layer.attention.arguments = notes.arguments[index]

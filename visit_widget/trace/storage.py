@@ -32,6 +32,7 @@ from .masks import Bias, RowMask
 from .plain import Shelf, dtype_named, from_plain, gone_in, to_plain
 from .record import AttentionRecord, LayerRecord, Record
 from .trace import Trace
+from .turns import Turn
 
 FORMAT, VERSION = "visit_widget trace", 1
 # Positions at which it is seen whether attention is a plain softmax.
@@ -92,7 +93,8 @@ def load_trace(
         with safe_open(str(place), "pt") as file:
             header = file.metadata() or {}
             about = json.loads(header.get("visit_widget", "null"))
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Apart from the file, whose layout would show in the last bit of sums.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError) as error:
         raise VisitError(f"{place} is no trace that can be read: {_line(error)}.") from error
     if not isinstance(about, dict) or about.get("format") != FORMAT:
@@ -123,6 +125,9 @@ def pack(trace: Trace) -> Packed:
         "given_as_text": trace._text is not None,
         "special": trace.special,
         "notes": list(trace.notes),
+        "next_token": trace.next_token,
+        "in_steps": trace.in_steps,
+        "turns": None if trace.turns is None else [turn.to_dict() for turn in trace.turns],
         "tokens": trace.tokens,
         "implementation": record.implementation,
         "tensors": names,
@@ -151,6 +156,10 @@ def unpack(packed: Packed, model: Any, tokenizer: Any, anatomy: Anatomy | None) 
         special = about.get("special")
         made.special = None if special is None else bool(special)
         made.notes = tuple(str(note) for note in about.get("notes", ()))
+        came, turns = about.get("next_token"), about.get("turns")
+        made.next_token = None if came is None else int(came)
+        made.in_steps = bool(about.get("in_steps", False))
+        made.turns = None if turns is None else tuple(Turn.from_dict(turn) for turn in turns)
     except VisitError:
         raise
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError) as error:

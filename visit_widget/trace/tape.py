@@ -64,11 +64,11 @@ class Tape:
             # Ids that were made in inference mode are saved for no way back.
             stack.enter_context(unbroken(model))
             given = ids[None].clone().to(input_device(model))
-            logits_of(model, given, edits is None, afresh=self._kept.clear)
+            logits_of(model, given, 1 if edits is None else None, afresh=self._kept.clear)
             if any(self._rows(stream).shape[0] != ids.numel() for stream in self._kept.values()):
                 # Some models leave out positions whose logits are not asked for.
                 self._kept.clear()
-                logits_of(model, given, False, afresh=self._kept.clear)
+                logits_of(model, given, afresh=self._kept.clear)
         self._last = self._kept[last, "post"]
         self.streams = {place: self._rows(stream).detach() for place, stream in self._kept.items()}
 

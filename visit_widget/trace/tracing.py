@@ -79,4 +79,5 @@ def trace_prepared(
     made = Trace(model, tokenizer, prompt.ids, found, kept, prompt.text)
     made.anatomy_given, made.keep_on = anatomy is not None, keep_on
     made.special, made.notes = prompt.special, (*prompt.notes, *found.notes)
+    made.turns = prompt.turns
     return made

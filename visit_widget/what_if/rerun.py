@@ -114,6 +114,7 @@ class Rerun:
         )
         made.anatomy_given, made.keep_on = before.anatomy_given, before.keep_on
         made.special, made.notes, made.edits = before.special, before.notes, edits
+        made.next_token, made.turns = before.next_token, before.turns
         return made
 
 

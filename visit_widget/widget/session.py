@@ -179,7 +179,10 @@ class Session:
             self.revision += 1
             self._remember(painter.target)
             self._remember(painter.foil)
-            return {**compact(graph), **more, "revision": self.revision}
+            drawn = compact(graph)
+            if graph.turns is None:
+                del drawn["turns"]
+            return {**drawn, **more, "revision": self.revision}
 
     def lens(self, lens: Lens | str | None, fit: bool = False) -> Lens:
         """A lens for this model, by name or as it is; one that was given once is known by its name.
