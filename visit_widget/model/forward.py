@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,18 +64,20 @@ _manners: weakref.WeakKeyDictionary[nn.Module, _Manner] = weakref.WeakKeyDiction
 def logits_of(
     model: PreTrainedModel,
     input_ids: Tensor,
-    last_only: bool = False,
+    last_only: bool | Sequence[int] = False,
     afresh: Callable[[], Any] = lambda: None,
+    given: Mapping[str, Any] | None = None,
 ) -> Tensor:
     """Run the model and give its logits as it gives them: (1, T, n_vocab).
 
     Args:
         model: in the state in which it is to run.
-        input_ids: (1, T), where the model wants them.
-        last_only: only the last position's are needed; where the model can leave out the others,
-            (1, 1, n_vocab).
+        input_ids: (1, T), where the model wants them; or a batch.
+        last_only: only the last position's are needed, or those at some positions; where the model
+            can leave out the others, (1, 1, n_vocab), or as many.
         afresh: called before the model is run again in another way, when the first did not work:
             hooks may have noted something on the way.
+        given: what else it is to be given, where it knows it: the mask of a batch, say.
 
     Raises:
         UnsupportedModelError: it does not run on token ids alone, or gives no logits.
@@ -85,7 +87,7 @@ def logits_of(
     failed: Exception | None = None
     for more in _ways(manner):
         try:
-            output = _call(model, manner, input_ids, more, last_only, afresh)
+            output = _call(model, manner, input_ids, more, last_only, afresh, given or {})
         except VisitError:
             raise
         except torch.OutOfMemoryError as error:
@@ -142,13 +144,15 @@ def _call(
     manner: _Manner,
     ids: Tensor,
     more: tuple[str, ...],
-    last_only: bool,
+    last_only: bool | Sequence[int],
     afresh: Callable[[], Any],
+    besides: Mapping[str, Any],
 ) -> Any:
     given: dict[str, Any] = {name: _made(name, ids) for name in more}
-    given["use_cache"] = False
+    given.update(besides, use_cache=False)
     if last_only and manner.keep_last is not None:
-        given[manner.keep_last] = 1
+        some = None if last_only is True else torch.tensor(list(last_only), device=ids.device)
+        given[manner.keep_last] = 1 if some is None else some
     given = {name: value for name, value in given.items() if manner.knows(name)}
     first = (ids,) if manner.ids is None else ()
     needed = {} if manner.ids is None else {manner.ids: ids}

@@ -12,12 +12,13 @@ from types import ModuleType
 from typing import Any
 
 from .audit import Audit
+from .batch import trace_batch
 from .storage import load_trace
 from .target import Target
 from .trace import Trace
 from .tracing import trace
 
-__all__ = ["Audit", "Target", "Trace", "load_trace", "trace"]
+__all__ = ["Audit", "Target", "Trace", "load_trace", "trace", "trace_batch"]
 
 
 class _CallablePackage(ModuleType):

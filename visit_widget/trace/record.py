@@ -5,9 +5,9 @@ values.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -23,6 +23,7 @@ from ..model.watch import first_tensor, input_device
 from .edits import Edits
 from .kernels import is_causal, is_open, mask_of
 from .masks import RowMask
+from .rows import Row
 
 Half = Literal["attention", "mlp"]
 
@@ -119,6 +120,9 @@ class Record:
 
 @dataclass
 class _Notes:
+    """What the hooks note of one prompt."""
+
+    row: Row
     keep_on: torch.device | str | None
     pre: dict[int, Tensor] = field(default_factory=dict)
     mid: dict[int, Tensor] = field(default_factory=dict)
@@ -136,24 +140,25 @@ class _Notes:
         """The tensor where it is to be kept."""
         return tensor if self.keep_on is None else tensor.to(self.keep_on)
 
-    def hear(self, call: AttentionCall, n_tokens: int) -> None:
+    def hear(self, batch: AttentionCall) -> None:
         """Keep of an attention call what its rows are derived from again."""
-        mask = self._mask(call, n_tokens)
-        query, key, value = (self.kept(t[0]) for t in _apart(call.query, call.key, call.value))
+        call = self.row.call(batch)
+        mask = self._mask(call, batch.mask)
+        query, key, value = (self.kept(t[0]) for t in (call.query, call.key, call.value))
         self.attention[call.module] = AttentionRecord(
             query, key, value, mask, scaling_of(call), call.options, call.attend
         )
 
-    def _mask(self, call: AttentionCall, n_tokens: int) -> RowMask:
+    def _mask(self, call: AttentionCall, of_batch: Tensor | None) -> RowMask:
         if not self.open:
-            return mask_of(call, n_tokens, self.implementation)
+            return mask_of(call, len(self.row), self.implementation)
         causal = is_causal(call)
-        known = (m for given, c, m in self.masks if given is call.mask and c == causal)
+        known = (m for given, c, m in self.masks if given is of_batch and c == causal)
         mask = next(known, None)
         if mask is None:
-            mask = RowMask.of(call.mask, n_tokens, causal)
+            mask = RowMask.of(call.mask, len(self.row), causal)
             # Most layers share a mask or two; where each has its own, they are not all kept alive.
-            self.masks = [*self.masks[-3:], (call.mask, causal, mask)]
+            self.masks = [*self.masks[-3:], (of_batch, causal, mask)]
         return mask
 
 
@@ -169,39 +174,85 @@ def record(
     Nothing is copied, unless it is to be kept on another device: the kept tensors are the ones that
     the pass made. `edits` are done to it on the way.
     """
-    device = input_device(model)
-    ids = input_ids[None].to(device)
+    ids, rows = input_ids[None].to(input_device(model)), [Row.alone(input_ids.numel())]
     # Edits are of rows, which are every position's.
-    notes, logits = _run(model, anatomy, ids, edits is None, keep_on, edits)
-    if any(len(stream) != input_ids.numel() for stream in notes.pre.values()):
+    notes, logits = _run(model, anatomy, ids, rows, {}, edits is None, keep_on, edits)
+    if any(len(stream) != input_ids.numel() for stream in notes[0].pre.values()):
         # Some models leave out positions whose logits are not asked for.
-        notes, logits = _run(model, anatomy, ids, False, keep_on, edits)
+        notes, logits = _run(model, anatomy, ids, rows, {}, False, keep_on, edits)
+    return _record(model, anatomy, notes[0], logits[0, -1], edits)
+
+
+def record_rows(
+    model: PreTrainedModel,
+    anatomy: Anatomy,
+    input_ids: Tensor,
+    rows: Sequence[Row],
+    given: dict[str, Any],
+    keep_on: torch.device | str | None = None,
+) -> list[Record]:
+    """Run the model once on a padded batch, and keep of each prompt what `record` keeps of it.
+
+    Args:
+        model: to run.
+        anatomy: where it keeps its parts.
+        input_ids: (n_rows, n_columns).
+        rows: where the prompts stand in it.
+        given: what the model is given besides: its mask, and positions where they are needed.
+        keep_on: as in `trace`.
+    """
+    ids, lasts = input_ids.to(input_device(model)), [row.end - 1 for row in rows]
+    given = {name: value.to(ids.device) for name, value in given.items()}
+    wanted = sorted(set(lasts))
+    notes, logits = _run(model, anatomy, ids, rows, given, wanted, keep_on, None)
+    if any(len(s) != len(n.row) for n in notes for s in n.pre.values()):
+        notes, logits = _run(model, anatomy, ids, rows, given, False, keep_on, None)
+    few = logits.shape[1] == len(wanted)
+    columns = [wanted.index(last) if few else last for last in lasts]
+    return [
+        _record(model, anatomy, n, logits[n.row.index, column], None)
+        for n, column in zip(notes, columns, strict=True)
+    ]
+
+
+def _record(
+    model: PreTrainedModel,
+    anatomy: Anatomy,
+    notes: _Notes,
+    logits: Tensor,
+    edits: Edits | None,
+) -> Record:
     layers = _collect(anatomy, notes, edits)
     assert notes.final is not None
     assert notes.device is not None
     implementation = model.config._attn_implementation or "eager"
-    return Record(layers, notes.final, logits, notes.device, implementation)
+    return Record(layers, notes.final, logits.detach().clone(), notes.device, implementation)
 
 
 def _run(
     model: PreTrainedModel,
     anatomy: Anatomy,
     input_ids: Tensor,
-    last_only: bool,
+    rows: Sequence[Row],
+    given: dict[str, Any],
+    wanted: bool | Sequence[int],
     keep_on: torch.device | str | None,
     edits: Edits | None,
-) -> tuple[_Notes, Tensor]:
-    """What one pass leaves in the hooks, and the logits (n_vocab,) at the last position."""
+) -> tuple[list[_Notes], Tensor]:
+    """What one pass leaves in the hooks, by prompt, and its logits."""
     implementation = model.config._attn_implementation or "eager"
-    notes = _Notes(keep_on, implementation=implementation, open=is_open(implementation))
+    is_known = is_open(implementation)
+    every = [_Notes(row, keep_on, implementation=implementation, open=is_known) for row in rows]
 
     layers = {part.attention: n for n, part in enumerate(anatomy.blocks) if part.attention}
 
     def hear(call: AttentionCall) -> Tensor | None:
-        notes.hear(call, input_ids.shape[1])
+        query, key, value = _apart(call.query, call.key, call.value)
+        for notes in every:
+            notes.hear(replace(call, query=query, key=key, value=value))
         if edits is None:
             return None
-        layer, kept = layers[call.module], notes.attention[call.module]
+        layer, kept = layers[call.module], every[0].attention[call.module]
         found: Tensor | None = edits.heard(layer, anatomy.blocks[layer], kept, call.output)
         return found
 
@@ -212,12 +263,12 @@ def _run(
         if edits is not None:
             # Before the hooks that keep: they are to see what was changed.
             edits.hook(stack, anatomy.blocks)
-        _hook(stack, anatomy, notes)
-        logits = logits_of(model, input_ids, last_only)
-    return notes, logits[0, -1].detach().clone()
+        _hook(stack, anatomy, every)
+        logits = logits_of(model, input_ids, wanted, given=given)
+    return every, logits
 
 
-def _hook(stack: ExitStack, anatomy: Anatomy, notes: _Notes) -> None:
+def _hook(stack: ExitStack, anatomy: Anatomy, every: Sequence[_Notes]) -> None:
     def keep(handle: Any) -> None:
         stack.callback(handle.remove)
 
@@ -226,20 +277,24 @@ def _hook(stack: ExitStack, anatomy: Anatomy, notes: _Notes) -> None:
         def before_block(_: nn.Module, args: Any, kwargs: Any, index: int = index) -> None:
             stream = first_tensor(args) if args else kwargs.get("hidden_states")
             assert stream is not None
-            notes.pre[index] = notes.kept(stream[0])
+            for notes in every:
+                notes.pre[index] = notes.kept(notes.row.stream(stream))
 
         def before_attention(_: nn.Module, args: Any, kwargs: Any, index: int = index) -> None:
-            notes.arguments[index] = _without_hidden(args, kwargs)
+            for notes in every:
+                notes.arguments[index] = _without_hidden(args, kwargs, notes.row)
 
         def before_mlp(_: nn.Module, args: Any, kwargs: Any, index: int = index) -> None:
             stream = first_tensor(args) if args else first_tensor(kwargs)
             assert stream is not None
-            notes.mid[index] = notes.kept(stream.reshape(-1, stream.shape[-1]))
+            for notes in every:
+                notes.mid[index] = notes.kept(notes.row.stream(stream))
 
         def after_mixer(_module: nn.Module, _args: Any, output: Any, index: int = index) -> None:
             written = first_tensor(output)
             assert written is not None
-            notes.mixed[index] = notes.kept(written.reshape(-1, written.shape[-1]))
+            for notes in every:
+                notes.mixed[index] = notes.kept(notes.row.stream(written))
 
         keep(part.block.register_forward_pre_hook(before_block, with_kwargs=True))
         if part.attention is not None:
@@ -249,12 +304,13 @@ def _hook(stack: ExitStack, anatomy: Anatomy, notes: _Notes) -> None:
         if part.mixer is not None:
             keep(part.mixer.register_forward_hook(after_mixer))
         for half, writer in _plain_writers(part):
-            keep(writer.register_forward_hook(partial(_note_added, notes.added[index], half)))
+            keep(writer.register_forward_hook(partial(_note_added, every, index, half)))
 
     def after_last(_module: nn.Module, _args: Any, output: Any) -> None:
         stream = first_tensor(output)
         assert stream is not None
-        notes.final, notes.device = notes.kept(stream[0]), stream.device
+        for notes in every:
+            notes.final, notes.device = notes.kept(notes.row.stream(stream)), stream.device
 
     keep(anatomy.blocks[-1].block.register_forward_hook(after_last))
 
@@ -268,29 +324,30 @@ def _plain_writers(part: BlockAnatomy) -> Iterator[tuple[Half, nn.Module]]:
 
 
 def _note_added(
-    into: dict[Half, Tensor], half: Half, _module: nn.Module, _args: Any, output: Any
+    every: Sequence[_Notes], index: int, half: Half, _module: nn.Module, _args: Any, output: Any
 ) -> None:
     written = first_tensor(output)
     assert written is not None
-    row = written[0, -1] if written.ndim == 3 else written.reshape(-1, written.shape[-1])[-1]
-    into[half] = row.clone()
+    for notes in every:
+        notes.added[index][half] = notes.row.stream(written)[-1].clone()
 
 
 def _without_hidden(
-    args: tuple[Any, ...], kwargs: dict[str, Any]
+    args: tuple[Any, ...], kwargs: dict[str, Any], row: Row
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of an attention module with HIDDEN wherever the hidden state stood: it is
-    derived again when needed, and some modules take it once each for query, key and value. Masks
-    are replaced by their kind.
+    """The arguments of an attention module, as of one prompt, with HIDDEN wherever the hidden state
+    stood: it is derived again when needed, and some modules take it once each for query, key and
+    value. Masks are replaced by their kind.
     """
     hidden = args[0] if args and isinstance(args[0], Tensor) else kwargs.get("hidden_states")
-    n_tokens = 0 if hidden is None else hidden.shape[-2]
+    n_tokens = 0 if hidden is None else hidden.shape[-2] if row.is_all else len(row)
 
     def mark(value: Any) -> Any:
         if value is hidden and hidden is not None:
             return HIDDEN
         if isinstance(value, Cache):
             return None
+        value = row.cut(value)
         square = isinstance(value, Tensor) and value.ndim == 4 and value.shape[-1] == n_tokens
         if square and value.shape[-2] == n_tokens and value.shape[0] == value.shape[1] == 1:
             return MaskOf(value.dtype)
