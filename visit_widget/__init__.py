@@ -36,8 +36,10 @@ _HOME = {
     "UnsupportedModelError": ".model",
     "VisitError": ".model",
     "VisitWidget": ".widget",
+    "findings": ".findings",
     "load_demo": ".model.demo",
     "load_trace": ".trace",
+    "study": ".findings",
     "supported": ".model.families",
     "trace": ".trace",
     "visit": ".widget",
@@ -63,14 +65,18 @@ __all__ = [
     "UnsupportedModelError",
     "VisitError",
     "VisitWidget",
+    "findings",
     "load_demo",
     "load_trace",
+    "study",
     "supported",
     "trace",
     "visit",
 ]
 
 if TYPE_CHECKING:
+    from . import findings
+    from .findings import study
     from .flow import MEASURES, FlowGraph, Keep, Limit
     from .lens import CalibratedLens, JacobianLens, Lens, LocalLens, LogitLens, TunedLens
     from .model import Anatomy, BlockAnatomy, Join, UnsupportedModelError, VisitError
@@ -85,7 +91,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = import_module(_HOME[name], __name__)
     # The package `trace` is callable and stands for its function.
-    value = home if name == "trace" else getattr(home, name)
+    value = home if name in ("trace", "findings") else getattr(home, name)
     globals()[name] = value
     return value
 

@@ -122,7 +122,7 @@ def fitting_width(model: PreTrainedModel, n_rows: int, longest: int, most: int |
     """
     config = model.config.get_text_config()
     sizes = {v for v in vars(config).values() if type(v) is int} | {n_rows}
-    heads, width = (getattr(config, n, None) for n in ("num_attention_heads", "hidden_size"))
+    heads, width = (vars(config).get(n) for n in ("num_attention_heads", "hidden_size"))
     if isinstance(heads, int) and isinstance(width, int) and heads:
         sizes |= {width // heads, heads * n_rows}
     sizes -= {getattr(config, "max_position_embeddings", None)}
