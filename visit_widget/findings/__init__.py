@@ -5,10 +5,10 @@
 Everything here stands on the public `Trace` and the lenses; docs/findings.md lists the findings.
 """
 
+from .corpus import study
 from .facts import Fact, factual_prompts, load_counterfact
 from .results import Study
 from .statistics import Summary, interval, jaccard, stability, summarise
-from .study import study
 
 __all__ = [
     "Fact",
