@@ -27,7 +27,7 @@ _lenses: weakref.WeakKeyDictionary[Trace, Lens] = weakref.WeakKeyDictionary()
 
 
 def logit_lens(trace: Trace) -> Lens:
-    """The logit lens of a traced model, looked up once a trace: that takes a look at all weights."""
+    """The logit lens of a traced model, looked up once a trace: it takes a look at all weights."""
     if trace not in _lenses:
         _lenses[trace] = lens_of("logit", trace)
     return _lenses[trace]
