@@ -31,7 +31,7 @@ def composition(
     position. Norms of queries and keys have their scales at `position`.
 
     By component: W_OV^A = Σ_r s_r a_r b_rᵀ is split into rank-one maps, and the score taken of
-    each; one component that says much more than the whole is a channel that few numbers pass through.
+    each; one component that says much more than the whole is a channel for few numbers.
 
     The traced counterpart is how much of B's query (at `position`), and of the key and value that
     it looks at most there, comes from what A wrote at that place in this prompt:

@@ -95,3 +95,8 @@ def number_of_prompts(rows: Sequence[Row]) -> str:
     """How many prompts rows are of, in words."""
     count = len({row.get("prompt", 0) for row in rows})
     return "1 prompt" if count == 1 else f"{count} prompts"
+
+
+def shown(token: str) -> str:
+    """A token's text as matplotlib is to print it: a dollar would begin a formula."""
+    return token.replace("$", r"\$")

@@ -38,5 +38,5 @@ def head_ranks(given: Given, ax: Any = None, only: str | None = None) -> Any:
     ax = axes(ax)
     for colour, (name, words) in zip(COLOURS, WHOLES.items(), strict=False):
         mean_lines(ax, rows, name, words, by="norm_rank", colour=colour)
-    title = f"Long head outputs count ({number_of_prompts(rows)})"
+    title = f"What heads say, by the length of it ({number_of_prompts(rows)})"
     return finish(ax, title, "rank of $\\|A_j W_O\\|$ in its layer", "$I_k$, mean over layers")

@@ -1,4 +1,4 @@
-"""Figures of neurons that are active whatever is read."""
+"""Figures of neurons that are active whatever is read, and of those that turn confidence."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ...model import VisitError
-from .frame import COLOURS, axes, finish
+from .frame import COLOURS, axes, finish, rows_of
 
 
 def regularisation_neurons(rows: Iterable[Mapping[str, Any]], ax: Any = None) -> Any:
@@ -39,3 +39,27 @@ def regularisation_neurons(rows: Iterable[Mapping[str, Any]], ax: Any = None) ->
     title = f"{len(mine)} neurons that are active whatever is read"
     y = "entropy of its projection, nats"
     return finish(ax, title, "length of the value", y, whole=False)
+
+
+def confidence_neurons(rows: Iterable[Mapping[str, Any]], ax: Any = None) -> Any:
+    """Length of neurons' values against the variance of the logits that they write, shaded by the
+    share in the null space of the unembedding; returns the axes.
+
+    Args:
+        rows: of `visit_widget.findings.confidence_neurons`.
+        ax: to draw into.
+    """
+    every, ax = rows_of(list(rows), "confidence_neurons"), axes(ax)
+    points = ax.scatter(
+        [r["norm"] for r in every], [r["logit_var"] for r in every], c=[r["null"] for r in every],
+        cmap="viridis", s=12,
+    )  # fmt: skip
+    ax.figure.colorbar(points, ax=ax, label="share in the null space")
+    for row in sorted(every, key=lambda r: -r["null"])[:3]:
+        ax.annotate(f"N{row['neuron']}", (row["norm"], row["logit_var"]), (4, 3),
+                    textcoords="offset points", fontsize=7)  # fmt: skip
+    ax.set_yscale("log")
+    title = f"Neurons of layer {every[0]['layer']} and the unembedding"
+    return finish(
+        ax, title, "length of the value", "variance among logits", legend=False, whole=False
+    )

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...model import VisitError
 from ..results import Row
-from .frame import COLOURS, Given, axes, finish, mean_lines, number_of_prompts, rows_of
+from .frame import COLOURS, Given, axes, finish, mean_lines, number_of_prompts, rows_of, shown
 
 
 def norm_filter(
@@ -54,6 +54,7 @@ def norm_targets(given: Given, ax: Any = None, only: str | None = None, norm: st
     for colour, name in zip(COLOURS, ("before", "after"), strict=False):
         dash = "-" if name == "before" else "--"
         mean_lines(ax, logged, name, f"{name} {norm}", colour=colour, dash=dash)
+    ax.yaxis.get_major_locator().set_params(integer=True)
     ax.yaxis.set_major_formatter(lambda value, _: f"{10**value:,.0f}")
     ax.invert_yaxis()
     title = f"Rank of the prediction across {norm} ({number_of_prompts(rows)})"
@@ -75,8 +76,7 @@ def norm_tokens(
     for y, (_, share) in enumerate(reversed(bars)):
         colour = COLOURS[1] if share < 0 else COLOURS[0]
         ax.barh(y, share, color=colour, hatch="//" if share < 0 else None, edgecolor="white")
-    # Dollars would begin a formula.
-    ax.set_yticks(range(len(bars)), [t.replace("$", r"\$") for t, _ in reversed(bars)], fontsize=7)
+    ax.set_yticks(range(len(bars)), [shown(t) for t, _ in reversed(bars)], fontsize=7)
     ax.axvline(0, color="#444444", linewidth=0.8)
     ax.xaxis.set_major_formatter(lambda value, _: f"{abs(value):.0%}")
     title = f"Biggest losers (left) and winners of {norm} ({number_of_prompts(rows)})"
