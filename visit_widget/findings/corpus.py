@@ -67,7 +67,7 @@ def study(
             for the same, a study goes on from what lies there, whatever stopped it.
         part: (i, n): only every n-th prompt, from the i-th. Several processes with one folder and
             a part each make one study.
-        engine: "local", or "ray" to map batches over a Ray cluster (`pip install ray`).
+        engine: "local", or "ray" to map batches over a Ray cluster (the extra `ray`).
         n_workers: actors of engine="ray", each with the model.
         progress: a bar, silence, or a function that is told (done, total).
 
