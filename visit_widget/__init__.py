@@ -42,10 +42,12 @@ _HOME = {
     "VisitWidget": ".widget",
     "adapter_pair": ".pairs",
     "compare": ".pairs",
+    "findings": ".findings",
     "generate": ".trace",
     "load_demo": ".model.demo",
     "load_trace": ".trace",
     "patching": ".pairs",
+    "study": ".findings",
     "supported": ".model.families",
     "trace": ".trace",
     "visit": ".widget",
@@ -77,16 +79,20 @@ __all__ = [
     "VisitWidget",
     "adapter_pair",
     "compare",
+    "findings",
     "generate",
     "load_demo",
     "load_trace",
     "patching",
+    "study",
     "supported",
     "trace",
     "visit",
 ]
 
 if TYPE_CHECKING:
+    from . import findings
+    from .findings import study
     from .flow import MEASURES, FlowGraph, Keep, Limit
     from .lens import CalibratedLens, JacobianLens, Lens, LocalLens, LogitLens, TunedLens
     from .model import Anatomy, BlockAnatomy, Join, UnsupportedModelError, VisitError
@@ -102,7 +108,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = import_module(_HOME[name], __name__)
     # The package `trace` is callable and stands for its function.
-    value = home if name == "trace" else getattr(home, name)
+    value = home if name in ("trace", "findings") else getattr(home, name)
     globals()[name] = value
     return value
 

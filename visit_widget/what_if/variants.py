@@ -23,7 +23,7 @@ from ..trace import Trace
 from ..trace.alone import Alone, NotAloneError
 from ..trace.edits import Edits
 from ..trace.logit import values_of
-from ..trace.record import record
+from ..trace.recording import record
 from ..trace.target import Followed
 from .actions import Action, put_of
 from .compiled import Compiler
