@@ -210,6 +210,20 @@ def test_a_branch_is_a_fresh_generation_that_shares_what_came_before(family):
         assert behind.steps[9].put
 
 
+@pytest.mark.parametrize("name", ["without a cache", "static cache", "looking up", "in chunks"])
+def test_a_branch_keeps_to_the_options(name):
+    model = tiny("llama")
+    options = {"max_new_tokens": 7, "pad_token_id": 0, **OPTIONS[name]}
+    with float64_throughout():
+        said = vw.generate(model, None, IDS, seed=1, **options)
+        branch = said.branch(2, 9, seed=1)
+        before = [*IDS, *said.token_ids[:2], 9]
+        torch.manual_seed(1)
+        assert branch.token_ids[3:] == own(model, before, **{**options, "max_new_tokens": 4})
+        for place in (2, 3, 6):
+            assert off_by(branch.traces[place], full(branch, place)) < 1e-9
+
+
 def test_a_branch_takes_texts():
     model = make_speaker("llama")
     said = vw.generate(model, tokenizer(), "the cat sat", 6, do_sample=False, pad_token_id=0)
