@@ -30,6 +30,7 @@ def arguments() -> argparse.Namespace:
             "draw",
             "routes",
             "scores",
+            "what-if",
             "drawing-in-browser",
             "memory",
             "labels",
@@ -46,7 +47,7 @@ def arguments() -> argparse.Namespace:
 def main() -> None:
     options = arguments()
     # Heavy, and not for --help.
-    from . import drawing, in_browser, labels, memory, projecting, routing, scores, tracing
+    from . import drawing, in_browser, labels, memory, projecting, routing, scores, tracing, what_if
     from .report import LENSES_PAGE, write_page
     from .setting import Setting, machine
 
@@ -54,7 +55,8 @@ def main() -> None:
     setting = Setting(options.tokens, options.memory_tokens, options.repeats, options.quick)
     benchmarks = {
         "trace": tracing, "lens": projecting, "draw": drawing, "routes": routing,
-        "scores": scores, "drawing-in-browser": in_browser, "memory": memory, "labels": labels,
+        "scores": scores, "what-if": what_if, "drawing-in-browser": in_browser,
+        "memory": memory, "labels": labels,
     }  # fmt: skip
     # What lenses say is no matter of time, and takes its own: it is asked for by name.
     seldom = ("labels", "memory") if options.quick else ("labels",)
