@@ -31,6 +31,7 @@ def arguments() -> argparse.Namespace:
             "draw",
             "routes",
             "scores",
+            "what-if",
             "drawing-in-browser",
             "memory",
             "labels",
@@ -57,6 +58,7 @@ def main() -> None:
         routing,
         scores,
         tracing,
+        what_if,
     )  # fmt: skip
     from .report import LENSES_PAGE, write_page
     from .setting import Setting, machine
@@ -65,8 +67,8 @@ def main() -> None:
     setting = Setting(options.tokens, options.memory_tokens, options.repeats, options.quick)
     benchmarks = {
         "trace": tracing, "generate": generating, "lens": projecting, "draw": drawing,
-        "routes": routing, "scores": scores, "drawing-in-browser": in_browser, "memory": memory,
-        "labels": labels,
+        "routes": routing, "scores": scores, "what-if": what_if, "drawing-in-browser": in_browser,
+        "memory": memory, "labels": labels,
     }  # fmt: skip
     # What lenses say is no matter of time, and takes its own: it is asked for by name.
     seldom = ("labels", "memory") if options.quick else ("labels",)
