@@ -162,32 +162,31 @@ def test_a_joint_embedding_attends_as_the_head_does(family):
         _, trace, seen = made(family)
         layer, head = 1, 2
         query, key = queries_and_keys(trace, layer, head)
-        shifted = key - key.mean(0) + query.mean(0)
         rows = f.joint_embedding(trace, layer, head, n_dims=2)
         c = rows[0]["scale"]
-        scores = (c * query) @ (shifted / c).T
+
+        def moved(c):
+            return c * query, (key - key.mean(0)) / c + c * query.mean(0)
+
+        scores = moved(c)[0] @ moved(c)[1].T
         scores = scores.masked_fill(~torch.ones(T, T).tril().bool(), -torch.inf)
         torch.testing.assert_close(scores.softmax(-1), seen.attentions[layer][head])
         seen_pairs = torch.ones(T, T).tril().bool()
 
         def correlation(c):
-            pairs = (
-                (query @ shifted.T)[seen_pairs],
-                torch.cdist(c * query, shifted / c)[seen_pairs],
-            )
+            products = (query @ (key - key.mean(0)).T)[seen_pairs]
+            pairs = products, torch.cdist(*moved(c))[seen_pairs]
             return float(torch.corrcoef(torch.stack(pairs))[0, 1])
 
-        assert best_scale(query, shifted, seen_pairs)[1] == pytest.approx(correlation(c))
+        assert best_scale(query, key, seen_pairs)[1] == pytest.approx(correlation(c))
         assert all(correlation(c) <= correlation(c * x) + 1e-9 for x in (0.5, 0.9, 1.1, 2))
         assert rows[0]["correlation"] == pytest.approx(correlation(c))
         kinds = [(r["kind"], r["position"]) for r in rows]
         assert kinds == [(k, i) for k in ("query", "key") for i in range(T)]
-        # Both clouds have their middle in the same place, up to the scale.
-        middle = {
-            k: np.mean([[r["x"], r["y"]] for r in rows if r["kind"] == k], 0)
-            for k in ("query", "key")
-        }
-        assert np.isfinite(list(middle.values())).all()
+        middles = [
+            np.mean([[r["x"], r["y"]] for r in rows if r["kind"] == k], 0) for k in ("query", "key")
+        ]
+        np.testing.assert_allclose(*middles, atol=1e-9)
 
 
 def heads_by_hand(model, layer: int):

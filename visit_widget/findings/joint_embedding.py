@@ -18,11 +18,11 @@ def joint_embedding(trace: Trace, layer: int, head: int, n_dims: int = 2) -> lis
     """The queries and keys of one head, moved and scaled so that distance stands for attention,
     on the first principal components of both together.
 
-        k' = k − mean(k) + mean(q)        q'' = c q,   k'' = k' / c
+        q' = c q        k' = (k − mean(k)) / c + c mean(q)
 
-    Neither changes what the head attends to: the first adds the same to all scores of a query, the
-    second leaves every product as it was. c is the one for which ⟨q, k⟩ and −‖q'' − k''‖ are most
-    correlated, over the pairs that the mask lets see each other.
+    Neither changes what the head attends to: scaling leaves every product as it was, moving the
+    keys adds the same to all scores of a query. c is the one for which ⟨q, k − mean(k)⟩ and
+    −‖q' − k'‖ are most correlated, over the pairs that the mask lets see each other.
 
     Source: Yeh et al. (2023), "AttentionViz: A Global View of Transformer Attention", arXiv
     2305.03210 (key translation and scaling). Components are linear here, where they offer t-SNE and
@@ -41,12 +41,11 @@ def joint_embedding(trace: Trace, layer: int, head: int, n_dims: int = 2) -> lis
         variance in these components).
     """
     query, key = queries_and_keys(trace, layer, head)
-    shifted = key - key.mean(0) + query.mean(0)
     seen = torch.isfinite(
         torch.stack([trace.attention_row(layer, at).scores[head] for at in range(len(trace))])
     )
-    scale, correlation = best_scale(query, shifted, seen)
-    both = torch.cat([query * scale, shifted / scale])
+    scale, correlation = best_scale(query, key, seen)
+    both = torch.cat(together(query, key, scale))
     projected, explained = principal(both, n_dims)
     names = [*"xyz"[:n_dims], *(f"x{n}" for n in range(3, n_dims))]
     rows: list[Row] = []
@@ -72,19 +71,18 @@ def queries_and_keys(trace: Trace, layer: int, head: int) -> tuple[Tensor, Tenso
 
 
 def best_scale(query: Tensor, key: Tensor, seen: Tensor) -> tuple[float, float]:
-    """The factor c by which product and distance go against each other most, and their correlation
-    with it: found on a grid, and then finer around its best point.
+    """The factor c with which product and distance go against each other most, and their
+    correlation then: found on a grid, and finer and finer around its best point.
 
     Args:
         query: (T, d).
         key: (T, d).
         seen: (T, T) which pairs count.
     """
-    products = (query @ key.T)[seen]
+    products = (query @ (key - key.mean(0)).T)[seen]
 
     def correlation(logged: float) -> float:
-        c = math.exp(logged)
-        return _correlation(products, torch.cdist(query * c, key / c)[seen])
+        return _correlation(products, torch.cdist(*together(query, key, math.exp(logged)))[seen])
 
     middle, width = 0.5 * math.log(float(key.norm() / query.norm().clamp_min(1e-30))), 3.0
     for _ in range(4):
@@ -92,6 +90,12 @@ def best_scale(query: Tensor, key: Tensor, seen: Tensor) -> tuple[float, float]:
         middle = min(grid, key=correlation)
         width /= 6
     return math.exp(middle), correlation(middle)
+
+
+def together(query: Tensor, key: Tensor, c: float) -> tuple[Tensor, Tensor]:
+    """Q' and k' of the formula above: both clouds have their middle in the same place."""
+    scaled = query * c
+    return scaled, (key - key.mean(0)) / c + scaled.mean(0)
 
 
 def _correlation(a: Tensor, b: Tensor) -> float:

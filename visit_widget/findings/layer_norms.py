@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterator
 from typing import Any
 
@@ -48,8 +49,10 @@ def norm_filter(
     """
     rows: list[Row] = []
     target, lens = target_of(trace, position), logit_lens(trace)
+    # Other vectors for every prompt, and the same ones again for the same.
+    own = zlib.crc32(repr((seed, trace.input_ids.tolist())).encode())
     for layer, name, norm, stream in _norms(trace, position):
-        random = noise(trace.d_model, seed=seed + layer).to(stream)
+        random = noise(trace.d_model, seed=own + layer).to(stream)
         random = random * (stream.norm() / random.norm())
         before = torch.stack([stream, random])
         both = torch.cat([before, norm(before)])

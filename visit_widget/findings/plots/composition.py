@@ -25,7 +25,7 @@ def composition(rows: Iterable[Mapping[str, Any]], ax: Any = None) -> Any:
         )  # fmt: skip
     known = [r for r in every if r["traced"] is not None]
     # Names where they do not meet one another.
-    ends = sorted(known, key=lambda r: -abs(r["traced"]))[:6]
+    ends = sorted(known, key=lambda r: -abs(r["traced"]))[:3]
     for row in ends:
         name = f"{row['writer_layer']}.{row['writer']} → {row['layer']}.{row['head']}"
         ax.annotate(name, (row["score"], row["traced"]), (4, 3), textcoords="offset points",

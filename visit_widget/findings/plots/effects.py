@@ -35,4 +35,7 @@ def rank_effects(rows: Iterable[Mapping[str, Any]], ax: Any = None, n: int = 15)
     ax.axvline(0, color="#444444", linewidth=0.8)
     stable = every[0]["stability"]
     title = f"Strongest effects (the strongest are the same by {stable:.0%} in other samples)"
-    return finish(ax, title, "effect on target − foil, logits", "", whole=False)
+    ax = finish(ax, title, "effect on target − foil, logits", "", legend=False, whole=False)
+    # The strongest stand above, with the widest intervals.
+    ax.legend(fontsize=8, frameon=False, loc="lower right")
+    return ax

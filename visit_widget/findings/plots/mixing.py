@@ -54,13 +54,13 @@ def trajectories(rows: Iterable[Mapping[str, Any]], ax: Any = None) -> Any:
     for position in sorted({row["position"] for row in every}):
         way = sorted((r for r in every if r["position"] == position), key=lambda r: r["layer"])
         colour = COLOURS[position % len(COLOURS)]
-        x, y = [r["x"] for r in way], [r["y"] for r in way]
-        ax.plot(x, y, "-", color=colour, linewidth=1, alpha=0.7)
-        ax.scatter(x[0], y[0], color=colour, marker="o", s=18)
-        ax.scatter(x[-1], y[-1], color=colour, marker="s", s=22)
+        first, last = way[0], way[-1]
+        ax.plot([r["x"] for r in way], [r["y"] for r in way], "-", color=colour, alpha=0.7)
+        ax.scatter(first["x"], first["y"], color=colour, marker="o", s=18)
+        ax.scatter(last["x"], last["y"], color=colour, marker="s", s=22)
         ax.annotate(
-            shown(way[0]["token"]), (x[-1], y[-1]), (4, 3), textcoords="offset points", fontsize=8,
-            color=colour,
+            shown(first["token"]), (last["x"], last["y"]), (4, 3), textcoords="offset points",
+            fontsize=8, color=colour,
         )  # fmt: skip
     share = every[0]["explained"]
     title = "Tokens on their way, from ● the embedding to ■ the last layer"
