@@ -7,6 +7,8 @@ sums to it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -33,7 +35,9 @@ def _draw_attention(sheet: Sheet, layer: int) -> None:
     sheet.edge(f"{name}.pre", ln1, "read")
 
     lengths = row.heads.norm(dim=-1)
-    kept = sheet.choose("heads", row.heads, whole, along, lengths, f"{name}.attn.rest")
+    kept = sheet.choose(
+        "heads", row.heads, whole, along, lengths, lambda n: f"{name}.H{n}", f"{name}.attn.rest"
+    )
     if kept:
         _draw_heads(sheet, layer, row, kept)
     rows = _kept_rows(sheet, layer, row, whole)
@@ -83,10 +87,16 @@ def _kept_rows(
     """The W_O rows to show apart: their index over all heads, and what each adds to the stream."""
     if sheet.keep.rows.is_none:
         return []
-    along = sheet.along(layer, "mid")
+    along, name = sheet.along(layer, "mid"), f"L{layer}"
     every = torch.cat([row.rows(head) for head in range(row.mixed.shape[0])])
     signed = row.mixed.flatten().sign() * every.norm(dim=-1)
-    return [(i, every[i]) for i in sheet.choose("rows", every, whole, along, signed)]
+    kept = sheet.choose("rows", every, whole, along, signed, lambda n: f"{name}.O{n}")
+    return [(i, every[i]) for i in kept]
+
+
+def _memory(head: str, seen: list[int]) -> Callable[[int], str]:
+    """The ids of what a head takes from the sources that it sees."""
+    return lambda n: f"{head}.V{seen[n]}"
 
 
 def _draw_heads(sheet: Sheet, layer: int, row: AttentionRow, heads: list[int]) -> None:
@@ -98,7 +108,7 @@ def _draw_heads(sheet: Sheet, layer: int, row: AttentionRow, heads: list[int]) -
         parts = row.sources(head)
         drawn = sheet.choose(
             "memories", parts[seen], row.heads[head], along, row.weights[head, seen],
-            f"{name}.H{head}.rest",
+            _memory(f"{name}.H{head}", seen), f"{name}.H{head}.rest",
         )  # fmt: skip
         memories[head] = [seen[i] for i in drawn]
         output = sheet.node(
@@ -154,7 +164,10 @@ def _draw_mlp(sheet: Sheet, layer: int) -> None:
     sheet.edge(f"{name}.pre" if anatomy.parallel else f"{name}.mid", ln2, "read")
     every, whole = row.parts(), added(trace, layer, at, "mlp")
     signed = row.activations.sign() * every.norm(dim=-1)
-    kept = sheet.choose("neurons", every, whole, along, signed, f"{name}.mlp.rest")
+    kept = sheet.choose(
+        "neurons", every, whole, along, signed, lambda n: f"{name}.N{row.number(n)}",
+        f"{name}.mlp.rest",
+    )  # fmt: skip
     numbers = [row.number(n) for n in kept]
     keys = in_stream(trace, layer, "mlp")(trace.neuron_directions(layer, numbers, at))
     parts: list[tuple[str, Tensor, str]] = []

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -25,6 +25,8 @@ from .target import told
 from .walk import Walk
 
 N_PREDICTION = 10
+# The kinds of nodes that pruning chooses among.
+_CHOSEN = ("head", "value", "row", "neuron")
 
 Drawn = tuple[list[Node], list[Edge]]
 
@@ -137,13 +139,16 @@ class Painter:
         self.read = logit_direction(trace, self.target, self.foil, self.position)
         self.sheets: dict[str | int, Sheet] = {}
         self._drawn: dict[str | int, tuple[Any, Sheet, Any]] = {}
+        self._also: dict[int, frozenset[str]] = {}
         self._known_effect: LogitDirection | None = None
         if before is not None and before._about == self._about:
+            self._also = before._also
             self._drawn = {
                 name: known
                 for name, known in before._drawn.items()
                 if known[0] == self._asked(name)
             }
+            self._also = {}
             self._known_effect = before._known_effect
             vars(self).update({k: v for k, v in vars(before).items() if k == "_effects"})
         alike = before is not None and before._about[:2] == self._about[:2]
@@ -170,6 +175,16 @@ class Painter:
 
         nodes, edges = self._piece(self.trace.layer(layer), draw)
         return list(nodes), list(edges)
+
+    def chosen(self, layer: int) -> set[str]:
+        """The ids of the parts of a layer that pruning keeps."""
+        sheet = self._sheet("chosen")
+        draw_block(sheet, self.trace.layer(layer))
+        return {i for i, node in sheet.nodes.items() if node.kind in _CHOSEN}
+
+    def also(self, layer: int, parts: Iterable[str]) -> None:
+        """Draw these parts of a layer as well, whatever pruning keeps; none by default."""
+        self._also[self.trace.layer(layer)] = frozenset(parts)
 
     def graph(self, layers: Sequence[int] = ()) -> FlowGraph:
         """The overview with these layers open."""
@@ -241,26 +256,35 @@ class Painter:
             return (effects,)
         more = {rest: n for rest, n in keep.more.items() if rest.startswith(f"L{name}.")}
         measure = self.measure if keep.by == "measure" else None
-        return measure, effects, more, {k: data[k] for k in (*KINDS, "mass", "threshold", "by")}
+        kept = {k: data[k] for k in (*KINDS, "mass", "threshold", "by")}
+        also = self._also.get(int(name), frozenset())
+        return measure, effects, more, kept, also
 
     def _piece(self, name: str | int, draw: Callable[[Sheet], Any]) -> Any:
         """A piece as it was drawn before, or drawn now."""
-        if name not in self._drawn:
-            sheet = Sheet(
-                self.trace,
-                self.lens.anywhere if name == "routes" else self._lens_here,
-                self.position,
-                self.target,
-                self.foil,
-                self.read,
-                self.keep,
-                self.measure,
-                name != "routes",
-                None if name == "routes" else self.effect,
-            )
-            self._drawn[name] = self._asked(name), sheet, draw(sheet)
-        _, self.sheets[name], drawn = self._drawn[name]
+        known = self._drawn.get(name)
+        if known is None or known[0] != self._asked(name):
+            sheet = self._sheet(name)
+            drawn = draw(sheet)
+            known = self._drawn[name] = self._asked(name), sheet, drawn
+        _, self.sheets[name], drawn = known
         return drawn
+
+    def _sheet(self, name: str | int) -> Sheet:
+        routes = name == "routes"
+        return Sheet(
+            self.trace,
+            self.lens.anywhere if routes else self._lens_here,
+            self.position,
+            self.target,
+            self.foil,
+            self.read,
+            self.keep,
+            self.measure,
+            not routes,
+            None if routes else self.effect,
+            self._also.get(name, ()) if isinstance(name, int) else (),
+        )
 
     def _graph(
         self,

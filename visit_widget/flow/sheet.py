@@ -7,7 +7,7 @@ Projecting to the vocabulary is what costs; a sheet gathers every vector and ask
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -51,6 +51,7 @@ class Sheet:
         measure: what it ranks by.
         at_focus: whether everything on it is of that position.
         effect: as `read`, but that everything later reacts; None where no effects are asked for.
+        also: ids of parts that are drawn whatever pruning keeps.
 
     Attributes:
         vectors: {node id: (d_model,)} what each node's label is read from.
@@ -69,8 +70,9 @@ class Sheet:
         measure: str,
         at_focus: bool = True,
         effect: LogitDirection | None = None,
+        also: Collection[str] = (),
     ) -> None:
-        self.at_focus, self.effect = at_focus, effect
+        self.at_focus, self.effect, self.also = at_focus, effect, also
         self.trace, self.lens, self.position = trace, lens, position
         self.target, self.foil, self.read = target, foil, read
         self.keep, self.measure = keep, measure
@@ -200,9 +202,10 @@ class Sheet:
         whole: Tensor,
         along: Along,
         published: Tensor,
+        name: Callable[[int], str],
         rest: str = "",
     ) -> list[int]:
-        """Which parts of a whole are drawn, largest first.
+        """Which parts of a whole are drawn, largest first; then those that are drawn anyway.
 
         Args:
             kind: heads, memories, neurons or rows.
@@ -210,11 +213,15 @@ class Sheet:
             whole: (d_model,).
             along: how the followed logit hangs on them.
             published: (n,) what the published tool ranks them by.
+            name: the node id of each part.
             rest: id of the rest node that the others go to.
         """
         by_measure = self.keep.by == "measure"
         values = measure(self.measure, parts, whole, along) if by_measure else published
-        return self.keep.limit(kind).select(values, self.keep.more.get(rest, 0))
+        kept = self.keep.limit(kind).select(values, self.keep.more.get(rest, 0))
+        if self.also:
+            kept += [n for n in range(len(parts)) if name(n) in self.also and n not in kept]
+        return kept
 
     def finish(self, labelled: Sequence[str] | None = None) -> tuple[list[Node], list[Edge]]:
         """Label the nodes (all by default), in one projection; returns the nodes and edges.
