@@ -80,6 +80,20 @@ def top_nodes(
         raise VisitError(
             f"sign={sign!r}: use 1 for positive values, -1 for negative ones, or None."
         )
+    kinds, flows = kinds_of(kind), Flows(graph)
+    found = [(node, flows.value(node, measure)) for node in graph.nodes if node.kind in kinds]
+    ranked = [(node, value) for node, value in found if value is not None]
+    if sign is not None:
+        ranked = [(node, value) for node, value in ranked if value * sign > 0]
+    return sorted(ranked, key=lambda pair: -abs(pair[1]))[:n]
+
+
+def kinds_of(kind: str | Sequence[str] | None) -> tuple[str, ...]:
+    """The kinds of nodes that are ranked; all that are parts by default.
+
+    Raises:
+        VisitError: there is no such kind, or it carries nothing.
+    """
     kinds = PARTS if kind is None else (kind,) if isinstance(kind, str) else tuple(kind)
     known = (*PARTS, *STREAM, REST)
     for name in kinds:
@@ -87,12 +101,7 @@ def top_nodes(
             raise VisitError(f"Nodes of kind {name!r} flow into no whole, so they carry nothing.")
         if name not in known:
             raise VisitError(f"kind={name!r} is not known: use {', '.join(map(repr, known))}.")
-    flows = Flows(graph)
-    found = [(node, flows.value(node, measure)) for node in graph.nodes if node.kind in kinds]
-    ranked = [(node, value) for node, value in found if value is not None]
-    if sign is not None:
-        ranked = [(node, value) for node, value in ranked if value * sign > 0]
-    return sorted(ranked, key=lambda pair: -abs(pair[1]))[:n]
+    return kinds
 
 
 def to_networkx(graph: FlowGraph) -> nx.DiGraph:

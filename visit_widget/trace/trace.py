@@ -42,6 +42,8 @@ from .target import TargetLike
 from .upward import Upward
 
 At = Literal["pre", "mid", "post"]
+# Bytes that rows of attention are remembered in.
+ROWS_KEPT = 2**26
 
 
 class Trace(TracedPass, Copied, Upward):
@@ -61,11 +63,14 @@ class Trace(TracedPass, Copied, Upward):
     """
 
     # One layer and position is asked for many times in a row (heads, bias, sources, logit):
-    # remember a few.
+    # remember a few; of a short prompt, those of all its positions.
 
     @cached_property
     def _attention_row(self) -> Any:
-        return lru_cache(maxsize=4)(lambda layer, at: _attention.attention_row(self, layer, at))
+        wide = self.d_model if self.record.final.dtype == self.dtype else self.d_model**2
+        each = 4 * (2 * len(self) * self.d_model + wide)
+        size = max(4, min(64, ROWS_KEPT // each))
+        return lru_cache(maxsize=size)(lambda layer, at: _attention.attention_row(self, layer, at))
 
     @cached_property
     def _mlp_row(self) -> Any:

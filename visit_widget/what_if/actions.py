@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Union
 
 import torch
 from torch import Tensor
@@ -16,7 +16,7 @@ from ..trace.stream import added
 from .parts import Part
 
 # "zero", "mean", a factor, a vector, or the trace that the part is taken from.
-ActionLike = str | float | Tensor | Trace
+ActionLike = Union[str, float, Tensor, Trace, "Action"]
 
 
 @dataclass(frozen=True)
@@ -29,12 +29,36 @@ class Action:
         factor: what the part is multiplied with.
         vector: what replaces it: (d_model,), as the part is drawn.
         source: the trace that it is taken from.
+        partners: {position: position there}; the same ones by default.
     """
 
     kind: Literal["zero", "mean", "scale", "replace", "patch"]
     factor: float = 0.0
     vector: Tensor | None = None
     source: Trace | None = None
+    partners: Mapping[int, int] | None = None
+
+    def partner(self, position: int) -> int:
+        """The position in the other trace that stands for one of this.
+
+        Raises:
+            VisitError: there is none.
+        """
+        assert self.source is not None
+        if self.partners is None and position < len(self.source):
+            return position
+        found = None if self.partners is None else self.partners.get(position)
+        if found is None:
+            raise VisitError(
+                f"The trace to patch from has {len(self.source)} tokens, and position {position} of "
+                "this prompt has no partner there: give prompts of the same length, positions that "
+                "both have, or vw.compare(trace, other).patch, which knows the partners."
+            )
+        return found
+
+    def there(self, part: Part) -> Part:
+        """The part in the other trace that stands for one of this."""
+        return part if part.source is None else replace(part, source=self.partner(part.source))
 
     def __str__(self) -> str:
         return f"× {self.factor:g}" if self.kind == "scale" else self.kind
@@ -95,14 +119,7 @@ def put_of(trace: Trace, part: Part, action: Action, positions: Sequence[int]) -
             raise VisitError(f"{part.id} names every source: give one, such as {part.id}0.")
         return raw(trace, part, range(len(trace))).mean(0, keepdim=True)
     assert action.source is not None
-    last = max(positions)
-    if last >= len(action.source) or (part.source or 0) >= len(action.source):
-        raise VisitError(
-            f"The trace to patch from has {len(action.source)} tokens, and position {last} of this "
-            "prompt has no partner there: give prompts of the same length, or positions that both "
-            "have."
-        )
-    return raw(action.source, part, positions)
+    return raw(action.source, action.there(part), [action.partner(p) for p in positions])
 
 
 def raw(trace: Trace, part: Part, positions: Sequence[int]) -> Tensor:

@@ -1,0 +1,208 @@
+"""Two traces side by side: whether they can be compared, where, and what is followed in both."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Any
+
+from ..flow import FlowGraph, Keep, Painter
+from ..lens import Lens, LocalLens, lens_of
+from ..model import VisitError
+from ..trace import Trace
+from ..trace.target import Followed, TargetLike, followed
+from ..what_if.actions import Action
+from .alignment import Alignment, align
+
+Foci = int | tuple[int, int]
+_OF_A_TOKEN = re.compile(r"(L\d+\.H\d+\.[VK])(b?)(\d+)")
+
+
+class Pair:
+    """Two traces, and the partners among their tokens.
+
+    Args:
+        a, b: traces of one model, or of two of the same make with one tokenizer.
+        pairs: the partners, where they are known.
+
+    Attributes:
+        alignment: the partners.
+
+    Raises:
+        VisitError: the two cannot be compared; the message says why.
+    """
+
+    def __init__(
+        self, a: Trace, b: Trace, pairs: Sequence[tuple[int, int]] | None = None
+    ) -> None:
+        _check(a, b)
+        self.a, self.b = a, b
+        self.alignment = align(a.input_ids.tolist(), b.input_ids.tolist(), pairs)
+
+    def foci(self, position: Foci = -1) -> tuple[int, int]:
+        """The two positions whose predictions are compared.
+
+        Args:
+            position: of a, and in b that of its partner; both last ones by default; or one of each.
+
+        Raises:
+            VisitError: the position has no partner.
+        """
+        if not isinstance(position, int):
+            try:
+                here, there = position
+            except (TypeError, ValueError):
+                raise VisitError(
+                    f"position={position!r} is no place in two prompts: give a position of the "
+                    "first, or one of each, such as (3, 4)."
+                ) from None
+            return self.a.position(here), self.b.position(there)
+        at = self.a.position(position)
+        if at == len(self.a) - 1:
+            return at, len(self.b) - 1
+        if at not in self.alignment.b_of:
+            raise VisitError(
+                f"Position {at} ({self.a.tokens[at]}) has no partner in the other prompt: give one "
+                f"of each, such as position=({at}, {len(self.b) - 1})."
+            )
+        return at, self.alignment.b_of[at]
+
+    def answers(self, foci: tuple[int, int]) -> tuple[int, int]:
+        """The first choice after each prompt."""
+        first, second = (
+            int(trace.logits(at).argmax()) for trace, at in zip((self.a, self.b), foci, strict=True)
+        )
+        return first, second
+
+    def followed(
+        self,
+        foci: tuple[int, int],
+        target: TargetLike | Followed | None,
+        foil: TargetLike | Followed | None,
+    ) -> tuple[Followed, Followed | None]:
+        """What is followed in both, and what it is compared against: by default a's first choice
+        against b's, where they differ.
+        """
+        first, second = self.answers(foci) if target is None else (0, 0)
+        if target is None and foil is None and first != second:
+            foil = second
+        target = first if target is None else target
+        return followed(self.a, target), None if foil is None else followed(self.a, foil)
+
+    @cached_property
+    def patch(self) -> Action:
+        """To take a part from b: what `rerun` and `effects` of a are given as an action."""
+        return Action("patch", source=self.b, partners=self.alignment.b_of)
+
+    def in_a(self, node_id: str) -> str:
+        """The id of a node of b's graph in the graph of both: what a head takes from a token is
+        named by the token's partner in a; ``L3.H7.Vb2`` is of token 2 of b, which has none.
+        """
+        return _renamed(node_id, self.alignment)
+
+    def in_b(self, node_id: str) -> str | None:
+        """The id in b's own graph of a node in the graph of both; None where b has none."""
+        found = _OF_A_TOKEN.fullmatch(node_id)
+        if found is None:
+            return node_id
+        head, own, number = found[1], found[2], int(found[3])
+        source = number if own else self.alignment.b_of.get(number)
+        return None if source is None else f"{head}{source}"
+
+
+def _renamed(node_id: str, alignment: Alignment) -> str:
+    found = _OF_A_TOKEN.fullmatch(node_id)
+    if found is None:
+        return node_id
+    source = alignment.a_of.get(int(found[3]))
+    return f"{found[1]}b{found[3]}" if source is None else f"{found[1]}{source}"
+
+
+class PairPainter:
+    """Draws the graphs of both traces, with the same parts in each: all that pruning keeps in
+    either.
+
+    Args:
+        pair: the traces.
+        foci: the position in each.
+        target, foil: what is followed in both.
+        keep, measure, lens: as `flow_graph`.
+        before: painters to take over from, of a and of b.
+    """
+
+    def __init__(
+        self,
+        pair: Pair,
+        foci: tuple[int, int],
+        target: Followed,
+        foil: Followed | None,
+        keep: Keep | dict[str, Any] | None = None,
+        measure: str = "logit",
+        lens: Lens | str | None = None,
+        before: PairPainter | None = None,
+    ) -> None:
+        self.pair = pair
+        known = (None, None) if before is None else (before.a, before.b)
+        mine, theirs = (lens_of(lens, trace) for trace in (pair.a, pair.b))
+        if lens is None and mine.name != theirs.name:
+            # What one model has at hand by default the other may not; both are to be read alike.
+            mine, theirs = (_local(trace) for trace in (pair.a, pair.b))
+        self.a = Painter(pair.a, foci[0], target, foil, keep, measure, mine, known[0])
+        self.b = Painter(pair.b, foci[1], target, foil, keep, measure, theirs, known[1])
+
+    def agree(self, layer: int) -> None:
+        """See that the same parts of a layer are drawn in both."""
+        pair = self.pair
+        mine, theirs = self.a.chosen(layer), self.b.chosen(layer)
+        named = {pair.in_a(i) for i in theirs}
+        self.a.also(layer, named - mine)
+        wanted = {pair.in_b(i) for i in mine}
+        self.b.also(layer, {i for i in wanted if i is not None} - theirs)
+
+    def graphs(self, layers: Sequence[int] = ()) -> tuple[FlowGraph, FlowGraph]:
+        """The overview of each, with these layers open."""
+        for layer in {self.pair.a.layer(layer) for layer in layers}:
+            self.agree(layer)
+        return self.a.graph(layers), self.b.graph(layers)
+
+
+def _local(trace: Trace) -> Lens:
+    found = lens_of("local", trace)
+    return found.forgiven if isinstance(found, LocalLens) else found
+
+
+def _check(a: Trace, b: Trace) -> None:
+    for trace in (a, b):
+        if not isinstance(trace, Trace):
+            raise VisitError(
+                f"Two traces are compared, as vw.trace makes them, not {type(trace).__name__}."
+            )
+        trace.needs_model("A comparison")
+    if a.model is b.model:
+        return
+    if _make(a) != _make(b):
+        raise VisitError(
+            "These traces are of models of another make (layers, heads or sizes differ), so that "
+            "no part of the one stands for a part of the other: compare prompts of one model, or a "
+            "model with one that was trained from it."
+        )
+    if a.tokenizer is None or b.tokenizer is None:
+        return
+    ids = sorted({*a.input_ids.tolist(), *b.input_ids.tolist()})
+    ids = [i for i in ids if i < min(a.n_vocab, b.n_vocab)]
+    if a.texts(ids) != b.texts(ids):
+        raise VisitError(
+            "The tokenizers of these two traces read the same token ids as other texts: trace both "
+            "prompts with one tokenizer."
+        )
+
+
+def _make(trace: Trace) -> Any:
+    layers = []
+    for layer, part in enumerate(trace.anatomy.blocks):
+        kept = trace.record.layers[layer].attention
+        heads = None if kept is None else (kept.query.shape[0], kept.value.shape[-1])
+        halves = part.mlp is None, part.mixer is None, part.mixer_late, part.parallel
+        layers.append((heads, halves, part.d_mlp))
+    return trace.d_model, layers
