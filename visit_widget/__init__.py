@@ -18,9 +18,11 @@ __version__ = "0.1.0"
 # Imported on first use: torch and transformers take seconds, and `visit-widget --help` should not.
 _HOME = {
     "Anatomy": ".model",
+    "Alignment": ".pairs",
     "Audit": ".trace",
     "BlockAnatomy": ".model",
     "CalibratedLens": ".lens",
+    "Comparison": ".pairs",
     "FlowGraph": ".flow",
     "JacobianLens": ".lens",
     "Join": ".model",
@@ -30,14 +32,18 @@ _HOME = {
     "LocalLens": ".lens",
     "LogitLens": ".lens",
     "MEASURES": ".flow",
+    "Patching": ".pairs",
     "Target": ".trace",
     "Trace": ".trace",
     "TunedLens": ".lens",
     "UnsupportedModelError": ".model",
     "VisitError": ".model",
     "VisitWidget": ".widget",
+    "adapter_pair": ".pairs",
+    "compare": ".pairs",
     "load_demo": ".model.demo",
     "load_trace": ".trace",
+    "patching": ".pairs",
     "supported": ".model.families",
     "trace": ".trace",
     "visit": ".widget",
@@ -45,10 +51,12 @@ _HOME = {
 
 __all__ = [
     "MEASURES",
+    "Alignment",
     "Anatomy",
     "Audit",
     "BlockAnatomy",
     "CalibratedLens",
+    "Comparison",
     "FlowGraph",
     "JacobianLens",
     "Join",
@@ -57,14 +65,18 @@ __all__ = [
     "Limit",
     "LocalLens",
     "LogitLens",
+    "Patching",
     "Target",
     "Trace",
     "TunedLens",
     "UnsupportedModelError",
     "VisitError",
     "VisitWidget",
+    "adapter_pair",
+    "compare",
     "load_demo",
     "load_trace",
+    "patching",
     "supported",
     "trace",
     "visit",
@@ -76,6 +88,7 @@ if TYPE_CHECKING:
     from .model import Anatomy, BlockAnatomy, Join, UnsupportedModelError, VisitError
     from .model.demo import load_demo
     from .model.families import supported
+    from .pairs import Alignment, Comparison, Patching, adapter_pair, compare, patching
     from .trace import Audit, Target, Trace, load_trace, trace
     from .widget import VisitWidget, visit
 

@@ -1,4 +1,4 @@
-"""The rooms import one way: model ← trace ← lens ← what_if ← flow ← widget."""
+"""The rooms import one way: model ← trace ← lens ← what_if ← flow ← pairs ← widget."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import visit_widget
 
 PACKAGE = Path(visit_widget.__file__).parent
-ROOMS = ("model", "trace", "lens", "what_if", "flow", "widget")
+ROOMS = ("model", "trace", "lens", "what_if", "flow", "pairs", "widget")
 FILES = sorted(p for room in ROOMS for p in (PACKAGE / room).rglob("*.py"))
 
 
@@ -92,6 +92,7 @@ def test_the_reader_of_imports_sees_what_it_should(source, rooms):
 @pytest.mark.parametrize(
     ("module", "unwanted"),
     [
+        ("visit_widget.pairs", "anywidget traitlets visit_widget.widget"),
         ("visit_widget", "torch transformers anywidget traitlets"),
         ("visit_widget.flow", "anywidget traitlets ipywidgets visit_widget.widget"),
         ("visit_widget.trace", "visit_widget.lens visit_widget.flow visit_widget.widget"),

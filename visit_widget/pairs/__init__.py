@@ -1,5 +1,6 @@
 """Two passes side by side: of two prompts, or of two models."""
 
+from .adapters import adapter_pair
 from .alignment import Alignment, align
 from .changed import Change, Changed
 from .comparison import Comparison, compare
@@ -19,6 +20,7 @@ __all__ = [
     "PairPainter",
     "Patching",
     "Values",
+    "adapter_pair",
     "align",
     "compare",
     "patching",

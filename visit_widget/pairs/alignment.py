@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -109,7 +110,7 @@ def _checked(pairs: Sequence[tuple[int, int]], n_a: int, n_b: int) -> list[tuple
             "its partner in the second."
         ) from None
     inside = all(0 <= i < n_a and 0 <= j < n_b for i, j in found)
-    on = all(p[0] < q[0] and p[1] < q[1] for p, q in zip(found, found[1:], strict=False))
+    on = all(p[0] < q[0] and p[1] < q[1] for p, q in pairwise(found))
     if not inside or not on:
         raise VisitError(
             f"pairs= go on from left to right in both prompts, which have {n_a} and {n_b} tokens, "

@@ -179,9 +179,7 @@ def _places(painter: PairPainter, positions: str | Sequence[int]) -> list[tuple[
     return [(p, partners[p]) for p in sorted(set(every))]
 
 
-def _reading(
-    painter: Painter, effects: bool
-) -> tuple[Sequence[Reading], Sequence[Reading] | None]:
+def _reading(painter: Painter, effects: bool) -> tuple[Sequence[Reading], Sequence[Reading] | None]:
     """How the followed logit, and its derivative, read the streams of each layer."""
     found = painter.effect
     if found is None and effects:

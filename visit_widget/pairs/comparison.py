@@ -43,7 +43,8 @@ def compare(
     """Compare two traced passes: of two prompts, or of two models, part by part.
 
     Args:
-        a, b: traces of one model, or of two of the same make with one tokenizer.
+        a: a trace.
+        b: another, of the same model, or of one of the same make with the same tokenizer.
         position: whose predictions are compared: a position of a, and of b its partner's; the last
             of each by default; or one of each, (3, 4).
         target: what is followed in both; a's first choice by default.

@@ -33,9 +33,7 @@ class Pair:
         VisitError: the two cannot be compared; the message says why.
     """
 
-    def __init__(
-        self, a: Trace, b: Trace, pairs: Sequence[tuple[int, int]] | None = None
-    ) -> None:
+    def __init__(self, a: Trace, b: Trace, pairs: Sequence[tuple[int, int]] | None = None) -> None:
         _check(a, b)
         self.a, self.b = a, b
         self.alignment = align(a.input_ids.tolist(), b.input_ids.tolist(), pairs)
@@ -99,7 +97,7 @@ class Pair:
         """The id of a node of b's graph in the graph of both: what a head takes from a token is
         named by the token's partner in a; ``L3.H7.Vb2`` is of token 2 of b, which has none.
         """
-        return _renamed(node_id, self.alignment)
+        return in_both(node_id, self.alignment)
 
     def in_b(self, node_id: str) -> str | None:
         """The id in b's own graph of a node in the graph of both; None where b has none."""
@@ -111,7 +109,8 @@ class Pair:
         return None if source is None else f"{head}{source}"
 
 
-def _renamed(node_id: str, alignment: Alignment) -> str:
+def in_both(node_id: str, alignment: Alignment) -> str:
+    """The id in the graph of both of a node of b's."""
     found = _OF_A_TOKEN.fullmatch(node_id)
     if found is None:
         return node_id
@@ -143,6 +142,9 @@ class PairPainter:
         before: PairPainter | None = None,
     ) -> None:
         self.pair = pair
+        self.a: Painter
+        self.b: Painter
+        known: tuple[Painter | None, Painter | None]
         known = (None, None) if before is None else (before.a, before.b)
         mine, theirs = (lens_of(lens, trace) for trace in (pair.a, pair.b))
         if lens is None and mine.name != theirs.name:

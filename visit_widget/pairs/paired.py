@@ -15,7 +15,7 @@ from ..flow import Edge, FlowGraph, Node
 from ..flow.reading import Flows
 from ..model import VisitError
 from .alignment import Alignment
-from .pair import _renamed
+from .pair import in_both
 
 # What a node carries into its whole, and what it has of its own.
 CARRIED = ("share", "logit", "norm", "proximity", "effect")
@@ -144,19 +144,20 @@ def paired_nodes(a: FlowGraph, b: FlowGraph, alignment: Alignment) -> dict[str, 
     that b alone has.
     """
     mine = {node.id: node for node in a.nodes}
-    theirs = {_renamed(node.id, alignment): node for node in b.nodes}
+    theirs = {in_both(node.id, alignment): node for node in b.nodes}
     flows = Flows(a), Flows(b)
     found = {}
     for name in dict.fromkeys((*mine, *theirs)):
-        pair = mine.get(name), theirs.get(name)
-        carried = {
-            measure: values_of(
-                *(None if n is None else f.value(n, measure) for n, f in zip(pair, flows, strict=True)),
-                alone=None in pair,
+        here, there = mine.get(name), theirs.get(name)
+        carried = [
+            values_of(
+                None if here is None else flows[0].value(here, measure),
+                None if there is None else flows[1].value(there, measure),
+                here is None or there is None,
             )
             for measure in ("share", "proximity")
-        }  # fmt: skip
-        found[name] = NodePair(name, *pair, **carried)
+        ]
+        found[name] = NodePair(name, here, there, *carried)
     return found
 
 
@@ -165,9 +166,7 @@ def paired_edges(
 ) -> dict[tuple[str, str], EdgePair]:
     """The edges of both graphs, by the ids of their ends in the graph of both."""
     mine = {(e.source, e.target): e for e in a.edges}
-    theirs = {
-        (_renamed(e.source, alignment), _renamed(e.target, alignment)): e for e in b.edges
-    }
+    theirs = {(in_both(e.source, alignment), in_both(e.target, alignment)): e for e in b.edges}
     found = {}
     for ends in dict.fromkeys((*mine, *theirs)):
         here, there = mine.get(ends), theirs.get(ends)

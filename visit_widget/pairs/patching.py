@@ -11,7 +11,7 @@ part − corrupted part⟩ in the place of the difference above. After Vig et al
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,7 +21,7 @@ from ..trace import Trace
 from ..trace.audit import tolerance_of
 from ..trace.logit import logit_value
 from ..trace.target import Followed, TargetLike
-from ..what_if import effects
+from ..what_if import Effect, effects
 from ..what_if.actions import Action
 from ..what_if.effects import _name
 from ..what_if.variants import MEMORY, Progress
@@ -90,7 +90,7 @@ def patching(
     predicted = measured.copy()
     wanted = [(place, name) for place, name in np.ndenumerate(plan.ids) if name is not None]
     asked = [name for place, name in wanted if place[-1] not in plan.unchanged]
-    found = {}
+    found: Mapping[str, Effect] = {}
     if asked:
         action = Action("patch", source=clean, partners=pair.alignment.a_of)
         found = effects(

@@ -54,7 +54,7 @@ class Patching:
 
     @property
     def logits(self) -> np.ndarray:
-        """m with each part patched, as measured."""
+        """What is followed with each part patched, as measured, in logits."""
         return self.corrupted + self.measured * (self.clean - self.corrupted)
 
     @property
@@ -117,8 +117,7 @@ class Patching:
     def to_dict(self) -> dict[str, Any]:
         """Plain data: the arrays as nested lists, None in the place of NaN."""
         arrays = {
-            name: _plain(getattr(self, name).tolist())
-            for name in ("ids", "predicted", "measured")
+            name: _plain(getattr(self, name).tolist()) for name in ("ids", "predicted", "measured")
         }
         told = {
             name: getattr(self, name)

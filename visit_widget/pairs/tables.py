@@ -57,8 +57,9 @@ def _edge(pair: EdgePair) -> dict[str, Any]:
 
 
 def _columns(pair: NodePair | EdgePair, measures: tuple[str, ...]) -> dict[str, float | None]:
-    row = {}
+    row: dict[str, float | None] = {}
     for name in measures:
         found = pair.values(name)
-        row.update({f"{name}_a": found.a, f"{name}_b": found.b, f"{name}_difference": found.difference})
+        row[f"{name}_a"], row[f"{name}_b"] = found.a, found.b
+        row[f"{name}_difference"] = found.difference
     return row
