@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -176,9 +176,9 @@ class Painter:
         nodes, edges = self._piece(self.trace.layer(layer), draw)
         return list(nodes), list(edges)
 
-    def chosen(self, layer: int) -> set[str]:
-        """The ids of the parts of a layer that pruning keeps."""
-        sheet = self._sheet("chosen")
+    def chosen(self, layer: int, also: Collection[str] = ()) -> set[str]:
+        """The ids of the parts of a layer that pruning keeps, with these drawn as well."""
+        sheet = self._sheet("chosen", also)
         draw_block(sheet, self.trace.layer(layer))
         return {i for i, node in sheet.nodes.items() if node.kind in _CHOSEN}
 
@@ -270,7 +270,7 @@ class Painter:
         _, self.sheets[name], drawn = known
         return drawn
 
-    def _sheet(self, name: str | int) -> Sheet:
+    def _sheet(self, name: str | int, also: Collection[str] = ()) -> Sheet:
         routes = name == "routes"
         return Sheet(
             self.trace,
@@ -283,7 +283,7 @@ class Painter:
             self.measure,
             not routes,
             None if routes else self.effect,
-            self._also.get(name, ()) if isinstance(name, int) else (),
+            self._also.get(name, ()) if isinstance(name, int) else also,
         )
 
     def _graph(

@@ -155,12 +155,16 @@ class PairPainter:
 
     def agree(self, layer: int) -> None:
         """See that the same parts of a layer are drawn in both."""
-        pair = self.pair
-        mine, theirs = self.a.chosen(layer), self.b.chosen(layer)
-        named = {pair.in_a(i) for i in theirs}
-        self.a.also(layer, named - mine)
-        wanted = {pair.in_b(i) for i in mine}
-        self.b.also(layer, {i for i in wanted if i is not None} - theirs)
+        pair, more = self.pair, (frozenset[str](), frozenset[str]())
+        # A head that only the other keeps brings its own memories along, the second time.
+        for _ in range(2):
+            mine, theirs = self.a.chosen(layer, more[0]), self.b.chosen(layer, more[1])
+            wanted = {name for i in mine if (name := pair.in_b(i)) is not None}
+            more = frozenset({pair.in_a(i) for i in theirs} - mine), frozenset(wanted - theirs)
+            if not any(more):
+                break
+        self.a.also(layer, more[0] | mine)
+        self.b.also(layer, more[1] | theirs)
 
     def graphs(self, layers: Sequence[int] = ()) -> tuple[FlowGraph, FlowGraph]:
         """The overview of each, with these layers open."""

@@ -51,8 +51,8 @@ class Action:
         if found is None:
             raise VisitError(
                 f"The trace to patch from has {len(self.source)} tokens, and position {position} "
-                "of this prompt has no partner there: give prompts of the same length, positions that "
-                "both have, or vw.compare(trace, other).patch, which knows the partners."
+                "of this prompt has no partner there: give prompts of the same length, positions "
+                "that both have, or vw.compare(trace, other).patch, which knows the partners."
             )
         return found
 
