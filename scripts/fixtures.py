@@ -16,7 +16,7 @@ PROMPT = "The capital of Japan is the city of"
 LAYER = 23
 TRAITS = ["prompt", "focus", "target", "foil", "graph"]
 TRAITS += ["expanded", "selection", "measure", "keep", "view", "pins", "filters", "display"]
-TRAITS += ["lens", "lenses", "interventions", "status"]
+TRAITS += ["lens", "lenses", "interventions", "against", "status"]
 OVERVIEW = ["L23.pre", "L23.attn", "L23.mid", "L23.mlp", "L23.post"]
 OVERVIEW += ["L20.mlp", "L28.mlp", "L29.post", "embed", "logits"]
 

@@ -25,7 +25,7 @@ from visit_widget.model.attention_call import MODEL_LOCK
 PROMPT = "the cat sat on the mat"
 TRAITS = (
     "prompt", "focus", "target", "foil", "graph", "expanded", "selection", "measure", "keep",
-    "view", "pins", "filters", "display", "interventions", "lens", "lenses",
+    "view", "pins", "filters", "display", "interventions", "lens", "lenses", "against",
 )  # fmt: skip
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schema.json").read_text("utf-8"))

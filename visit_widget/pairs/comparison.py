@@ -66,7 +66,7 @@ def compare(
     pair = Pair(a, b, pairs)
     foci = pair.foci(position)
     told = pair.followed(foci, target, foil)
-    painter = PairPainter(pair, foci, *told, keep, measure, lens)
+    painter = PairPainter.of(pair, foci, told, keep, measure, lens)
     return Comparison(*painter.graphs(layers), pair.alignment, painter)
 
 
@@ -111,25 +111,12 @@ class Comparison:
         """The id of the stream from which on the two read as other tokens to the end; None where
         they read the same at the end. It is a reading by the lens: see docs/compare.md.
         """
-        found = None
-        for name in self._river:
-            here, there = (g.node(name) for g in (self.a, self.b))
-            if _first(here.top) == _first(there.top):
-                found = None
-            elif found is None:
-                found = name
-        return found
+        return parting_of(self.a, self.b)
 
     @property
     def parting_layer(self) -> int | None:
         """The layer of `parting`; 0 where the two read otherwise from the embedding on."""
         return None if self.parting is None else self.a.node(self.parting).layer or 0
-
-    @property
-    def _river(self) -> list[str]:
-        """The ids of the streams on the way, each once."""
-        kinds = ("embed", "residual")
-        return [n.id for n in self.a.nodes if n.kind in kinds and not n.id.endswith(".pre")]
 
     def strongest(
         self,
@@ -285,6 +272,20 @@ class Comparison:
         except json.JSONDecodeError as error:
             raise VisitError(f"This is no JSON: {error}.") from None
         return cls.from_dict(data)
+
+
+def parting_of(a: FlowGraph, b: FlowGraph) -> str | None:
+    """See `Comparison.parting`."""
+    kinds = ("embed", "residual")
+    found = None
+    for node in a.nodes:
+        if node.kind not in kinds or node.id.endswith(".pre") or node.id not in b:
+            continue
+        if _first(node.top) == _first(b.node(node.id).top):
+            found = None
+        elif found is None:
+            found = node.id
+    return found
 
 
 def _first(top: list[dict[str, Any]]) -> int | None:

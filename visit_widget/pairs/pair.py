@@ -99,6 +99,12 @@ class Pair:
         """
         return in_both(node_id, self.alignment)
 
+    @staticmethod
+    def of_b(node_id: str) -> bool:
+        """Whether a node is of a token that b alone has."""
+        found = _OF_A_TOKEN.fullmatch(node_id)
+        return found is not None and bool(found[2])
+
     def in_b(self, node_id: str) -> str | None:
         """The id in b's own graph of a node in the graph of both; None where b has none."""
         found = _OF_A_TOKEN.fullmatch(node_id)
@@ -124,34 +130,42 @@ class PairPainter:
 
     Args:
         pair: the traces.
-        foci: the position in each.
-        target, foil: what is followed in both.
-        keep, measure, lens: as `flow_graph`.
-        before: painters to take over from, of a and of b.
+        a: draws the first.
+        b: draws the other, as the first is drawn.
     """
 
-    def __init__(
-        self,
+    def __init__(self, pair: Pair, a: Painter, b: Painter) -> None:
+        self.pair, self.a, self.b = pair, a, b
+
+    @classmethod
+    def of(
+        cls,
         pair: Pair,
         foci: tuple[int, int],
-        target: Followed,
-        foil: Followed | None,
+        told: tuple[Followed, Followed | None],
         keep: Keep | dict[str, Any] | None = None,
         measure: str = "logit",
         lens: Lens | str | None = None,
-        before: PairPainter | None = None,
-    ) -> None:
-        self.pair = pair
-        self.a: Painter
-        self.b: Painter
-        known: tuple[Painter | None, Painter | None]
-        known = (None, None) if before is None else (before.a, before.b)
+    ) -> PairPainter:
+        """What draws both.
+
+        Args:
+            pair: the traces.
+            foci: the position in each.
+            told: what is followed in both, and what it is compared against.
+            keep: as `flow_graph`.
+            measure: likewise.
+            lens: likewise.
+        """
         mine, theirs = (lens_of(lens, trace) for trace in (pair.a, pair.b))
         if lens is None and mine.name != theirs.name:
             # What one model has at hand by default the other may not; both are to be read alike.
             mine, theirs = (_local(trace) for trace in (pair.a, pair.b))
-        self.a = Painter(pair.a, foci[0], target, foil, keep, measure, mine, known[0])
-        self.b = Painter(pair.b, foci[1], target, foil, keep, measure, theirs, known[1])
+        return cls(
+            pair,
+            Painter(pair.a, foci[0], *told, keep, measure, mine),
+            Painter(pair.b, foci[1], *told, keep, measure, theirs),
+        )
 
     def agree(self, layer: int) -> None:
         """See that the same parts of a layer are drawn in both."""

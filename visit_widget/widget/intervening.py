@@ -20,9 +20,12 @@ from ..what_if.rerun import positions_of
 
 if TYPE_CHECKING:
     from ..flow import Painter
+    from .against import Against
 
 _OF_A_TOKEN = re.compile(r"^P\d|\.[VKA]\d+$")
 _KEYS = ("id", "action", "positions", "label")
+# What a patch from the other prompt is called.
+OTHER = "against"
 _MEASURED = ("head", "value", "neuron", "row", "attention", "mlp")
 
 
@@ -30,11 +33,15 @@ class Interventions:
     """What is done to the parts of a widget's pass.
 
     What only Python can say, a vector or a trace, is kept here by the name that the browser knows
-    it by.
+    it by. A patch without a name is from the other prompt, where there is one.
+
+    Args:
+        against: the other prompt.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, against: Against) -> None:
         self._given: dict[str, Tensor | Trace] = {}
+        self._against = against
 
     def listed(self, value: Any, trace: Trace) -> list[dict[str, Any]]:
         """The trait's value as it is kept, checked against a trace.
@@ -72,7 +79,9 @@ class Interventions:
             self._given[label] = action
             action = kind
         elif action in ("replace", "patch"):
-            if label not in self._given:
+            if action == "patch" and label in (None, OTHER) and self._against.trace is not None:
+                label = OTHER
+            elif label not in self._given:
                 raise VisitError(
                     f"What replaces {part.id} is not known any more: set it from Python again."
                 )
@@ -89,6 +98,11 @@ class Interventions:
         for item in listed:
             where = [focus] if item["positions"] == "focus" else item["positions"]
             action: ActionLike = self._given.get(item.get("label", ""), item["action"])
+            if action == "patch":
+                pair = self._against.pair(trace)
+                if pair is None:
+                    raise VisitError(f"There is no other prompt to patch {item['id']} from.")
+                action = pair.patch
             run.add(item["id"], action, where)
         return run.trace()
 
@@ -100,6 +114,11 @@ def of_any_prompt(listed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         item for item in kept
         if item["action"] != "patch" and not _OF_A_TOKEN.search(item["id"])
     ]  # fmt: skip
+
+
+def of_no_other(listed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The interventions that take nothing from the other prompt."""
+    return [item for item in listed if item.get("label") != OTHER]
 
 
 def before_of(painter: Painter, focus: int) -> dict[str, Any]:

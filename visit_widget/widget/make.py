@@ -12,6 +12,7 @@ from ..lens import Lens
 from ..model import Anatomy
 from ..trace.inputs import Prompt
 from ..trace.target import TargetLike
+from ..trace.trace import Trace
 from .sentences import check_view
 from .session import Session
 from .subject import session_of, untraced
@@ -24,6 +25,7 @@ def visit(
     tokenizer: Any = None,
     prompt: Prompt | None = None,
     *,
+    against: Prompt | Trace | None = None,
     focus: int = -1,
     target: TargetLike | None = None,
     foil: TargetLike | None = None,
@@ -44,11 +46,13 @@ def visit(
         model: a decoder of `transformers`, left as it is found; or a trace, shown without a pass.
         tokenizer: its tokenizer; None when the prompt is token ids.
         prompt: as in `trace`. Edited in the browser, it keeps its special tokens.
+        against: another prompt, or a trace of it (of a model of the same make too), to compare
+            with: both are drawn, and their difference (docs/compare.md).
         focus: the position whose computation is shown; −1 is the last token.
         target: token whose logit is followed, or several, or a direction (`Target`); the model's
             own first choice by default. Of a text that is several tokens the first is followed, and
             `status` says so.
-        foil: likewise, to compare it against.
+        foil: likewise, to compare it against; with another prompt, by default, its first choice.
         layers: layers to show open.
         keep: what pruning keeps; `Keep.visit()` is the published tool's choice.
         measure: what ribbons mean: "logit", "share", "norm", "proximity" or "effect".
@@ -76,16 +80,17 @@ def visit(
     """
     if view_state is not None:
         alone(
-            prompt=(prompt, None), focus=(focus, -1), target=(target, None), foil=(foil, None),
-            layers=(layers, ()), keep=(keep, None), measure=(measure, "logit"),
-            view=(view, "block"), lens=(lens, None), attention_mask=(attention_mask, None),
-            add_special_tokens=(add_special_tokens, None),
+            prompt=(prompt, None), against=(against, None), focus=(focus, -1),
+            target=(target, None), foil=(foil, None), layers=(layers, ()), keep=(keep, None),
+            measure=(measure, "logit"), view=(view, "block"), lens=(lens, None),
+            attention_mask=(attention_mask, None), add_special_tokens=(add_special_tokens, None),
         )  # fmt: skip
         return _remade(untraced(model, tokenizer, anatomy, keep_on), view_state)
     check_view(view)
     session = session_of(
         model, tokenizer, prompt, anatomy, keep_on, attention_mask, add_special_tokens
     )
+    session.against.read(against, session)
     first = session.first(focus, target, foil, keep, measure, lens)
     return VisitWidget(session, first, layers, view)
 
@@ -93,6 +98,7 @@ def visit(
 def _remade(session: Session, state: dict[str, Any]) -> VisitWidget:
     wanted = read(state, session)
     session.take(wanted.prompt)
+    session.against.take(wanted.against, session)
     traits = checked_traits(wanted, session)
     first = session.first(
         wanted.focus, wanted.target, wanted.foil, wanted.keep, wanted.measure, wanted.lens,

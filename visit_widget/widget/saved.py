@@ -10,7 +10,7 @@ from .session import Session
 from .view_state import PLAIN
 
 Progress = Callable[[int, int], None]
-REDRAWS = ("focus", "target", "foil", "keep", "measure", "lens", "interventions")
+REDRAWS = ("against", "focus", "target", "foil", "keep", "measure", "lens", "interventions")
 SETTABLE = ("prompt", *REDRAWS, *PLAIN, "view")
 # The traits of the widget that are saved.
 SAVED = (*SETTABLE, "graph", "status", "lenses")
@@ -50,7 +50,8 @@ def saved(
         progress(len(layers), len(layers))
     # What the reader has chosen may be of a layer that is not open.
     chosen = [i for i in (*traits["selection"], *traits["pins"]) if i not in ids]
-    details = session.project(ids)["nodes"]
+    project = session.project(ids)
+    details, other = project["nodes"], project.get("against")
     if chosen:
         details.update(session.project(chosen, lenient=True)["nodes"])
     shown = [layer for layer in traits["expanded"] if str(layer) in blocks]
@@ -63,6 +64,7 @@ def saved(
         "predictions": session.predictions(),
         "routes": _routes(session, wanted=traits["view"] == "routes"),
         "view_state": view_state,
+        **({} if other is None else {"against": other}),
     }
 
 

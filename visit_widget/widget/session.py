@@ -20,11 +20,14 @@ from ..model import Anatomy, VisitError
 from ..model.attention_call import MODEL_LOCK
 from ..model.given import check_language_model, tokenizer_of
 from ..model.loaded import check_traceable, unwrapped
+from ..pairs import Pair
 from ..trace.audit import last_logits_error, tolerance_of
-from ..trace.inputs import Prepared, Prompt, checked, edited
+from ..trace.inputs import Prepared, Prompt, checked
 from ..trace.target import Followed, TargetLike, first_token, followed
 from ..trace.trace import Trace
 from ..trace.tracing import trace, trace_prepared
+from .against import Against, against_of, retraced
+from .auditing import audited
 from .intervening import Interventions, before_of, effects_map, measured_in
 from .plain import compact, present
 from .sentences import joined
@@ -78,7 +81,8 @@ class Session:
         self.facts: dict[str, Any] = {}
         # By name, those that were given as objects.
         self._given: dict[str, Lens] = {}
-        self.interventions = Interventions()
+        self.against = Against()
+        self.interventions = Interventions(self.against)
         self._vocabulary: list[str] | None = None
         self._predictions: WeakKeyDictionary[Trace, list[dict[str, Any]]] = WeakKeyDictionary()
         # By trace and position: an audit takes passes of the model, and does not depend on the
@@ -120,11 +124,7 @@ class Session:
         trace stays if this one cannot be.
         """
         with MODEL_LOCK:
-            model, before = unwrapped(self.model), self.trace
-            check_traceable(model)
-            known = Prepared(before.input_ids, before._text, before.special)
-            prompt = checked(model, edited(self.tokenizer, known, text))
-            self.trace = trace_prepared(model, self.tokenizer, prompt, self.anatomy, self.keep_on)
+            self.trace = retraced(self.model, self.trace, text, self.anatomy, self.keep_on)
 
     def take(self, prompt: Prepared) -> None:
         """Trace a prompt that was traced before, unless it is the one that is there."""
@@ -145,6 +145,7 @@ class Session:
     def keep_drawn(self) -> None:
         """Go back to the trace of the last graph drawn, after another could not be."""
         self.trace = self._as_is.trace
+        self.against.keep_drawn()
 
     def frame(
         self, focus: int, target: TargetLike | Followed | None, foil: TargetLike | Followed | None,
@@ -155,6 +156,9 @@ class Session:
         with MODEL_LOCK:
             known = getattr(self, "_as_is", None)
             chosen, more = self.lens(lens), dict[str, Any]()
+            pair = self.against.pair(self.trace)
+            if pair is not None:
+                target, foil = pair.followed(pair.foci(focus), target, foil)
             as_is = Painter(self.trace, focus, target, foil, keep, measure, chosen, known)
             painter = as_is
             if interventions:
@@ -163,8 +167,13 @@ class Session:
                 painter = Painter(again, focus, *alike, keep, measure, chosen)
                 before = before_of(as_is, as_is.position)
                 more = {"interventions": list(interventions), "before": compact(before)}
+            both = None
+            if pair is not None:
+                both = self.against.painters(pair, painter, chosen)
+                more["against"] = against_of(both)
             graph = painter.graph(layers)
             self.painter, self._as_is, self.facts = painter, as_is, dict(graph.model)
+            self.against.drawn = both
             self.revision += 1
             self._remember(painter.target)
             self._remember(painter.foil)
@@ -240,21 +249,7 @@ class Session:
             if known is not None:
                 return known
             trace, position = self.painter.trace, self.painter.position
-            found = trace.audit(position)
-            rows = [
-                {"identity": name, "error": error, "tolerance": found.tolerance_for(name)}
-                for name, error in found.errors.items()
-            ]
-            answer: dict[str, Any] = compact(
-                {
-                    "rows": rows,
-                    "tolerance": found.tolerance,
-                    "exact": found.exact,
-                    "max_error": found.max_error,
-                    "position": position,
-                    "dtype": str(trace.record.final.dtype).removeprefix("torch."),
-                }
-            )
+            answer: dict[str, Any] = compact(audited(trace, position))
             self._audits.setdefault(trace, {})[position] = answer
             return answer
 
@@ -266,9 +261,10 @@ class Session:
         """The block graph of one layer."""
         with MODEL_LOCK:
             self._check_revision(revision)
+            other = self.against.side(layer)
             nodes, edges = self.painter.block(layer)
             data = {"nodes": nodes, "edges": edges}
-            return {"layer": layer, "revision": self.revision, **compact(data)}
+            return {"layer": layer, "revision": self.revision, **compact(data), **other}
 
     def project(
         self, nodes: list[str], revision: int | None = None, lenient: bool = False
@@ -283,14 +279,16 @@ class Session:
         with MODEL_LOCK:
             self._check_revision(revision)
             missing: dict[str, str] = {}
+            others = [self.lens(name) for name in self.lenses()]
+            other = self.against.details(nodes, others)
+            nodes = [i for i in nodes if i not in other.get("against", ()) or not Pair.of_b(i)]
             for node_id in nodes if lenient else ():
                 try:
                     sheet_of(self.painter, node_id)
                 except VisitError as error:
                     missing[node_id] = str(error)
-            others = [self.lens(name) for name in self.lenses()]
             found = details(self.painter, [i for i in nodes if i not in missing], others)
-            answer = {"revision": self.revision, "nodes": compact(found)}
+            answer = {"revision": self.revision, "nodes": compact(found), **other}
             return {**answer, "missing": missing} if lenient else answer
 
     def routes(self, revision: int | None = None) -> dict[str, Any]:
@@ -341,6 +339,13 @@ class Session:
         with MODEL_LOCK:
             self._check_revision(revision)
             return {"revision": self.revision, **compact(effects_map(self._as_is, over))}
+
+    def patching(self, over: str = "streams", revision: int | None = None) -> dict[str, Any]:
+        """The pass with one part after the other taken from the other prompt's."""
+        with MODEL_LOCK:
+            self._check_revision(revision)
+            self._check_as_is("Patching is")
+            return {"revision": self.revision, **self.against.patched(over)}
 
     def follow(self, value: Any) -> tuple[Followed, str]:
         """What a value of the `target` or `foil` trait follows, and a note where a text was several

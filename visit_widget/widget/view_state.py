@@ -15,6 +15,7 @@ from ..model.loaded import unwrapped
 from ..trace.fingerprint import fingerprint
 from ..trace.inputs import Prepared
 from ..trace.target import Followed
+from ..trace.trace import Trace
 from .picture import checks
 from .sentences import check_view
 from .session import Session
@@ -36,6 +37,7 @@ class Wanted:
 
     Attributes:
         prompt: the prompt, as the model takes it.
+        against: the other prompt, or None.
         target, foil: what is followed; the foil may be None.
         focus, measure, view, lens: as the traits.
         interventions: likewise, not checked yet.
@@ -53,6 +55,7 @@ class Wanted:
     lens: str | None
     interventions: Any
     traits: dict[str, Any]
+    against: Prepared | None = None
 
 
 def state_of(session: Session, traits: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,10 +70,8 @@ def state_of(session: Session, traits: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "version": VERSION,
         "model": {**session.facts, "fingerprint": fingerprint(unwrapped(trace.model))},
-        "prompt": trace.prompt,
-        "as_text": trace._text is not None,
-        "input_ids": trace.input_ids.tolist(),
-        "special": trace.special,
+        **_prompt_of(trace),
+        "against": _against_of(session),
         "target": _written(painter.target),
         "foil": None if painter.foil is None else _written(painter.foil),
         **{name: _plain(traits[name]) for name in names},
@@ -124,6 +125,7 @@ def read(state: Any, session: Session) -> Wanted:
         lens=_lens(state.get("lens")),
         interventions=state.get("interventions", []),
         traits={name: state[name] for name in PLAIN},
+        against=_against(state.get("against"), session),
     )
 
 
@@ -154,7 +156,40 @@ _NAMES = (
 
 
 # What states did not have from the beginning.
-_LATER = ("lens", "interventions")
+_LATER = ("lens", "interventions", "against")
+
+
+def _prompt_of(trace: Trace) -> dict[str, Any]:
+    return {
+        "prompt": trace.prompt,
+        "as_text": trace._text is not None,
+        "input_ids": trace.input_ids.tolist(),
+        "special": trace.special,
+    }
+
+
+def _against_of(session: Session) -> dict[str, Any] | None:
+    """The other prompt; of another model, with its fingerprint."""
+    other = session.against.trace
+    if other is None:
+        return None
+    same = other.model is session.trace.model
+    return {**_prompt_of(other), "model": None if same else fingerprint(other.model)}
+
+
+def _against(value: Any, session: Session) -> Prepared | None:
+    if value is None:
+        return None
+    names = {"prompt", "as_text", "input_ids", "special", "model"}
+    if not isinstance(value, Mapping) or set(value) != names:
+        raise VisitError(f"The view state's 'against' is no prompt but {_short(value)}. {_REMAKE}")
+    now = session.against.trace
+    if value["model"] is not None and (now is None or fingerprint(now.model) != value["model"]):
+        raise VisitError(
+            "This view state compares with another model: set widget.against to a trace of that "
+            "model first."
+        )
+    return _prompt(value)
 
 
 def _lens(name: Any) -> str | None:

@@ -16,7 +16,7 @@ from ..flow.elements import MEASURES
 from ..model import VisitError
 from ..trace.trace import Trace
 from . import lifetime
-from .intervening import of_any_prompt
+from .intervening import of_any_prompt, of_no_other
 from .page import STATIC
 from .picture import DISPLAY, NO_FILTERS, checks
 from .requests import Desk, logger
@@ -36,6 +36,8 @@ class VisitWidget(Saving, anywidget.AnyWidget):
 
     Attributes:
         prompt: the prompt's text.
+        against: the text of the other prompt that it is compared with, or None; set a prompt, a
+            trace, or None. `graph` then has the other side under "against".
         focus: the position shown, from 0.
         target: {"id", "text"} of the token followed; set a token id, a text that is one token,
             several of them, a `Target`, or None for the first choice.
@@ -66,6 +68,7 @@ class VisitWidget(Saving, anywidget.AnyWidget):
     _css = (STATIC / "widget.css").read_text(encoding="utf-8")
 
     prompt = traitlets.Unicode().tag(sync=True)
+    against = traitlets.Any(None, allow_none=True).tag(sync=True)
     focus = traitlets.Int(0).tag(sync=True)
     target = traitlets.Any(None, allow_none=True).tag(sync=True)
     foil = traitlets.Any(None, allow_none=True).tag(sync=True)
@@ -92,6 +95,7 @@ class VisitWidget(Saving, anywidget.AnyWidget):
         self._notes: dict[str, str] = {}
         super().__init__(
             prompt=session.trace.prompt,
+            against=session.against.text,
             focus=first.focus,
             target=_named(first.graph["target"]),
             foil=_named(first.graph["foil"]),
@@ -118,6 +122,7 @@ class VisitWidget(Saving, anywidget.AnyWidget):
                 "predictions": session.predictions,
                 "effects": session.effects,
                 "effects_map": session.effects_map,
+                "patching": session.patching,
                 "vocabulary": session.vocabulary,
                 "retrace": self._retrace,
             },
@@ -164,6 +169,7 @@ class VisitWidget(Saving, anywidget.AnyWidget):
         before = {name: getattr(self, name) for name in SETTABLE}
         try:
             session.take(wanted.prompt)
+            session.against.take(wanted.against, session)
             traits = checked_traits(wanted, session)
             focus, keep = session.trace.position(wanted.focus), wanted.keep
             graph = session.frame(
@@ -214,6 +220,11 @@ class VisitWidget(Saving, anywidget.AnyWidget):
         if value != self._session.trace.prompt:
             self._session.edit(value)
         return value
+
+    @traitlets.validate("against")
+    def _valid_against(self, proposal: Any) -> str | None:
+        self._session.against.read(proposal["value"], self._session)
+        return self._session.against.text
 
     @traitlets.validate("focus")
     def _valid_focus(self, proposal: Any) -> int:
@@ -284,6 +295,12 @@ class VisitWidget(Saving, anywidget.AnyWidget):
             focus, target, foil = len(self._session.trace) - 1, None, None
         elif "focus" in before and "target" not in before:
             target = None
+        if "against" in before and self.against is None:
+            self._session.against.trace = None  # None is not validated
+        if "against" in before and "target" not in before:
+            target = None
+        if target is None and self._session.against.trace is not None and "foil" not in before:
+            foil = None  # by default the other's first choice
         self.status = {**self.status, "state": "busy", "message": "drawing"}
         own = [self._notes.get(name, "") for name in before]
         notes = joined([*own, *(self._session.trace.notes if "prompt" in before else ())])
@@ -295,6 +312,8 @@ class VisitWidget(Saving, anywidget.AnyWidget):
             done = self.interventions
             if "prompt" in before:
                 done = of_any_prompt(done)
+            if "against" in before:
+                done = of_no_other(done)
             graph = self._session.frame(
                 focus, target, foil, self.keep, self.measure, [], self.lens, done
             )
@@ -308,6 +327,7 @@ class VisitWidget(Saving, anywidget.AnyWidget):
         """Set every trait that goes with a new graph, at once."""
         with self._settling(), self.hold_sync():
             self.prompt, self.focus = graph["prompt"], graph["position"]
+            self.against = self._session.against.text
             self.interventions = graph.get("interventions", [])
             self.target, self.foil = _named(graph["target"]), _named(graph["foil"])
             for name, value in more.items():
