@@ -17,7 +17,7 @@ FIRST, OTHER, LONGER = "the cat sat on", "the dog sat on", "the old cat sat on"
 
 @pytest.fixture(scope="module")
 def model():
-    return make_speaker("llama", torch.float32, seed=4)
+    return make_speaker("llama", torch.float32, seed=1)
 
 
 @pytest.fixture
@@ -185,7 +185,7 @@ def test_the_view_state_and_a_page(widget, tmp_path):
 
 
 def test_a_trace_of_another_model(model):
-    tuned = make_speaker("llama", torch.float32, seed=5)
+    tuned = make_speaker("llama", torch.float32, seed=2)
     other = vw.trace(tuned, tokenizer(), FIRST)
     widget = vw.visit(model, tokenizer(), FIRST, against=other)
     assert widget.against == FIRST

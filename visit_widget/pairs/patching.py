@@ -30,6 +30,8 @@ from .pictures import Patching
 
 # What is patched, and the node that it is.
 BY_POSITION = {"streams": "pre", "attention": "attn", "mlps": "mlp"}
+# Of what is followed, what is taken for the same.
+NOTHING = 1e-6
 OVER = (*BY_POSITION, "heads", "parts")
 
 
@@ -80,7 +82,7 @@ def patching(
     told = pair.followed(foci, target, foil)
     values = [_value(trace, told, at) for trace, at in zip((clean, corrupted), foci, strict=True)]
     scale = values[0] - values[1]
-    if abs(scale) <= 10 * tolerance_of(corrupted) * max(1.0, *map(abs, values)):
+    if abs(scale) <= NOTHING * max(1.0, *map(abs, values)):
         raise VisitError(
             "Both passes give what is followed the same logit, so there is nothing to bring back: "
             "follow what they differ in, with target= and foil=."

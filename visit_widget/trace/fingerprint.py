@@ -24,8 +24,8 @@ NOT_ROUNDING = 10
 
 
 def fingerprint(model: PreTrainedModel) -> str | None:
-    """A digest of the names, shapes, dtypes and some of the numbers of a model's weights; None
-    where they cannot be read, as those that are put away.
+    """A digest of the names, shapes, dtypes and some of the numbers of a model's weights, and of
+    which adapters are off; None where they cannot be read, as those that are put away.
     """
     digest = hashlib.sha256()
     try:
@@ -34,6 +34,10 @@ def fingerprint(model: PreTrainedModel) -> str | None:
             for (name, tensor), sample in zip(tensors.items(), _samples(tensors), strict=True):
                 digest.update(f"{name} {tuple(tensor.shape)} {tensor.dtype};".encode())
                 digest.update(sample)
+        for name, module in model.named_modules():
+            if getattr(module, "_disable_adapters", False):
+                # The same weights, switched off.
+                digest.update(f"{name} off;".encode())
     except (NotImplementedError, RuntimeError, TypeError, ValueError):
         return None
     return digest.hexdigest()
