@@ -18,16 +18,22 @@ from ..trace.stream import added
 from .sheet import Sheet
 
 
-def draw_block(sheet: Sheet, layer: int) -> None:
-    """Add one layer's block graph; its pre, attn, mid, mlp and post are the overview's nodes."""
+def draw_block(sheet: Sheet, layer: int, looks: bool = True) -> None:
+    """Add one layer's block graph; its pre, attn, mid, mlp and post are the overview's nodes.
+
+    Args:
+        sheet: what they are added to.
+        layer: from 0.
+        looks: whether queries and keys are drawn, which are parts of nothing.
+    """
     part = sheet.trace.anatomy.blocks[layer]
     if part.attention is not None:
-        _draw_attention(sheet, layer)
+        _draw_attention(sheet, layer, looks)
     if part.mlp is not None:
         _draw_mlp(sheet, layer)
 
 
-def _draw_attention(sheet: Sheet, layer: int) -> None:
+def _draw_attention(sheet: Sheet, layer: int, looks: bool) -> None:
     trace, at, name = sheet.trace, sheet.position, f"L{layer}"
     row, along = trace.attention_row(layer, at), sheet.along(layer, "mid")
     whole = added(trace, layer, at, "attention")
@@ -38,8 +44,9 @@ def _draw_attention(sheet: Sheet, layer: int) -> None:
     kept = sheet.choose(
         "heads", row.heads, whole, along, lengths, lambda n: f"{name}.H{n}", f"{name}.attn.rest"
     )
-    if kept:
-        _draw_heads(sheet, layer, row, kept)
+    memories = _draw_heads(sheet, layer, row, kept)
+    if kept and looks:
+        _draw_looks(sheet, layer, row, memories)
     rows = _kept_rows(sheet, layer, row, whole)
     owners = {head: f"{name}.H{head}" for head in kept}
     left = {owners[head]: row.heads[head] for head in kept}
@@ -99,8 +106,11 @@ def _memory(head: str, seen: list[int]) -> Callable[[int], str]:
     return lambda n: f"{head}.V{seen[n]}"
 
 
-def _draw_heads(sheet: Sheet, layer: int, row: AttentionRow, heads: list[int]) -> None:
-    trace, at, name = sheet.trace, sheet.position, f"L{layer}"
+def _draw_heads(
+    sheet: Sheet, layer: int, row: AttentionRow, heads: list[int]
+) -> dict[int, list[int]]:
+    """Heads and what they take from their memories; returns the sources drawn of each."""
+    name = f"L{layer}"
     along = sheet.along(layer, "mid")
     memories: dict[int, list[int]] = {}
     for head in heads:
@@ -132,8 +142,17 @@ def _draw_heads(sheet: Sheet, layer: int, row: AttentionRow, heads: list[int]) -
             flows.append((node, vector, "part"))
         if flows:
             sheet.flow(output, row.heads[head], flows, along)
+    return memories
 
-    # The query at its strongest source, and the keys of the memories, as directions in the stream.
+
+def _draw_looks(
+    sheet: Sheet, layer: int, row: AttentionRow, memories: dict[int, list[int]]
+) -> None:
+    """The query of each head at its strongest source, and the keys of its memories, as directions
+    in the stream.
+    """
+    trace, at, name = sheet.trace, sheet.position, f"L{layer}"
+    heads = list(memories)
     strongest = {head: int(row.scores[head].argmax()) for head in heads}
     sources = sorted({*strongest.values(), *(j for js in memories.values() for j in js)})
     column = {source: n for n, source in enumerate(sources)}

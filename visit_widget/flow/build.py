@@ -179,7 +179,7 @@ class Painter:
     def chosen(self, layer: int, also: Collection[str] = ()) -> set[str]:
         """The ids of the parts of a layer that pruning keeps, with these drawn as well."""
         sheet = self._sheet("chosen", also)
-        draw_block(sheet, self.trace.layer(layer))
+        draw_block(sheet, self.trace.layer(layer), looks=False)
         return {i for i, node in sheet.nodes.items() if node.kind in _CHOSEN}
 
     def also(self, layer: int, parts: Iterable[str]) -> None:
