@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import visit_widget as vw
+from visit_widget.lens import lens_of
+from visit_widget.widget.session import Session
 
 FIXTURES = Path(__file__).parent.parent / "tests" / "fixtures"
 PROMPT = "The capital of Japan is the city of"
 LAYER = 23
+LENSES = ["local", "logit", "calibrated", "jacobian"]
 TRAITS = ["prompt", "focus", "target", "foil", "graph"]
 TRAITS += ["expanded", "selection", "measure", "keep", "view", "pins", "filters", "display"]
 TRAITS += ["lens", "lenses", "interventions", "against", "status"]
@@ -23,7 +26,13 @@ OVERVIEW += ["L20.mlp", "L28.mlp", "L29.post", "embed", "logits"]
 
 def main() -> None:
     """Traces the prompt and writes one file a message."""
-    widget = vw.visit(*vw.load_demo(), PROMPT, lens="logit")
+    model, tokenizer = vw.load_demo()
+    trace = vw.trace(model, tokenizer, PROMPT)
+    for name in LENSES:
+        lens_of(trace, name, fit=True)
+    # What else the user's cache holds must not be in the files.
+    Session.lenses = lambda _: list(LENSES)
+    widget = vw.visit(model, tokenizer, PROMPT, lens="logit")
     answers: list[dict[str, Any]] = []
     widget._desk.send = answers.append
 

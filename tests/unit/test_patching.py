@@ -236,7 +236,7 @@ def test_a_patch_without_a_partner_is_refused():
     model = make_model("llama", torch.float64)
     here, other = (vw.trace(model, None, ids) for ids in (LONGER, PROMPT_IDS))
     with pytest.raises(vw.VisitError, match="no partner there"):
-        here.rerun({"L0.mlp": other}, positions=[7])
+        here.rerun({"L0.mlp": other}, positions=[0])
     patch = vw.compare(here, other).patch
     with pytest.raises(vw.VisitError, match="no partner there"):
         here.rerun({"L0.mlp": patch}, positions=[2])

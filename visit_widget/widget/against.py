@@ -24,6 +24,7 @@ from ..trace.inputs import Prepared, checked, edited
 from ..trace.trace import Trace
 from ..trace.tracing import trace as trace_of
 from ..trace.tracing import trace_prepared
+from ..what_if.variants import Progress
 from .intervening import before_of
 from .plain import compact, present
 
@@ -153,7 +154,9 @@ class Against:
         found = details(both.b, list(ids.values()), others)
         return {"against": compact({n: {**found[own], "id": n} for n, own in ids.items()})}
 
-    def patched(self, over: str) -> dict[str, Any]:
+    def patched(
+        self, _painter: Painter, over: str = "streams", progress: Progress | None = None
+    ) -> dict[str, Any]:
         """The picture of the widget's pass with parts of the other: 0 is as it is, 1 the other."""
         if self.drawn is None:
             raise VisitError(
@@ -164,10 +167,9 @@ class Against:
         pairs = [(j, i) for i, j in both.pair.alignment.pairs]
         found = patching(
             both.pair.b, both.pair.a, over, both.a.target, both.a.foil,
-            (both.b.position, both.a.position), pairs=pairs,
+            (both.b.position, both.a.position), pairs=pairs, progress=progress,
         )  # fmt: skip
-        told: dict[str, Any] = compact(found.to_dict())
-        return told
+        return found.to_dict()
 
 
 def retraced(

@@ -159,7 +159,7 @@ export function placeBlock(index, content, column, measure, { tail, detail, unfo
   placeNorms(content, frame);
 
   const { above, below } = blockReach(content, detail);
-  const mark = scaleMark(frame, above);
+  const mark = scaleMark(frame, column.x + column.width, above);
   return {
     panel: {
       layer: content.layer,
@@ -190,14 +190,15 @@ export function placeBlock(index, content, column, measure, { tail, detail, unfo
 /**
  * How wide a ribbon of a round value is in this block, whose scale is its own.
  * @param {BlockFrame} frame
+ * @param {number} right The block's edge, where the button stands that closes it.
  * @param {number} above
  */
-function scaleMark({ x, scale, measure, grid }, above) {
+function scaleMark({ scale, measure, grid }, right, above) {
   const unit = scaleUnit(scale);
   if (!unit || !grid.tokens) return null;
   const text = unitText(unit, measure);
   const width = 27 + textWidth(text, 11, "sans");
-  return { x: x + grid.width - 40 - width, y: 18 - above, height: unit * scale, text };
+  return { x: right - 40 - width, y: 18 - above, height: unit * scale, text };
 }
 
 /**
