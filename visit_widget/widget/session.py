@@ -179,9 +179,7 @@ class Session:
             self.revision += 1
             self._remember(painter.target)
             self._remember(painter.foil)
-            drawn = compact(graph)
-            if graph.turns is None:
-                del drawn["turns"]
+            drawn = {k: v for k, v in compact(graph).items() if k != "turns" or v is not None}
             return {**drawn, **more, "revision": self.revision}
 
     def lens(self, lens: Lens | str | None, fit: bool = False) -> Lens:
