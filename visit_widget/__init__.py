@@ -33,11 +33,13 @@ _HOME = {
     "Target": ".trace",
     "Trace": ".trace",
     "TunedLens": ".lens",
-    "UnsupportedModelError": ".model",
-    "VisitError": ".model",
+    "SavedWidget": ".viewer",
+    "UnsupportedModelError": ".errors",
+    "VisitError": ".errors",
     "VisitWidget": ".widget",
     "load_demo": ".model.demo",
     "load_trace": ".trace",
+    "show": ".viewer",
     "supported": ".model.families",
     "trace": ".trace",
     "visit": ".widget",
@@ -57,6 +59,7 @@ __all__ = [
     "Limit",
     "LocalLens",
     "LogitLens",
+    "SavedWidget",
     "Target",
     "Trace",
     "TunedLens",
@@ -65,18 +68,21 @@ __all__ = [
     "VisitWidget",
     "load_demo",
     "load_trace",
+    "show",
     "supported",
     "trace",
     "visit",
 ]
 
 if TYPE_CHECKING:
+    from .errors import UnsupportedModelError, VisitError
     from .flow import MEASURES, FlowGraph, Keep, Limit
     from .lens import CalibratedLens, JacobianLens, Lens, LocalLens, LogitLens, TunedLens
-    from .model import Anatomy, BlockAnatomy, Join, UnsupportedModelError, VisitError
+    from .model import Anatomy, BlockAnatomy, Join
     from .model.demo import load_demo
     from .model.families import supported
     from .trace import Audit, Target, Trace, load_trace, trace
+    from .viewer import SavedWidget, show
     from .widget import VisitWidget, visit
 
 

@@ -15,9 +15,10 @@ from ..flow import FlowGraph, Keep
 from ..flow.elements import MEASURES
 from ..model import VisitError
 from ..trace.trace import Trace
+from ..viewer.output import Output
+from ..viewer.page import STATIC
 from . import lifetime
 from .intervening import of_any_prompt
-from .page import STATIC
 from .picture import DISPLAY, NO_FILTERS, checks
 from .requests import Desk, logger
 from .saved import REDRAWS, SETTABLE
@@ -27,7 +28,7 @@ from .session import First, Session
 from .view_state import check_facts, checked_traits, read, state_of
 
 
-class VisitWidget(Saving, anywidget.AnyWidget):
+class VisitWidget(Output, Saving, anywidget.AnyWidget):
     """A flow graph in a notebook. Made by `visit`.
 
     Every trait may be set and observed from Python. Setting `prompt`, `focus`, `target`, `foil`,
@@ -59,6 +60,8 @@ class VisitWidget(Saving, anywidget.AnyWidget):
             whether the panel's least tokens are open, whether a long prompt is unfolded, and what
             is looked for: {"query", "hit"}, or None.
         status: {"state", "message", "max_error", "exact"}.
+        picture: whether the page is to draw the picture that the notebook keeps for readers without
+            a kernel; False once it has. Set True to have it drawn anew.
     """
 
     # As text: of a path anywidget makes something that all instances are tied to, for good.
@@ -120,6 +123,7 @@ class VisitWidget(Saving, anywidget.AnyWidget):
                 "effects_map": session.effects_map,
                 "vocabulary": session.vocabulary,
                 "retrace": self._retrace,
+                "keep_picture": self.keep_picture,
             },
             self.send,
         )
@@ -132,9 +136,8 @@ class VisitWidget(Saving, anywidget.AnyWidget):
         lifetime.hold(self)
         return str(super().model_id)
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
+    def _note_shown(self) -> None:
         lifetime.note_shown(self)
-        return super()._repr_mimebundle_(**options)
 
     def close(self) -> None:
         """Take the widget off the page, and let go of the trace and the model."""
