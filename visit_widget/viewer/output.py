@@ -21,11 +21,9 @@ from .line import line
 
 VIEW, PNG, TEXT = "application/vnd.jupyter.widget-view+json", "image/png", "text/plain"
 # Bytes of the file: it is in the notebook beside every widget.
-MOST_BYTES = 300_000
+MOST_BYTES = 400_000
 _DATA_URL = "data:image/png;base64,"
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# Drawn at twice its size, or once.
-_WIDTH = 1008
 
 
 class Output(traitlets.HasTraits):
@@ -42,6 +40,7 @@ class Output(traitlets.HasTraits):
     graph: Any
 
     _png: bytes | None = None
+    _scale = 1.0
 
     def _repr_mimebundle_(self, **options: Any) -> Any:
         self._note_shown()
@@ -73,13 +72,20 @@ class Output(traitlets.HasTraits):
         places: list[str] = vars(self).setdefault("_picture_places", [])
         return places
 
-    def keep_picture(self, png: Any) -> dict[str, Any]:
-        """The page's picture, as a data URL: kept, and put where the notebook saves it.
+    def keep_picture(self, png: Any, scale: Any = 1) -> dict[str, Any]:
+        """The page's picture: kept, and put where the notebook saves it.
+
+        Args:
+            png: the file, as a data URL.
+            scale: its pixels per pixel of the page.
 
         Raises:
             VisitError: it is no such picture.
         """
-        self._png = _checked(png)
+        content = _checked(png)
+        if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 < scale <= 8:
+            raise VisitError(f"scale={line(str(scale), 40)} is no scale of a picture.")
+        self._png, self._scale = content, float(scale)
         self.picture = False
         for place in self._places():
             self._put(place, update=True)
@@ -89,15 +95,18 @@ class Output(traitlets.HasTraits):
         from IPython.display import publish_display_data
 
         publish: Any = publish_display_data
+        data, about = self._picture()
+        publish(data, about, transient={"display_id": place}, update=update)
+
+    def _picture(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Data and metadata of the output below the widget."""
         nothing = {"version_major": 2, "version_minor": 0, "model_id": ""}
         data: dict[str, Any] = {VIEW: nothing, TEXT: ""}
-        about: dict[str, Any] = {}
-        if self._png is not None:
-            width, height = _size(self._png)
-            scale = max(1, round(width / _WIDTH))
-            data[PNG] = b64encode(self._png).decode("ascii")
-            about[PNG] = {"width": width // scale, "height": height // scale}
-        publish(data, about, transient={"display_id": place}, update=update)
+        if self._png is None:
+            return data, {}
+        width, height = (round(side / self._scale) for side in _size(self._png))
+        data[PNG] = b64encode(self._png).decode("ascii")
+        return data, {PNG: {"width": width, "height": height, "alt": self._in_words()}}
 
     def _in_words(self) -> str:
         model, target = self.graph.get("model", {}), self.target or {}

@@ -132,7 +132,8 @@ def _packed(value: Any) -> str:
     """JSON, compressed to a tenth, as text: numbers and tokens repeat a lot. The same for the same
     value, whenever it is made.
     """
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    # In ASCII, for half a surrogate pair has no other form.
+    text = json.dumps(value, allow_nan=False, separators=(",", ":"))
     return b64encode(gzip.compress(text.encode(), mtime=0)).decode("ascii")
 
 

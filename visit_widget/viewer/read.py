@@ -75,7 +75,8 @@ def _parsed(text: str) -> Any:
         elif text.lstrip().startswith("`"):  # a directive
             body = _BODY.search(text)
             text = body[0] if body else text
-        return json.loads(text)
+        # Halves of surrogate pairs, which JSON can say and no message can carry, are replaced.
+        return json.loads(json.dumps(json.loads(text), ensure_ascii=False).encode(errors="replace"))
     except (ValueError, zlib.error, RecursionError) as error:
         reason = str(error)[:100]
         raise VisitError(f"There is no graph that can be read here ({reason}). {_ASK}") from None

@@ -66,7 +66,8 @@ class SavedWidget(Output, anywidget.AnyWidget):
     def _hear(self, message: Any) -> None:
         """The page asks nothing here; what it tells is the picture."""
         if isinstance(message, dict) and message.get("method") == "keep_picture":
-            self.keep_picture((message.get("params") or {}).get("png"))
+            params = message.get("params") or {}
+            self.keep_picture(params.get("png"), params.get("scale", 1))
 
 
 def show(what: Any, *, picture: bool = True) -> SavedWidget:

@@ -64,7 +64,7 @@ def visit(
         add_special_tokens: as in `trace`.
         view_state: of a widget of the same model, `VisitWidget.view_state`, to make its picture
             again; prompt, focus and all else but `anatomy`, `keep_on` and `picture` come from it.
-        picture: whether the notebook keeps a picture beside the widget (at most 300 kB), for
+        picture: whether the notebook keeps a picture beside the widget (at most 400 kB), for
             readers who have no kernel: on GitHub, in a PDF, in a notebook that is not trusted.
 
     Raises:

@@ -8,8 +8,10 @@ import { figureOf } from "./headless.js";
 /** @import { WidgetModel } from "../../wire/host.js" */
 
 /** Of the file, in bytes: it is in the notebook beside every widget. */
-const MOST = 300_000;
+const MOST = 400_000;
 const WIDTH = 1008;
+/** The largest that is small enough is kept. */
+const SCALES = [2, 1.5, 1, 0.7, 0.5];
 const PAUSE_MS = 1000;
 
 /**
@@ -30,13 +32,13 @@ export function keepStill(model, el, { getState }) {
     drawn = true;
     try {
       const svg = figureOf(state, el, { dark: false, width: WIDTH });
-      for (const scale of [2, 1]) {
+      for (const scale of SCALES) {
         const file = await pngFile(svg, scale);
         if (file.size > MOST) continue;
         const reader = new FileReader();
         reader.readAsDataURL(file);
         await new Promise((resolve) => reader.addEventListener("load", resolve));
-        return model.send(encodeRequest("picture", "keep_picture", { png: reader.result }));
+        return model.send(encodeRequest("picture", "keep_picture", { png: reader.result, scale }));
       }
     } catch {
       // Nobody waits for it.
