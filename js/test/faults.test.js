@@ -210,7 +210,9 @@ async function run(seed) {
   const take = (queue) => {
     const { kind } = queue[random.chance(0.75) ? 0 : random.below(queue.length)];
     const isTrait = (message) => message.kind === "graph" || message.kind === "trait";
-    const found = random.pick(queue.filter((message) => !isTrait(message) && message.kind === kind));
+    const found = random.pick(
+      queue.filter((message) => !isTrait(message) && message.kind === kind),
+    );
     const at = found ? queue.indexOf(found) : queue.findIndex((message) => message.kind === kind);
     return queue.splice(at, 1)[0];
   };
@@ -286,7 +288,7 @@ async function run(seed) {
   checkShown(state);
   expect(state.graph).toEqual(book.get("graph"));
   const shown = state.expanded.map((layer) => shownOf(state, layer));
-  if (process.env.SEED) console.log(seen.join(" "), JSON.stringify({ ...state, graph: state.graph.revision, blocks: Object.values(state.blocks).map((b) => [b.layer, b.revision]), past: 0, future: 0, history: 0, details: Object.keys(state.details), oldDetails: 0 }));
+  if (process.env.SEED) console.log(seen.join(" "), shown.join(" "));
   expect(shown, "an open layer is drawn, or it is said why not").not.toContain("nothing");
   if (!lossy && !failed && !dead) {
     expect(shown.every((word) => word === "drawn")).toBe(true);

@@ -213,7 +213,7 @@ def test_in_figures_and_in_what_a_notebook_keeps(watched, site, tmp_path):
 
     shown = vw.show({**data, "project": {}})
     shown.keep_picture(png)
-    kept, about = shown._picture()
+    kept, about = shown._picture_output()
     outputs: list[dict[str, Any]] = [
         {"data": shown._repr_mimebundle_()[0]},
         {"data": kept, "metadata": about},

@@ -95,10 +95,10 @@ class Output(traitlets.HasTraits):
         from IPython.display import publish_display_data
 
         publish: Any = publish_display_data
-        data, about = self._picture()
+        data, about = self._picture_output()
         publish(data, about, transient={"display_id": place}, update=update)
 
-    def _picture(self) -> tuple[dict[str, Any], dict[str, Any]]:
+    def _picture_output(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Data and metadata of the output below the widget."""
         nothing = {"version_major": 2, "version_minor": 0, "model_id": ""}
         data: dict[str, Any] = {VIEW: nothing, TEXT: ""}
