@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
 import anywidget
@@ -18,6 +19,7 @@ from ..trace.trace import Trace
 from ..viewer.output import Output
 from ..viewer.page import STATIC
 from . import lifetime
+from .answers import effects_map, measured_in, score_matrix
 from .intervening import of_any_prompt
 from .picture import DISPLAY, NO_FILTERS, checks
 from .requests import Desk, logger
@@ -119,13 +121,16 @@ class VisitWidget(Output, Saving, anywidget.AnyWidget):
                 "routes": session.routes,
                 "attribution": session.attribution,
                 "predictions": session.predictions,
-                "effects": session.effects,
-                "effects_map": session.effects_map,
+                "score_parts": partial(session.of_pass, "A score's parts are", score_matrix),
                 "vocabulary": session.vocabulary,
                 "retrace": self._retrace,
                 "keep_picture": self.keep_picture,
             },
             self.send,
+            {
+                "effects": partial(session.of_pass, "Measured effects are", measured_in),
+                "effects_map": partial(session.of_pass, "Maps of effects are", effects_map),
+            },
         )
         self.on_msg(lambda _widget, message, _buffers: self._desk.receive(message))
         self.observe(self._on_change, names=["prompt", *REDRAWS])
