@@ -77,6 +77,8 @@ class Kernel:
         """Ends it as a machine out of memory does."""
         self.process.kill()
         self.process.join()
+        # What it said before is still on its way.
+        self.drain(0.1)
         self.client.stop_channels()
 
     def interrupt(self) -> None:

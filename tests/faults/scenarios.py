@@ -38,7 +38,7 @@ def killed(kernel: Kernel, times: int, seed: int = 0) -> Counts:
     lost = 0
     for _ in range(times):
         asked = [kernel.ask("audit"), kernel.ask("expand", layer=rng.randrange(LAYERS))]
-        pause(rng)
+        pause(rng, 0.15)
         kernel.kill()
         lost += sum(request not in kernel.answers for request in asked)
         kernel.start()
@@ -46,7 +46,7 @@ def killed(kernel: Kernel, times: int, seed: int = 0) -> Counts:
         kernel.run(SHOW)
         assert same(kernel.expand(1), expected)
     assert all(len(told) == 1 for told in kernel.answers.values())
-    return {"times": times, "requests lost with the kernel": lost}
+    return {"times": times, "requests": 2 * times, "of which the kernel took along": lost}
 
 
 def interrupted(kernel: Kernel, times: int, seed: int = 0) -> Counts:
@@ -62,7 +62,7 @@ def interrupted(kernel: Kernel, times: int, seed: int = 0) -> Counts:
     for n in range(times):
         kernel.run(f"widget.focus = {n % 5}")
         request = kernel.ask("audit")
-        pause(rng, 0.2)
+        pause(rng, 0.03)
         kernel.interrupt()
         answer = kernel.answer(request)
         told += not answer["ok"]
@@ -72,7 +72,7 @@ def interrupted(kernel: Kernel, times: int, seed: int = 0) -> Counts:
     kernel.drain()
     assert all(len(found) == 1 for found in kernel.answers.values())
     assert kernel.run("print(widget.trace.audit().exact)").strip() == "True"
-    return {"times": times, "requests interrupted": told}
+    return {"times": times, "of which in the middle of an answer": told}
 
 
 def crowded(kernel: Kernel, widgets: int, requests: int, seed: int = 0) -> Counts:
