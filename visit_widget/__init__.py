@@ -37,8 +37,9 @@ _HOME = {
     "Target": ".trace",
     "Trace": ".trace",
     "TunedLens": ".lens",
-    "UnsupportedModelError": ".model",
-    "VisitError": ".model",
+    "SavedWidget": ".viewer",
+    "UnsupportedModelError": ".errors",
+    "VisitError": ".errors",
     "VisitWidget": ".widget",
     "adapter_pair": ".pairs",
     "compare": ".pairs",
@@ -47,6 +48,7 @@ _HOME = {
     "load_demo": ".model.demo",
     "load_trace": ".trace",
     "patching": ".pairs",
+    "show": ".viewer",
     "study": ".findings",
     "supported": ".model.families",
     "trace": ".trace",
@@ -71,6 +73,7 @@ __all__ = [
     "LocalLens",
     "LogitLens",
     "Patching",
+    "SavedWidget",
     "Target",
     "Trace",
     "TunedLens",
@@ -84,6 +87,7 @@ __all__ = [
     "load_demo",
     "load_trace",
     "patching",
+    "show",
     "study",
     "supported",
     "trace",
@@ -92,14 +96,16 @@ __all__ = [
 
 if TYPE_CHECKING:
     from . import findings
+    from .errors import UnsupportedModelError, VisitError
     from .findings import study
     from .flow import MEASURES, FlowGraph, Keep, Limit
     from .lens import CalibratedLens, JacobianLens, Lens, LocalLens, LogitLens, TunedLens
-    from .model import Anatomy, BlockAnatomy, Join, UnsupportedModelError, VisitError
+    from .model import Anatomy, BlockAnatomy, Join
     from .model.demo import load_demo
     from .model.families import supported
     from .pairs import Alignment, Comparison, Patching, adapter_pair, compare, patching
     from .trace import Audit, Generation, Target, Trace, generate, load_trace, trace
+    from .viewer import SavedWidget, show
     from .widget import VisitWidget, visit
 
 
