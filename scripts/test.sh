@@ -26,7 +26,9 @@ check "Python types (mypy)" .venv/bin/mypy
 if [ "${1:-all}" = all ]; then
   check "JavaScript tests (vitest)" npm run --silent test
   check "Chromium" scripts/chromium.sh
-  check "Python, browser and notebook tests (pytest)" .venv/bin/python -m pytest
+  # Files side by side, a thread each: tiny matrices gain nothing by more, and browsers wait a lot.
+  check "Python, browser and notebook tests (pytest)" env OMP_NUM_THREADS=1 \
+    .venv/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 fi
 
 echo

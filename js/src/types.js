@@ -138,6 +138,7 @@
  * @property {"zero" | "mean" | "replace" | "patch" | number} action A number is a factor.
  * @property {"focus" | "all" | number[]} [positions] "focus" where none are said.
  * @property {string} [label] Of what only Python can say.
+ * @property {string} [prompt] Whose pass a part is patched from.
  *
  * @typedef {{logit: number, probability: number | null, rank: number | null}} Standing
  *
@@ -186,13 +187,31 @@
  *   As far as they are known: while they are asked for there is no `of`.
  *
  * @typedef {object} EffectsMap The reply to `effects_map`.
- * @property {"heads" | "sublayers"} over
+ * @property {"heads" | "sublayers" | "streams"} over
  * @property {number} [revision]
  * @property {number[]} layers
  * @property {string[]} columns
  * @property {(string | null)[][]} ids By layer, then by column.
  * @property {(number | null)[][]} predicted
  * @property {(number | null)[][]} measured
+ */
+
+/**
+ * @typedef {object} ScoreSide A part of what a query or a key read; of those not shown apart, null
+ *   and how many.
+ * @property {string | null} id
+ * @property {number} sum What it adds to the score, whatever it meets.
+ * @property {number} [count]
+ *
+ * @typedef {object} ScoreMatrix The reply to `score_parts`: why a head looks at a token.
+ * @property {string} head
+ * @property {number} position
+ * @property {number} source
+ * @property {number} score
+ * @property {number} weight
+ * @property {ScoreSide[]} query
+ * @property {ScoreSide[]} key
+ * @property {number[][]} matrix By part of the query's stream, then by part of the key's.
  */
 
 /**

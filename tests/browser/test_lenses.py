@@ -67,8 +67,9 @@ def test_another_lens_goes_out_and_the_panel_says_what_others_read(
     screenshot(page, f"lens-{theme}-{width}")
 
 
-def test_the_toolbar_stays_on_one_line(open_widget):
-    page = open_widget(page_options={"viewport": {"width": 1008, "height": 720}})
+@pytest.mark.parametrize("width", [942, 1008])
+def test_the_toolbar_stays_on_one_line(open_widget, width):
+    page = open_widget(page_options={"viewport": {"width": width, "height": 720}})
     widget = widget_of(page)
     tops = widget.locator(".vw-toolbar > *:visible").evaluate_all(
         """(tools) => tools.map((tool) => tool.getBoundingClientRect())

@@ -273,6 +273,33 @@ def test_factors_and_places(what_if):
     assert model_state(page, "interventions") == []
 
 
+def test_a_part_is_patched_from_another_prompt(what_if, screenshot):
+    page, widget = what_if()
+    select_head(widget)
+    part(widget, "patch").click()
+    field = part(widget, "patch-prompt")
+    assert field.input_value() == GRAPH["prompt"], "a prompt to change, all of it selected"
+    expect(field).to_be_focused()
+    settle(widget)
+    screenshot(page, "patch-prompt")
+    assert violations(page) == []
+    page.keyboard.type("The capital of France is the city of")
+    page.keyboard.press("Enter")
+    france = {**OUT, "action": "patch", "prompt": "The capital of France is the city of"}
+    assert model_state(page, "interventions") == [france]
+    words = "head 4 patched from “… of France is the city of” at ␣of"
+    expect(bar_of(widget)).to_contain_text(words)
+    expect(part(widget, "patch")).to_have_attribute("aria-pressed", "true")
+    part(widget, "edit-where").select_option("all")
+    assert model_state(page, "interventions") == [{**france, "positions": "all"}]
+    part(widget, "patch").click()
+    assert field.input_value() == france["prompt"]
+    page.keyboard.press("Escape")
+    expect(field).to_have_count(0)
+    part(widget, "knock-out").click()
+    assert model_state(page, "interventions") == [{**OUT, "positions": "all"}]
+
+
 def test_what_only_python_makes_is_shown_and_can_be_taken_back(what_if):
     page, widget = what_if()
     patch = {"id": "L5.post", "action": "patch", "label": "patch 0", "positions": "focus"}
@@ -388,6 +415,104 @@ def test_the_map_shows_every_head(what_if, screenshot, theme):
     expect(found.locator("td[data-id]")).to_have_count(2 * N_LAYERS)
     asked = [each["params"]["over"] for each in requests_for(page, "effects_map")]
     assert asked == ["heads", "sublayers"]
+
+
+def test_the_map_of_streams_goes_to_a_token(what_if, screenshot):
+    page, widget = what_if()
+    open_map(widget)
+    position = GRAPH["position"]
+    streams = a_map([f"P{p}.post" for p in range(position + 1)])
+    names = [f"P{p}" for p in range(position + 1)]
+    ids = [[f"P{p}.L{n}.post" for p in range(position + 1)] for n in range(N_LAYERS)]
+    page.evaluate(
+        "(map) => { model.replies.effects_map = map; }",
+        {**streams, "over": "streams", "columns": names, "ids": ids},
+    )
+    found = part(widget, "map")
+    found.get_by_role("button", name="streams").click()
+    cell = found.locator('td[data-id="P3.L23.post"]')
+    cell.hover()
+    expect(found).to_contain_text("L23 · the stream after it at ␣Japan: foretold")
+    rows = found.locator("th[scope=row]").all_text_contents()
+    assert rows == [t["text"] for t in GRAPH["tokens"][: position + 1]]
+    screenshot(page, "map-streams")
+    assert violations(page) == []
+    cell.click()
+    assert model_state(page, "focus") == 3
+    assert model_state(page, "selection") == ["L23.post"]
+    assert model_state(page, "expanded") == [LAYER]
+
+
+# Why a head looks there.
+
+WHY = {
+    "head": HEAD,
+    "position": GRAPH["position"],
+    "source": 3,
+    "score": 5.4,
+    "weight": 0.92,
+    "query": [{"id": "L19.H1", "sum": 3.4}, {"id": None, "sum": 2.0, "count": 61}],
+    "key": [
+        {"id": "embed", "sum": 5.0},
+        {"id": "L0.mlp", "sum": 0.9},
+        {"id": None, "sum": -0.5, "count": 9},
+    ],
+    "matrix": [[3.0, 0.7, -0.3], [2.0, 0.2, -0.2]],
+}
+
+
+@pytest.mark.parametrize(
+    ("theme", "width", "height"), [("light", 1440, 900), ("dark", 1032, 720), ("light", 480, 800)]
+)
+def test_why_a_head_looks_there(what_if, screenshot, theme, width, height):
+    page, widget = what_if(
+        theme=theme, page_options={"viewport": {"width": width, "height": height}}
+    )
+    page.evaluate("(why) => { model.replies.score_parts = why; }", WHY)
+    select_head(widget)
+    panel_of(widget).locator('button.vw-read[data-source="0"]').click()
+    window = part(widget, "why-window")
+    expect(window).to_contain_text("Why L23 · head 4 looks at The")
+    page.keyboard.press("Escape")
+    expect(window).to_have_count(0)
+    part(widget, "why").click()
+    expect(window).to_contain_text("Why L23 · head 4 looks at ␣Japan")
+    expect(window).to_contain_text("score +5.40 · 92.0% of its attention")
+    asked = [each["params"] for each in requests_for(page, "score_parts")]
+    assert asked == [{"head": HEAD, "source": source, "revision": 1} for source in (0, 3)]
+    table = window.locator("table")
+    told = table.locator("tr").evaluate_all("(all) => all.map((row) => row.innerText.split('\\t'))")
+    assert told[0][1:] == ["embed", "L0 MLP", "9 more", "all"]
+    assert told[1] == ["L19 H1", "+3.00", "+0.70", "−0.30", "+3.40"]
+    assert told[-1] == ["all", "+5.00", "+0.90", "−0.50", "+5.40"]
+    settle(widget)
+    screenshot(page, f"why-{theme}-{width}")
+    assert violations(page) == []
+    box, frame = window.bounding_box(), widget.bounding_box()
+    assert box["x"] >= frame["x"]
+    assert box["x"] + box["width"] <= frame["x"] + frame["width"] + 1
+    window.get_by_role("button", name="L19 H1").click()
+    expect(window).to_have_count(0)
+    assert model_state(page, "selection") == ["L19.H1"]
+    assert model_state(page, "focus") == GRAPH["position"]
+
+
+def test_what_a_key_read_is_where_it_was_left(what_if):
+    page, widget = what_if()
+    page.evaluate("(why) => { model.replies.score_parts = why; }", WHY)
+    select_head(widget)
+    part(widget, "why").click()
+    part(widget, "why-window").get_by_role("button", name="L0 MLP").click()
+    assert model_state(page, "focus") == 3
+    assert model_state(page, "selection") == ["L0.mlp"]
+
+
+def test_why_that_cannot_be_said_says_so(what_if):
+    page, widget = what_if()
+    page.evaluate("model.failing.score_parts = 'Its keys are not split.'")
+    select_head(widget)
+    part(widget, "why").click()
+    expect(part(widget, "why-window")).to_contain_text("Its keys are not split.")
 
 
 def test_the_map_by_keyboard(what_if):

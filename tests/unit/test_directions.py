@@ -225,8 +225,11 @@ def test_chosen_heads_and_sources_are_rows_of_all(family):
 def test_arguments_cut_to_the_wrong_rows_are_noticed(family, monkeypatch):
     """Which dimension counts tokens is a guess; a wrong one must not become a wrong direction."""
     with float64_throughout():
-        trace = vw.trace(make_model(family), None, PROMPT_IDS)
+        model = make_model(family)
+        trace = vw.trace(model, None, PROMPT_IDS)
         expected = trace.query_directions(1, 5, sources=[3, 1]), trace.key_directions(1, 5)
+        # What a trace has found once it does not ask again.
+        trace = vw.trace(model, None, PROMPT_IDS)
         cut = projection._cut
         monkeypatch.setattr(
             projection, "_cut", lambda value, rows, n: cut(value, list(range(len(rows))), n)

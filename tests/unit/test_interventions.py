@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -83,6 +84,48 @@ def test_vectors_and_traces_are_set_from_python_and_stay(widget):
     assert [i["action"] for i in widget.interventions] == ["patch"]
 
 
+OTHERS = ["a dog sat on a mat", "the big dog sat on the red mat", "the dog"]
+
+
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("name", ["L0.post", "L1.H0", "L1.mlp", "L0.H1.Q", "L1.N3"])
+def test_a_part_is_taken_from_another_prompt(widget, other, name):
+    patch = [{"id": name, "action": "patch", "positions": "focus", "prompt": other}]
+    widget.set_state({"interventions": patch})
+    assert widget.graph["interventions"] == patch
+    trace, theirs = widget.trace, vw.trace(widget.trace.model, tokenizer(), other)
+    again = trace.rerun({name: theirs})
+    now = float(again.record.logits[widget.graph["target"]["id"]])
+    assert widget.graph["target"]["logit"] == pytest.approx(now, rel=1e-4)
+    # All that the last token has by then comes from the other prompt's last.
+    stream = {"L0.post": (0, "post"), "L1.mlp": None}.get(name)
+    if stream:
+        assert torch.equal(again.residual(*stream)[-1], theirs.residual(*stream)[-1])
+    state = json.loads(json.dumps(widget.view_state))
+    copy = vw.visit(trace.model, tokenizer(), view_state=state)
+    assert copy.graph["target"] == widget.graph["target"]
+    copy.close()
+    widget.prompt = "the cat sat on the red mat"
+    assert widget.interventions == patch, "it names no token, so it goes on"
+
+
+@pytest.mark.parametrize(
+    ("patch", "told"),
+    [
+        ({"id": "L0.post", "action": "patch", "prompt": "the dog", "positions": "all"}, "partner"),
+        ({"id": "L0.H0.V0", "action": "patch", "prompt": "the dog"}, "partner"),
+        ({"id": "L0.post", "action": "zero", "prompt": "the dog"}, "that prompt's pass"),
+        ({"id": "L0.post", "action": "patch", "prompt": ""}, "that prompt's pass"),
+        ({"id": "L0.post", "action": "patch", "prompt": ["the"]}, "that prompt's pass"),
+    ],
+)
+def test_what_cannot_be_taken_from_another_prompt(widget, patch, told):
+    with pytest.raises(vw.VisitError, match=told):
+        widget.interventions = [patch]
+    assert widget.interventions == []
+    assert "before" not in widget.graph
+
+
 def test_focus_target_measure_and_prompt_go_on(widget):
     widget.interventions = [
         {"id": "L0.H1", "action": "zero"}, {"id": "L1.H0.V2", "action": "zero"},
@@ -112,14 +155,72 @@ def test_the_state_makes_the_picture_again(widget):
 
 def test_what_is_of_the_pass_as_it_is_says_so(widget, tmp_path):
     widget.interventions = {"L1.H0": "zero"}
-    for method in ("routes", "attribution", "audit"):
-        answer = asked(widget, method)
+    for method in ("routes", "attribution", "audit", "effects", "effects_map"):
+        answer = asked(widget, method, **({"layer": 1} if method == "effects" else {}))
         assert not answer["ok"]
         assert "take the interventions off" in answer["error"]["message"]
     for method in ("expand", "project", "predictions"):
         params = {"expand": {"layer": 1}, "project": {"nodes": ["L1.attn"]}}.get(method, {})
         assert asked(widget, method, **params)["ok"], method
     assert widget.save_html(tmp_path / "page.html", expand="all").exists()
+
+
+def test_why_a_head_looks_there(widget):
+    trace, position = widget.trace, widget.focus
+    for source in range(position + 1):
+        told = asked(widget, "score_parts", head="L1.H1", source=source)["result"]
+        attention = trace.attention_record(1)
+        query = attention.query[1, position].double()
+        key = attention.key[1, source].double()
+        score = float(query @ key) * attention.scaling
+        assert told["score"] == pytest.approx(score, rel=1e-4, abs=1e-5)
+        matrix = torch.tensor(told["matrix"], dtype=torch.float64)
+        assert float(matrix.sum()) == pytest.approx(score, rel=1e-3, abs=1e-4)
+        for dim, side in ((1, told["query"]), (0, told["key"])):
+            sums = [part["sum"] for part in side]
+            assert matrix.sum(dim).tolist() == pytest.approx(sums, rel=1e-3, abs=1e-4)
+            assert {"embed", "L0.mlp"} & {part["id"] for part in side}
+        assert told["weight"] == pytest.approx(float(trace.attention(1)[1, source]), rel=1e-4)
+    for wrong in ("L1.mlp", "L1.H9", "L7.H0"):
+        answer = asked(widget, "score_parts", head=wrong, source=0)
+        assert not answer["ok"]
+        assert "log has the details" not in answer["error"]["message"]
+
+
+def test_the_map_of_streams(widget):
+    told = asked(widget, "effects_map", over="streams")["result"]
+    position, n_layers = widget.focus, widget.trace.n_layers
+    assert told["columns"] == [f"P{p}" for p in range(position + 1)]
+    assert told["ids"][1][2] == "P2.L1.post"
+    assert len(told["measured"]) == n_layers
+    target = widget.graph["target"]["id"]
+    as_it_is = float(widget.trace.record.logits[target])
+    for layer, p in ((0, 0), (0, position), (1, 2)):
+        again = widget.trace.rerun({f"P{p}.L{layer}.post": "zero"})
+        loss = as_it_is - float(again.record.logits[target])
+        assert told["measured"][layer][p] == pytest.approx(loss, rel=1e-3, abs=1e-4)
+
+
+def test_how_far_a_map_is_is_told_and_it_can_be_called_off(widget, monkeypatch):
+    monkeypatch.setattr("visit_widget.widget.requests.TELLS_EVERY", 0)
+    sent: list[Any] = []
+    widget._desk.send = sent.append
+    ask = {"kind": "visit-request", "id": "7", "method": "effects_map", "params": {}}
+    widget._desk.receive(ask)
+    *told, last = sent
+    assert last["ok"]
+    assert told
+    assert {m["kind"] for m in told} == {"visit-progress"}
+    assert told[-1]["done"] == told[-1]["total"] == widget.trace.n_layers * widget.trace.n_heads
+    sent.clear()
+
+    def stop(message: dict[str, Any]) -> None:
+        sent.append(message)
+        widget._desk.receive({"kind": "visit-cancel", "id": "8"})
+
+    widget._desk.send = stop
+    widget._desk.receive({**ask, "id": "8", "params": {"over": "streams"}})
+    assert [m["kind"] for m in sent] == ["visit-progress"], "nothing more is done or said"
 
 
 def test_effects_of_a_layer_and_the_map(widget):

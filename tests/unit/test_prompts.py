@@ -370,7 +370,7 @@ def test_a_word_that_the_tokenizer_cannot_read_is_said(model):
         ([2**70], "outside of any vocabulary"),
         ([3, 4.5], "whole numbers"),
         ({"inputs_embeds": 1}, "input_ids"),
-        (object(), "not object"),
+        pytest.param(object(), "not object", id="an object"),
     ],
     ids=str,
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any
@@ -79,6 +80,10 @@ class TracedPass:
         self.notes: tuple[str, ...] = ()
         # Positions that are known to come out the same when they are run alone.
         self.alone_at: set[int] = set()
+        # By layer and positions: whether queries and keys can be made of these alone.
+        self.cut_at: dict[tuple[int, tuple[int, ...]], bool] = {}
+        # By position, target and foil: how the logit hangs on the streams there; the latest few.
+        self.hangs_on: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
 
     def __repr__(self) -> str:
         return f"Trace({type(self.model).__name__}, {len(self)} tokens, {self.n_layers} layers)"

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # Prompts of more tokens are taped frugally: below, memory is no matter.
 FRUGAL_ABOVE = 256
+# So many targets' derivatives stay with a trace: 3 × n_layers × d_model numbers each.
+KEPT = 4
 
 
 def effect_direction(
@@ -55,10 +57,17 @@ def effect_direction(
     Raises:
         VisitError: no derivative can be taken through this model.
     """
-    slope = logit_slope(trace, target, foil, position)
-    found = gradients(trace, slope[None], position) if known is None else known
-    rows = zip(*(t[:, 0] for t in (found.pre, found.mid, found.post)), strict=True)
-    return replace(read, direction=slope, layers=[Reading(*row) for row in rows])
+    key = position, target.key, None if foil is None else foil.key
+    if key not in trace.hangs_on:
+        slope = logit_slope(trace, target, foil, position)
+        found = gradients(trace, slope[None], position) if known is None else known
+        rows = zip(*(t[:, 0] for t in (found.pre, found.mid, found.post)), strict=True)
+        trace.hangs_on[key] = slope, [Reading(*row) for row in rows]
+    trace.hangs_on.move_to_end(key)
+    while len(trace.hangs_on) > KEPT:
+        trace.hangs_on.popitem(last=False)
+    slope, layers = trace.hangs_on[key]
+    return replace(read, direction=slope, layers=layers)
 
 
 @dataclass(frozen=True)

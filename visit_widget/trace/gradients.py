@@ -94,7 +94,8 @@ def _through(alone: Alone, directions: Tensor, n_rows: int) -> list[Tensor]:
             streams += [pre, mid, post]
             pre = post
         given = directions.to(post)[:, None] if n_rows == 1 else directions.to(post)[None]
-        found = pulled(post, streams, given)
+        # Batched derivatives of one are slower than one, and fewer operations know them.
+        found = pulled(post, streams, given, together=len(given) > 1)
     every = [trace.work(g[:, 0] if n_rows == 1 else g[0]) for g in found]
     return [torch.stack(every[k::3]) for k in range(3)]
 

@@ -57,10 +57,16 @@ class Projection:
         self.input = everywhere[self.rows].detach()
         self.everywhere = everywhere.detach()
         # Where the arguments cannot be cut to these rows, all positions are run and cut afterwards.
+        known = trace.cut_at.get((layer, tuple(self.rows)))
+        if known is not None:
+            self._sliced = known
+            return
         for self._sliced in (True, False):
             self._scales.clear()
             self._clamps.clear()
             if self._comes_out_the_same():
+                if not self._scales and not self._clamps:
+                    trace.cut_at[layer, tuple(self.rows)] = self._sliced
                 return
         raise VisitError(
             f"The queries and keys of layer {layer} could not be computed again from the "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -17,6 +17,8 @@ from .parts import Part
 
 # "zero", "mean", a factor, a vector, or the trace that the part is taken from.
 ActionLike = str | float | Tensor | Trace
+
+_NAMED: dict[str, Literal["zero", "mean"]] = {"zero": "zero", "mean": "mean"}
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,8 @@ def action_of(trace: Trace, action: ActionLike) -> Action:
     """
     if isinstance(action, Action):
         return action
-    if isinstance(action, str) and action in ("zero", "mean"):
-        return Action(action)  # type: ignore[arg-type]
+    if isinstance(action, str) and action in _NAMED:
+        return Action(_NAMED[action])
     if isinstance(action, (int, float)) and math.isfinite(action):
         return Action("scale", float(action))
     if isinstance(action, Tensor):
@@ -95,14 +97,29 @@ def put_of(trace: Trace, part: Part, action: Action, positions: Sequence[int]) -
             raise VisitError(f"{part.id} names every source: give one, such as {part.id}0.")
         return raw(trace, part, range(len(trace))).mean(0, keepdim=True)
     assert action.source is not None
-    last = max(positions)
-    if last >= len(action.source) or (part.source or 0) >= len(action.source):
+    return raw(action.source, *partners(trace, part, action.source, positions))
+
+
+def partners(
+    trace: Trace, part: Part, other: Trace, positions: Sequence[int]
+) -> tuple[Part, list[int]]:
+    """The same part of another trace, and the same places: counted from the last token, for it is
+    what the prompts have in common where one is longer.
+
+    Raises:
+        VisitError: the other prompt is too short.
+    """
+    shift = len(other) - len(trace)
+    source = part.source
+    first = min(positions) if source is None else min(*positions, source)
+    if first + shift < 0:
         raise VisitError(
-            f"The trace to patch from has {len(action.source)} tokens, and position {last} of this "
-            "prompt has no partner there: give prompts of the same length, or positions that both "
-            "have."
+            f"The trace to patch from has {len(other)} tokens, counted from the last one, and "
+            f"position {first} of the {len(trace)} of this prompt has no partner there: give "
+            "prompts of the same length, or positions that both have."
         )
-    return raw(action.source, part, positions)
+    moved = part if source is None else replace(part, source=source + shift)
+    return moved, [p + shift for p in positions]
 
 
 def raw(trace: Trace, part: Part, positions: Sequence[int]) -> Tensor:

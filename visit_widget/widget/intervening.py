@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from ..model import VisitError
 from ..trace import Trace
+from ..trace import trace as trace_of
 from ..what_if import Rerun
 from ..what_if.actions import ActionLike, action_of
 from ..what_if.parts import part_of
@@ -22,8 +24,9 @@ if TYPE_CHECKING:
     from ..flow import Painter
 
 _OF_A_TOKEN = re.compile(r"^P\d|\.[VKA]\d+$")
-_KEYS = ("id", "action", "positions", "label")
-_MEASURED = ("head", "value", "neuron", "row", "attention", "mlp")
+_KEYS = ("id", "action", "positions", "label", "prompt")
+# Other prompts whose passes are kept to take parts from.
+_MOST_OTHERS = 4
 
 
 class Interventions:
@@ -35,6 +38,7 @@ class Interventions:
 
     def __init__(self) -> None:
         self._given: dict[str, Tensor | Trace] = {}
+        self._others: OrderedDict[str, Trace] = OrderedDict()
 
     def listed(self, value: Any, trace: Trace) -> list[dict[str, Any]]:
         """The trait's value as it is kept, checked against a trace.
@@ -66,6 +70,10 @@ class Interventions:
         if positions not in ("focus", "all"):
             positions = positions_of(trace, positions)
         action, label = item.get("action", "zero"), item.get("label")
+        prompt = item.get("prompt")
+        if prompt is not None:
+            self._check_patch(trace, item, prompt)
+            return {"id": part.id, "action": "patch", "positions": positions, "prompt": prompt}
         if isinstance(action, (Tensor, Trace)):
             kind = action_of(trace, action).kind
             label = f"{kind} {len(self._given)}"
@@ -81,6 +89,27 @@ class Interventions:
         found = {"id": part.id, "action": action, "positions": positions}
         return found if label is None else {**found, "label": str(label)}
 
+    def _check_patch(self, trace: Trace, item: Mapping[str, Any], prompt: Any) -> None:
+        if item.get("action", "patch") != "patch" or not isinstance(prompt, str) or not prompt:
+            raise VisitError(
+                "An intervention with a 'prompt' takes the part from that prompt's pass: give "
+                "{'id': …, 'action': 'patch', 'prompt': a text}."
+            )
+        self._other(prompt, trace)
+
+    def _other(self, prompt: str, trace: Trace) -> Trace:
+        """The pass of another prompt; the latest few are kept."""
+        found = self._others.pop(prompt, None)
+        if found is None or found.model is not trace.model:
+            given = trace.anatomy if trace.anatomy_given else None
+            found = trace_of(
+                trace.model, trace.tokenizer, prompt, anatomy=given, keep_on=trace.keep_on
+            )
+        self._others[prompt] = found
+        while len(self._others) > _MOST_OTHERS:
+            self._others.popitem(last=False)
+        return found
+
     def rerun(self, listed: Sequence[dict[str, Any]], trace: Trace, focus: int) -> Trace:
         """The pass with these interventions: itself, where there are none."""
         if not listed:
@@ -89,6 +118,8 @@ class Interventions:
         for item in listed:
             where = [focus] if item["positions"] == "focus" else item["positions"]
             action: ActionLike = self._given.get(item.get("label", ""), item["action"])
+            if "prompt" in item:
+                action = self._other(item["prompt"], trace)
             run.add(item["id"], action, where)
         return run.trace()
 
@@ -98,7 +129,7 @@ def of_any_prompt(listed: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     kept = (item for item in listed if isinstance(item["positions"], str))
     return [
         item for item in kept
-        if item["action"] != "patch" and not _OF_A_TOKEN.search(item["id"])
+        if (item["action"] != "patch" or "prompt" in item) and not _OF_A_TOKEN.search(item["id"])
     ]  # fmt: skip
 
 
@@ -126,37 +157,3 @@ def before_of(painter: Painter, focus: int) -> dict[str, Any]:
         for name, token in (("target", graph.target), ("foil", graph.foil))
     }
     return {**told, "position": focus, "prediction": graph.prediction, "streams": streams}
-
-
-def measured_in(painter: Painter, layer: int) -> dict[str, Any]:
-    """The effects of what is drawn of a layer, foretold and measured (docs/protocol.md)."""
-    trace, layer = painter.trace, painter.trace.layer(layer)
-    nodes = [*painter.block(layer)[0], *painter.overview()[0]]
-    ids = [n.id for n in nodes if n.layer == layer and n.kind in _MEASURED]
-    found = trace.effects(
-        ids, painter.target, painter.foil, positions=[painter.position], position=painter.position
-    )
-    told = {name: vars(effect) for name, effect in found.items()}
-    of = min(10, len(told))
-    return {"layer": layer, "nodes": told, "rho": found.rho, "found": found.found(of), "of": of}
-
-
-def effects_map(painter: Painter, over: str) -> dict[str, Any]:
-    """Effects of every head, or every sublayer, layer by layer (docs/protocol.md)."""
-    if over not in ("heads", "sublayers"):
-        raise VisitError(f"over={over!r} is no map of effects: use 'heads' or 'sublayers'.")
-    trace = painter.trace
-    found = trace.effects(
-        over, painter.target, painter.foil, positions=[painter.position], position=painter.position
-    )
-    heads = over == "heads"
-    names = [f"H{n}" for n in range(trace.n_heads)] if heads else ["attn", "mix", "mlp"]
-    columns = [n for n in names if any(i.endswith(f".{n}") for i in found)]
-    ids = [[f"L{layer}.{name}" for name in columns] for layer in range(trace.n_layers)]
-    rows = {
-        kind: [[getattr(found[i], kind) if i in found else None for i in row] for row in ids]
-        for kind in ("predicted", "measured")
-    }
-    shown = [[i if i in found else None for i in row] for row in ids]
-    layers = list(range(trace.n_layers))
-    return {"over": over, "layers": layers, "columns": columns, "ids": shown, **rows}

@@ -7,6 +7,8 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
+from functools import partial
+from time import monotonic
 from typing import Any
 
 from ..model import VisitError
@@ -17,6 +19,8 @@ REQUEST, CANCEL, RESPONSE, PROGRESS = (
     "visit-response",
     "visit-progress",
 )
+# Seconds between two words of how far a request is.
+TELLS_EVERY = 0.25
 Send = Callable[[dict[str, Any]], None]
 Method = Callable[..., dict[str, Any]]
 
@@ -29,10 +33,13 @@ class Desk:
     Args:
         methods: {name: function of the params by keyword}.
         send: puts one message on the wire.
+        slow: likewise, of functions that also take `progress`, to be called with (done, total).
     """
 
-    def __init__(self, methods: dict[str, Method], send: Send) -> None:
-        self.methods, self.send = methods, send
+    def __init__(
+        self, methods: dict[str, Method], send: Send, slow: dict[str, Method] | None = None
+    ) -> None:
+        self.methods, self.send, self.slow = methods, send, slow or {}
         # Bounded: a cancel may come after its answer.
         self._cancelled: deque[str] = deque(maxlen=256)
 
@@ -53,6 +60,8 @@ class Desk:
             return
         try:
             function = self.methods.get(method)
+            if method in self.slow:
+                function = partial(self.slow[method], progress=self._progress(request_id))
             if function is None:
                 raise VisitError(
                     f"There is no method {method!r}: is the page's widget of another version?"
@@ -72,3 +81,17 @@ class Desk:
             self._cancelled.remove(request_id)
             return
         self.send({"kind": RESPONSE, "id": request_id, **outcome})
+
+    def _progress(self, request_id: str) -> Callable[[int, int], None]:
+        """Tells the browser how far a request is, now and then; ends it once it is called off."""
+        last = monotonic()
+
+        def tell(done: int, total: int) -> None:
+            nonlocal last
+            if request_id in self._cancelled:
+                raise VisitError("This was called off.")
+            if monotonic() - last >= TELLS_EVERY:
+                last = monotonic()
+                self.send({"kind": PROGRESS, "id": request_id, "done": done, "total": total})
+
+        return tell

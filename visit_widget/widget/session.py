@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
@@ -25,7 +25,7 @@ from ..trace.inputs import Prepared, Prompt, checked, edited
 from ..trace.target import Followed, TargetLike, first_token, followed
 from ..trace.trace import Trace
 from ..trace.tracing import trace, trace_prepared
-from .intervening import Interventions, before_of, effects_map, measured_in
+from .intervening import Interventions, before_of
 from .plain import compact, present
 from .sentences import joined
 from .vocabulary import matching
@@ -33,6 +33,8 @@ from .vocabulary import matching
 VOCABULARY_LIMIT = 50
 ROUTES_LIMIT = 4000
 FOLLOWED_LIMIT = 256
+# What makes an answer of what is drawn.
+Answer = Callable[..., dict[str, Any]]
 
 
 class First(NamedTuple):
@@ -333,19 +335,21 @@ class Session:
                 self._predictions[trace] = compact(predictions(trace, self.painter.lens))
             return {"revision": self.revision, "positions": self._predictions[trace]}
 
-    def effects(self, layer: int, revision: int | None = None) -> dict[str, Any]:
-        """The effects of what is drawn of a layer, foretold and measured."""
-        with MODEL_LOCK:
-            self._check_revision(revision)
-            self._check_as_is("Measured effects are")
-            return {"revision": self.revision, **compact(measured_in(self._as_is, layer))}
+    def of_pass(
+        self, what: str, answer: Answer, revision: int | None = None, **params: Any
+    ) -> dict[str, Any]:
+        """An answer that is of the pass as it is.
 
-    def effects_map(self, over: str = "heads", revision: int | None = None) -> dict[str, Any]:
-        """The effects of every head, or every sublayer, foretold and measured."""
+        Args:
+            what: it is, for the sentence that says so while interventions are drawn.
+            answer: makes it of a painter and the params.
+            revision: of the graph that it was asked on.
+            params: what the browser said.
+        """
         with MODEL_LOCK:
             self._check_revision(revision)
-            self._check_as_is("Maps of effects are")
-            return {"revision": self.revision, **compact(effects_map(self._as_is, over))}
+            self._check_as_is(what)
+            return {"revision": self.revision, **compact(answer(self._as_is, **params))}
 
     def follow(self, value: Any) -> tuple[Followed, str]:
         """What a value of the `target` or `foil` trait follows, and a note where a text was several

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any, cast
 
 import anywidget
@@ -16,6 +17,7 @@ from ..flow.elements import MEASURES
 from ..model import VisitError
 from ..trace.trace import Trace
 from . import lifetime
+from .answers import effects_map, measured_in, score_matrix
 from .intervening import of_any_prompt
 from .page import STATIC
 from .picture import DISPLAY, NO_FILTERS, checks
@@ -116,12 +118,15 @@ class VisitWidget(Saving, anywidget.AnyWidget):
                 "routes": session.routes,
                 "attribution": session.attribution,
                 "predictions": session.predictions,
-                "effects": session.effects,
-                "effects_map": session.effects_map,
+                "score_parts": partial(session.of_pass, "A score's parts are", score_matrix),
                 "vocabulary": session.vocabulary,
                 "retrace": self._retrace,
             },
             self.send,
+            {
+                "effects": partial(session.of_pass, "Measured effects are", measured_in),
+                "effects_map": partial(session.of_pass, "Maps of effects are", effects_map),
+            },
         )
         self.on_msg(lambda _widget, message, _buffers: self._desk.receive(message))
         self.observe(self._on_change, names=["prompt", *REDRAWS])

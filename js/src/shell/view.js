@@ -73,7 +73,7 @@ export function mountView(el, controller) {
   const filterNote = createFilterNote(controller);
   const pins = createPins(controller);
   const problems = createProblems(controller.dispatch);
-  const panel = createPanel(controller);
+  const panel = createPanel(controller, popovers);
   const table = createTable(controller);
   fill(
     root,

@@ -123,6 +123,14 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
     }
   }
 
+  /**
+   * @param {string} head
+   * @param {number} source
+   * @returns {Promise<import("../types.js").ScoreMatrix>}
+   */
+  const scoreParts = (head, source) =>
+    host.request("score_parts", { head, source, revision: revisionNow() });
+
   /** @param {number} layer */
   async function expand(layer) {
     const revision = revisionNow();
@@ -306,6 +314,7 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
     searchVocabulary,
     readAudit,
     mapEffects,
+    scoreParts,
     isSilent: () => silentRequests > 0,
   };
 }

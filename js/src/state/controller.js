@@ -280,6 +280,7 @@ export function createController(given) {
     searchVocabulary: asker.searchVocabulary,
     readAudit: asker.readAudit,
     mapEffects: asker.mapEffects,
+    scoreParts: asker.scoreParts,
     live: host.live,
     destroy,
   };

@@ -67,10 +67,15 @@ export function createPopovers(root) {
     const width = open.element.offsetWidth;
     const wanted = (align === "end" ? anchor.right - width : anchor.left) - frame.left;
     const left = Math.max(MARGIN, Math.min(wanted, frame.width - width - MARGIN));
-    const top = anchor.bottom - frame.top + GAP;
-    open.element.style.left = `${left}px`;
-    open.element.style.top = `${top}px`;
-    open.element.style.setProperty("--vw-room", `${frame.height - top - MARGIN}px`);
+    const above = anchor.top - frame.top - GAP;
+    const below = frame.bottom - anchor.bottom - GAP;
+    // What fills later grows away from its control, so the side is chosen by the room there is.
+    const upwards = above > 2 * below;
+    const { style } = open.element;
+    style.left = `${left}px`;
+    style.top = upwards ? "auto" : `${anchor.bottom - frame.top + GAP}px`;
+    style.bottom = upwards ? `${frame.bottom - anchor.top + GAP}px` : "auto";
+    style.setProperty("--vw-room", `${(upwards ? above : below) - MARGIN}px`);
   }
 
   /**

@@ -47,8 +47,16 @@ export function nameOfPart(id, graph) {
   return layer === undefined ? name : `L${layer} · ${name}`;
 }
 
+/** So much of another prompt is said: its end, which is where parts are taken from. */
+const TAIL = 28;
+
+/** @param {string} prompt */
+const tailOf = (prompt) =>
+  prompt.length > TAIL ? `… ${prompt.slice(-TAIL).replace(/^\S*\s/, "")}` : prompt;
+
 /** @param {Intervention} item */
-function actionWords({ action, label }) {
+function actionWords({ action, label, prompt }) {
+  if (prompt !== undefined) return `patched from “${tailOf(prompt)}”`;
   if (action === "zero" || action === 0) return "knocked out";
   if (action === "mean") return "put to its mean";
   if (typeof action === "number") return action === 0.5 ? "halved" : `× ${action}`;

@@ -208,22 +208,32 @@ export function targetSection(node, graph, foil) {
  * @param {number[] | null} attention A weight for each token of the prompt, once the kernel has answered.
  * @param {Map<number, number>} known Those weights that the graph holds.
  * @param {number | null} source
+ * @param {((anchor: HTMLElement, position: number) => void) | null} [why] Shows why it looks there.
  */
-export function attentionSection(graph, attention, known, source) {
+export function attentionSection(graph, attention, known, source, why = null) {
   if (!attention && known.size === 0 && source === null) return null;
   /** @param {number} position */
   const weightAt = (position) => attention?.[position] ?? known.get(position) ?? null;
   const seen = graph.tokens.filter(({ position }) => position <= graph.position);
+  /** @type {HTMLElement[]} */
   const chips = seen.map(({ position, text }) => {
     const weight = source === position ? 1 : weightAt(position);
-    const chip = h(
-      "span",
-      {
-        class: weight === null ? "vw-read unknown" : "vw-read",
-        title: source === null && weight !== null ? `${text}: ${percent(weight)}` : null,
-      },
-      text,
-    );
+    const told = source === null && weight !== null ? `${text}: ${percent(weight)}` : null;
+    const attributes = { class: weight === null ? "vw-read unknown" : "vw-read", title: told };
+    const chip =
+      why && attention
+        ? h(
+            "button",
+            {
+              ...attributes,
+              title: `${told}; why?`,
+              "aria-haspopup": "dialog",
+              "data-source": position,
+              click: () => why(chip, position),
+            },
+            text,
+          )
+        : h("span", attributes, text);
     // The eye judges areas: the square root keeps small weights visible.
     chip.style.setProperty("--vw-part", String(Math.round(Math.sqrt(weight ?? 0) * 100)));
     chip.classList.toggle("strong", (weight ?? 0) > 0.3);
@@ -232,7 +242,22 @@ export function attentionSection(graph, attention, known, source) {
   const title = source === null ? "it reads from" : "left by";
   // So many scroll, which the keyboard has to be able to do as well.
   const scrolls = seen.length > SURELY_FITS && { tabindex: 0, role: "region", "aria-label": title };
-  return section(title, h("div", { class: "vw-reads", ...scrolls }, ...chips));
+  /** @param {Event} event */
+  const strongest = ({ currentTarget }) => {
+    const weights = attention ?? [];
+    const most = weights.indexOf(Math.max(...weights));
+    why?.(/** @type {HTMLElement} */ (currentTarget), seen[most]?.position ?? 0);
+  };
+  const ask =
+    why &&
+    attention &&
+    h(
+      "button",
+      { class: "vw-link", "data-role": "why", "aria-haspopup": "dialog", click: strongest },
+      "why there?",
+    );
+  const words = ask ? [title, " · ", ask] : title;
+  return section(words, h("div", { class: "vw-reads", ...scrolls }, ...chips));
 }
 
 /**

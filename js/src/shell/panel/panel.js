@@ -18,6 +18,7 @@ import { signed } from "../../words/format.js";
 import { wordsOf } from "../../words/lenses.js";
 import { contribution, nodeFacts, nodeTitle } from "../../words/words.js";
 import { createWhatIf } from "../what-if/section.js";
+import { createWhyWindow } from "../windows/why.js";
 import {
   attentionSection,
   collapsedTokens,
@@ -33,6 +34,8 @@ import { chosenRoute, openLink, routeFacts, routeSections, routeTitle } from "./
 /** @import { Controller } from "../../state/controller.js" */
 /** @import { State } from "../../state/state.js" */
 /** @import { Detail, FlowGraph, Node } from "../../types.js" */
+/** @import { Child } from "../../ui/dom.js" */
+/** @import { Popovers } from "../../ui/popover.js" */
 
 /** @type {Record<string, string>} What a node's tokens are to it, whichever lens reads them. */
 const TOKENS_HEADING = {
@@ -62,8 +65,9 @@ const WRITERS = new Set([
 
 /**
  * @param {Controller} controller
+ * @param {Popovers} popovers
  */
-export function createPanel(controller) {
+export function createPanel(controller, popovers) {
   const changed = createChangeGuard();
   // Columns that are balanced scroll down, as one that is filled to its height would not.
   const flow = h("div", { class: "vw-side-flow" });
@@ -77,7 +81,8 @@ export function createPanel(controller) {
   let shown;
   const stopFollowing = followVisible(el, content);
   const roving = createRoving(el, { scroller: content });
-  const whatIf = createWhatIf(controller);
+  const whatIf = createWhatIf(controller, popovers);
+  const why = createWhyWindow(controller, popovers);
 
   /** @param {State} state */
   function update(state) {
@@ -150,14 +155,13 @@ export function createPanel(controller) {
     const onRoute = isRouteId(id);
     const facts = [...(onRoute ? routeFacts(node, state) : []), ...nodeFacts(node, graph, part)];
     return [
-      heading(onRoute ? routeNodeTitle(node, graph) : nodeTitle(node, graph), id),
-      h(
-        "p",
-        { class: "vw-side-facts" },
+      heading(
+        onRoute ? routeNodeTitle(node, graph) : nodeTitle(node, graph),
+        id,
         facts.map((fact) => h("span", {}, fact)),
       ),
-      onRoute && openLink(node, state, controller),
       whatIf(id, state, graph),
+      onRoute && openLink(node, state, controller),
       ...(node.kind === "rest" ? restSection(node, { ...controller, keep: state.keep }) : []),
       ...sections(state, graph, node, waits),
       footer(id, state),
@@ -193,6 +197,9 @@ export function createPanel(controller) {
         detail.attention ?? null,
         node.kind === "head" ? knownAttention(state, node) : new Map(),
         node.kind === "query" ? null : node.source,
+        controller.live && node.head !== null && !isRouteId(node.id) && detail.attention
+          ? (anchor, position) => why.toggle(anchor, `L${node.layer}.H${node.head}`, position)
+          : null,
       ),
       detail.sources && sourcesSection(graph, detail.sources),
       problemNote(state),
@@ -205,10 +212,9 @@ export function createPanel(controller) {
    */
   function unknownNode(state, id) {
     return [
-      heading(id),
-      h(
-        "p",
-        { class: "vw-side-facts" },
+      heading(
+        id,
+        null,
         isWaiting(state, id)
           ? "asking the kernel…"
           : "This graph has no such part. It may belong to another focus or prompt.",
@@ -227,9 +233,11 @@ export function createPanel(controller) {
     const nodes = state.selection.map((id) => ({ id, node: knownNode(state, id) }));
     const total = sumOf(nodes.map(({ node }) => node));
     return [
-      heading(`${nodes.length} parts`),
-      total !== null &&
-        h("p", { class: "vw-side-facts" }, `together ${signed(total)} for ${graph.target.text}`),
+      heading(
+        `${nodes.length} parts`,
+        null,
+        total !== null && `together ${signed(total)} for ${graph.target.text}`,
+      ),
       h(
         "ul",
         { class: "vw-selected" },
@@ -263,12 +271,14 @@ export function createPanel(controller) {
   /**
    * @param {string} title
    * @param {string | null} [id] Of the one node that it is about.
+   * @param {Child | Child[]} [facts]
    */
-  function heading(title, id = null) {
+  function heading(title, id = null, facts = null) {
     return h(
       "div",
       { class: "vw-side-head" },
       h("h2", {}, title),
+      facts && h("p", { class: "vw-side-facts" }, facts),
       id !== null && pinButton(id),
       iconButton(
         "close",

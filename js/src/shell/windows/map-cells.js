@@ -1,13 +1,16 @@
-/** The map of effects as plain cells: a row for each head or sublayer, a column for each layer. Pure. */
+/** The map of effects as plain cells: a row a head, a sublayer or a token, a column a layer. Pure. */
 
 import { signed } from "../../words/format.js";
 import { nameOfPart } from "../../words/interventions.js";
+import { tokenText } from "../../words/words.js";
 
 /** @import { EffectsMap, FlowGraph } from "../../types.js" */
 
 /**
  * @typedef {object} MapCell
  * @property {string} id
+ * @property {string} node Without the token that it is at.
+ * @property {number | null} position Of a stream's cell, from 0.
  * @property {number | null} value
  * @property {number} part How strong its colour is, from 0 to 1.
  * @property {"positive" | "negative"} tone
@@ -23,7 +26,7 @@ import { nameOfPart } from "../../words/interventions.js";
 export function mapRows(map, which, graph) {
   const most = Math.max(1e-9, ...map[which].flat().map((value) => Math.abs(value ?? 0)));
   return map.columns.map((name, column) => ({
-    name,
+    name: map.over === "streams" ? tokenText(graph, Number(name.slice(1))) : name,
     cells: map.layers.map((_, at) => {
       const id = map.ids[at][column];
       if (id === null) return null;
@@ -33,13 +36,18 @@ export function mapRows(map, which, graph) {
         foretold === null ? null : `foretold ${signed(foretold)}`,
         measured === null ? null : `measured ${signed(measured)}`,
       ].filter(Boolean);
+      const [, where, node] = /^(?:P(\d+)\.)?(.+)$/.exec(id) ?? [];
+      const position = where === undefined ? null : Number(where);
+      const place = position === null ? "" : ` at ${tokenText(graph, position)}`;
       return {
         id,
+        node,
+        position,
         value,
         // A few are far larger than all others: the root leaves something of those to be seen.
         part: Math.sqrt(Math.abs(value ?? 0) / most),
         tone: (value ?? 0) < 0 ? "negative" : "positive",
-        words: `${nameOfPart(id, graph)}: ${told.join(", ")}`,
+        words: `${nameOfPart(node, graph)}${place}: ${told.join(", ")}`,
       };
     }),
   }));

@@ -133,7 +133,7 @@ function createContent({ mapEffects, dispatch, getState }, close) {
       /** @type {boolean} */ on,
       /** @type {() => void} */ click,
     ) => h("button", { class: "vw-preset", "aria-pressed": String(on), click }, text);
-    const overs = /** @type {const} */ (["heads", "sublayers"]).map((each) =>
+    const overs = /** @type {const} */ (["heads", "sublayers", "streams"]).map((each) =>
       option(each, over === each, () => {
         over = each;
         void ask();
@@ -231,7 +231,9 @@ function createContent({ mapEffects, dispatch, getState }, close) {
     const cell = place && cellAt(place);
     if (!cell) return;
     close(true);
-    dispatch({ type: "reveal", node: cell.id, layer: layerOf(cell.id) });
+    const { node, position } = cell;
+    if (position === null) return dispatch({ type: "reveal", node, layer: layerOf(node) });
+    dispatch({ type: "look-at", position, layer: layerOf(node), nodes: [node] });
   }
 
   /** @param {KeyboardEvent} event */
@@ -257,8 +259,10 @@ function createContent({ mapEffects, dispatch, getState }, close) {
   return {
     el,
     stop: () => asking.abort(),
-    update: (/** @type {State} */ { graph }) => {
+    update: (/** @type {State} */ { graph, progress }) => {
       if (graph && changed(graph.revision)) void ask();
+      const { map: far } = progress;
+      if (!map && far) words.textContent = `Measured ${far.done} of ${far.total} parts…`;
     },
   };
 }
