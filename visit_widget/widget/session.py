@@ -26,7 +26,7 @@ from ..trace.target import Followed, TargetLike, first_token, followed
 from ..trace.trace import Trace
 from ..trace.tracing import trace, trace_prepared
 from .intervening import Interventions, before_of
-from .plain import compact, present
+from .plain import compact, compact_graph, present
 from .sentences import joined
 from .vocabulary import matching
 
@@ -170,10 +170,7 @@ class Session:
             self.revision += 1
             self._remember(painter.target)
             self._remember(painter.foil)
-            drawn = compact(graph)
-            if graph.turns is None:
-                del drawn["turns"]
-            return {**drawn, **more, "revision": self.revision}
+            return {**compact_graph(graph), **more, "revision": self.revision}
 
     def lens(self, lens: Lens | str | None, fit: bool = False) -> Lens:
         """A lens for this model, by name or as it is; one that was given once is known by its name.
