@@ -61,17 +61,32 @@ class Kernel:
         self.start()
 
     def start(self) -> None:
-        """Starts a fresh one."""
-        self.starts += 1
-        file = str(self.folder / f"kernel-{self.starts}.json")
-        write_connection_file(file)
-        self.process = self._fork.Process(target=_serve, args=(file,), daemon=True)
-        self.process.start()
-        self.client: Any = BlockingKernelClient(connection_file=file)
-        self.client.load_connection_file()
-        self.client.start_channels()
-        self.client.wait_for_ready(timeout=PATIENCE)
-        self.widgets.clear()
+        """Starts a fresh one; anew where another program took one of its ports first."""
+        for _ in range(3):
+            self.starts += 1
+            file = str(self.folder / f"kernel-{self.starts}.json")
+            write_connection_file(file)
+            self.process = self._fork.Process(target=_serve, args=(file,), daemon=True)
+            self.process.start()
+            self.client: Any = BlockingKernelClient(connection_file=file)
+            self.client.load_connection_file()
+            # Its heart may be slow on a busy machine.
+            self.client.start_channels(hb=False)
+            self.widgets.clear()
+            if self._is_ready():
+                return
+        raise AssertionError("no kernel starts")
+
+    def _is_ready(self) -> bool:
+        """Waits until it answers on all channels; not, where it has ended."""
+        end = time.monotonic() + PATIENCE
+        while time.monotonic() < end and self.process.is_alive():
+            self.client.kernel_info()
+            with suppress(Empty):
+                self.client.get_shell_msg(timeout=1)
+                self.client.get_iopub_msg(timeout=1)
+                return True
+        return False
 
     def kill(self) -> None:
         """Ends it as a machine out of memory does."""
