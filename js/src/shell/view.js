@@ -79,10 +79,15 @@ export function mountView(el, controller) {
   const table = createTable(controller);
   fill(
     root,
-    h("header", { class: "vw-header" }, promptBar.el, toolbar.el),
+    h(
+      "header",
+      { class: "vw-header" },
+      h("div", { class: "vw-words" }, promptBar.el, tape.el),
+      toolbar.el,
+    ),
     progress,
     problems.el,
-    h("div", { class: "vw-strip" }, tape.el, edits.el, search.el, filterNote.el),
+    h("div", { class: "vw-strip" }, edits.el, search.el, filterNote.el),
     h("div", { class: "vw-body" }, main, panel.el),
     pins.el,
     live.el,

@@ -94,7 +94,7 @@ export function createTape({ dispatch, getState, searchVocabulary, live }, popov
     if (placeChanged(step, graph, chips)) showPlace(state, generation);
     if (branchesChanged(generation.branches, state.branch)) showBranches(state, generation);
     other.classList.toggle("waiting", "branch" in state.progress);
-    other.disabled = step === null || "branch" in state.progress;
+    other.disabled = step === null;
     if (playing !== null) goOn(state);
   }
 
@@ -240,13 +240,13 @@ export function createTape({ dispatch, getState, searchVocabulary, live }, popov
   }
 
   function chooseElse() {
-    const { generation, step, graph } = getState();
+    const { generation, step, graph, progress } = getState();
     const token = generation?.tokens[step ?? -1];
-    if (!generation || !token || !graph || step === null) return;
+    if (!generation || !token || !graph || step === null || "branch" in progress) return;
     stop();
     const here = graph.step === step && graph.position === generation.begun + step - 1;
     const chooser = createTokenChooser({
-      prediction: here ? graph.prediction : [],
+      prediction: here ? graph.prediction : token.first ? [token.first, token] : [token],
       current: token,
       label: "What it might have said",
       hint: `What if it had said something else than ${token.text}? The model goes on from there.`,
