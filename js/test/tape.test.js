@@ -271,5 +271,6 @@ describe("turns", () => {
     expect(cells[3].hidden).toBe(false);
     expect(onFold).toHaveBeenCalledTimes(2);
     expect(shown.arranged(cells, undefined)).toBe(cells);
+    expect(shown.arranged([...cells, ...made()], turns)).toHaveLength(14);
   });
 });

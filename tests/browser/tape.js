@@ -29,9 +29,12 @@ const generation = (begun, branch) => ({
 function stepped(graph, begun, branch, step) {
   const own = SAID[branch].slice(0, step).map(({ id, text }, n) => ({ position: begun + n, id, text }));
   const tokens = [...graph.tokens.slice(0, begun), ...own];
+  const said = step > 0 ? [begun, tokens.length] : null;
+  const turns = graph.turns?.map((turn, at, { length }) =>
+    at === length - 1 ? { ...turn, end: tokens.length, said } : turn);
   const { id, text, probability, rank } = SAID[branch][step];
   const target = { ...graph.target, id, text, probability, rank };
-  return { ...graph, tokens, prompt: `${step} of ${branch}`, position: begun + step - 1, target, branch, step };
+  return { ...graph, tokens, turns, prompt: `${step} of ${branch}`, position: begun + step - 1, target, branch, step };
 }
 
 export function withTape(traits) {

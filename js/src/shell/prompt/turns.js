@@ -56,7 +56,9 @@ export function createTurns(onFold) {
       cells: cells.slice(turn.start, turn.end),
     }));
     shown.forEach(show);
-    return shown.length > 0 ? shown.flatMap(({ head, cells: own }) => [head, ...own]) : cells;
+    if (shown.length === 0) return cells;
+    const rest = cells.slice(turns[turns.length - 1].end);
+    return [...shown.flatMap(({ head, cells: own }) => [head, ...own]), ...rest];
   }
 
   /** @param {typeof shown[number]} part */
