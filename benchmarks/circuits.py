@@ -123,7 +123,10 @@ def compared(model: Any, pair: Pair, kept: Tensor, run: Patched) -> float:
 def areas(results: Mapping[str, Mapping[str, Result]], notes: list[str]) -> Table:
     """CPR and CMD of every measure and task."""
     table = Table("Circuits in the demo model: CPR (more is better) and CMD (less is better)")
-    table.columns = ["ranked by", *(f"{task}: {what}" for task in results for what in ("CPR", "CMD"))]
+    table.columns = [
+        "ranked by",
+        *(f"{task}: {what}" for task in results for what in ("CPR", "CMD")),
+    ]
     table.columns += ["mean CPR", "mean CMD"]
     names = next(iter(results.values()))
     for name in names:

@@ -130,6 +130,9 @@
  * @property {LensName} [lens] That its labels were read with.
  * @property {Intervention[]} [interventions] What was done to the pass.
  * @property {Before | null} [before] Of a rerun: what the pass said as it is.
+ * @property {Turn[]} [turns] Of a chat: whose words its tokens are.
+ * @property {number | null} [step] Of a generation: which new token this pass said.
+ * @property {number} [branch]
  */
 
 /**
@@ -281,8 +284,34 @@
  */
 
 /**
+ * @typedef {object} SaidToken A token that the model said.
+ * @property {number} id
+ * @property {string} text
+ * @property {number} probability
+ * @property {number} rank
+ * @property {RankedToken | null} first The model's first choice, where that was another.
+ * @property {boolean} put Whether a reader put it there.
+ *
+ * @typedef {object} Generation What the model went on with.
+ * @property {number} begun How many tokens the prompt has.
+ * @property {SaidToken[]} tokens
+ * @property {boolean} interrupted
+ * @property {{of: number | null, at: number | null, token: Token | null}[]} branches All that were
+ *   made: of which one, at which token, and what stands there instead.
+ *
+ * @typedef {object} Turn Of a chat.
+ * @property {string | null} role Null for what the template puts before the first.
+ * @property {number} start
+ * @property {number} end
+ * @property {[number, number] | null} said All other tokens are the template's.
+ */
+
+/**
  * @typedef {object} Traits
  * @property {string} prompt
+ * @property {Generation | null} generation
+ * @property {number | null} branch
+ * @property {number | null} step
  * @property {number} focus
  * @property {{id: number | string, text?: string} | null} target
  * @property {{id: number | string, text?: string} | null} foil

@@ -3,7 +3,9 @@
 // harness.html?mode=kernel       through the widget's own door: initialize and render, with messages
 // harness.html?mode=standalone   through mountStandalone, as in a saved page
 // &views=2  &theme=dark  &include=nothing (a saved page with nothing but the graph)
+// &tape=yes  &chat=yes (tape.js)
 
+import { speaking, withChat, withTape } from "/tests/browser/tape.js";
 import widget, { mountStandalone } from "/visit_widget/static/widget.js";
 
 const options = new URLSearchParams(location.search);
@@ -12,12 +14,14 @@ const names = ["traits", "expand", "project", "audit", "routes", "attribution", 
 const [recorded, block, projection, audit, ...more] = await Promise.all(names.map(read));
 const [routes, attribution, predictions] = more;
 
-const traits = { ...recorded, expanded: [], selection: [] };
+let traits = { ...recorded, expanded: [], selection: [] };
+if (options.get("tape")) traits = withTape(traits);
+if (options.get("chat")) traits = withChat(traits);
 const expand = { [block.layer]: block };
 const project = projection.nodes;
 
 /** Traits whose change makes a kernel publish a new graph. */
-const REDRAWN = ["focus", "target", "foil", "measure", "lens", "keep", "interventions"];
+const REDRAWN = ["branch", "step", "focus", "target", "foil", "measure", "lens", "keep", "interventions"];
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
 /** Every token that the graph speaks of. */
@@ -66,7 +70,9 @@ class FakeModel {
   /** A new graph, about what the traits say now; its numbers stay those of the fixture. */
   #publish() {
     const { graph, focus, target, foil, measure, lens, keep, interventions } = this.#state;
+    const { generation, branch, step } = this.#state;
     const about = {
+      ...(generation ? { branch, step } : {}),
       position: focus,
       target: { ...graph.target, ...target },
       foil: foil && { ...graph.target, ...foil },
@@ -78,6 +84,7 @@ class FakeModel {
     if (Object.entries(about).every(([name, value]) => same(graph[name], value))) return;
     const next = this.revised({ ...graph, ...about, revision: graph.revision + 1 });
     this.set("graph", next);
+    if (next.position !== focus) this.set("focus", next.position);
     // At another focus the kernel follows another token.
     if (target && next.target.id !== target.id) {
       this.set("target", { id: next.target.id, text: next.target.text });
@@ -129,6 +136,7 @@ class FakeModel {
       const found = this.vocabulary.filter(({ text }) => text.includes(query)).slice(0, limit);
       return reply({ ok: true, result: { tokens: found } });
     }
+    if (method === "branch") return reply({ ok: true, result: this.branching(params) });
     if (method === "audit") return reply({ ok: true, result: this.audit });
     const told = this.replies[method];
     if (told) {
@@ -163,6 +171,7 @@ if (options.get("mode") === "standalone") {
   const definition = typeof widget === "function" ? await widget() : widget;
   const life = new AbortController();
   window.model = model;
+  if (options.get("tape")) speaking(model);
   window.endWidget = () => life.abort();
   const experimental = { invoke: async () => [null, []] };
   await definition.initialize?.({ model, signal: life.signal, experimental });

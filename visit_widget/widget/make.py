@@ -44,7 +44,8 @@ def visit(
     """Show one forward pass of a causal language model as an interactive flow graph.
 
     Args:
-        model: a decoder of `transformers`, left as it is found; or a trace, shown without a pass.
+        model: a decoder of `transformers`, left as it is found; or a trace, shown without a pass;
+            or a generation (`vw.generate`), shown step by step.
         tokenizer: its tokenizer; None when the prompt is token ids.
         prompt: as in `trace`. Edited in the browser, it keeps its special tokens.
         against: another prompt, or a trace of it (of a model of the same make too), to compare

@@ -10,10 +10,15 @@ from .session import Session
 from .view_state import PLAIN
 
 Progress = Callable[[int, int], None]
-REDRAWS = ("against", "focus", "target", "foil", "keep", "measure", "lens", "interventions")
+REDRAWS = (
+    "branch", "step", "against", "focus", "target", "foil", "keep", "measure", "lens",
+    "interventions",
+)  # fmt: skip
 SETTABLE = ("prompt", *REDRAWS, *PLAIN, "view")
 # The traits of the widget that are saved.
-SAVED = (*SETTABLE, "graph", "status", "lenses")
+SAVED = (*SETTABLE, "graph", "status", "lenses", "generation")
+# Those of them that are saved of a generation alone.
+OF_GENERATIONS = ("generation", "branch", "step")
 
 
 def saved(

@@ -13,7 +13,7 @@ from ..viewer.myst import myst_files
 from ..viewer.page import iframe, page, write_whole
 from . import chromium
 from .figure import check_place, order, picture
-from .saved import SAVED, Progress, drawn, saved
+from .saved import OF_GENERATIONS, SAVED, Progress, drawn, saved
 from .sentences import check_view
 from .session import Session
 
@@ -23,6 +23,7 @@ class Saving:
 
     _session: Session
     view_state: Any
+    generation: Any
 
     def save_html(
         self,
@@ -174,7 +175,8 @@ class Saving:
         return _written(target, picture(data, how, program, timeout))
 
     def _traits_now(self) -> dict[str, Any]:
-        return {name: getattr(self, name) for name in SAVED}
+        left_out = OF_GENERATIONS if self.generation is None else ()
+        return {name: getattr(self, name) for name in SAVED if name not in left_out}
 
     def _data(
         self, expand: str | Sequence[int], progress: Progress | None, audit: bool

@@ -28,6 +28,7 @@ from ..trace.trace import Trace
 from ..trace.tracing import trace, trace_prepared
 from .against import Against, against_of, retraced
 from .auditing import audited
+from .generated import Said
 from .intervening import Interventions, before_of
 from .plain import compact, present
 from .sentences import joined
@@ -85,6 +86,7 @@ class Session:
         self._given: dict[str, Lens] = {}
         self.against = Against()
         self.interventions = Interventions(self.against)
+        self.said = Said()
         self._vocabulary: list[str] | None = None
         self._predictions: WeakKeyDictionary[Trace, list[dict[str, Any]]] = WeakKeyDictionary()
         # By trace and position: an audit takes passes of the model, and does not depend on the
@@ -157,7 +159,7 @@ class Session:
         """A new first frame, as the `graph` trait carries it."""
         with MODEL_LOCK:
             known = getattr(self, "_as_is", None)
-            chosen, more = self.lens(lens), dict[str, Any]()
+            chosen, more = self.lens(lens), self.said.facts(self.trace)
             pair = self.against.pair(self.trace)
             if pair is not None:
                 target, foil = pair.followed(pair.foci(focus), target, foil)
@@ -179,8 +181,7 @@ class Session:
             self.revision += 1
             self._remember(painter.target)
             self._remember(painter.foil)
-            drawn = {k: v for k, v in compact(graph).items() if k != "turns" or v is not None}
-            return {**drawn, **more, "revision": self.revision}
+            return {**compact(graph.to_dict()), **more, "revision": self.revision}
 
     def lens(self, lens: Lens | str | None, fit: bool = False) -> Lens:
         """A lens for this model, by name or as it is; one that was given once is known by its name.

@@ -1,4 +1,4 @@
-"""What a widget is asked to show: a model, its tokenizer and a prompt, or a trace already made."""
+"""What a widget is asked to show: a model, its tokenizer and a prompt, or what was made of them."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from torch import nn
 
 from ..model import Anatomy, VisitError
 from ..model.given import not_a_model
+from ..trace.generation import Generation
 from ..trace.inputs import Prompt
 from ..trace.trace import Trace
+from .generated import Branch
 from .session import Session
 
 _USAGE = "Call vw.visit(model, tokenizer, prompt), or vw.visit(trace)."
@@ -28,10 +30,10 @@ def session_of(
     """The session of a widget, with its first trace.
 
     Args:
-        subject: a model, or a trace.
-        tokenizer: the model's; None with a trace, or when the prompt is token ids.
-        prompt: None with a trace.
-        anatomy: as `visit_widget.trace`; None with a trace.
+        subject: a model, a trace, or a generation, of which the first step is shown.
+        tokenizer: the model's; None with a trace or a generation, or when the prompt is token ids.
+        prompt: likewise.
+        anatomy: as `visit_widget.trace`; None likewise.
         keep_on: likewise; with a trace, for those of other prompts.
         attention_mask: of the prompt, as `visit_widget.trace`.
         add_special_tokens: likewise.
@@ -39,13 +41,18 @@ def session_of(
     Raises:
         VisitError: the arguments are no such thing; the message says what to pass.
     """
-    if isinstance(subject, Trace):
+    if isinstance(subject, (Trace, Generation)):
         if tokenizer is not None or prompt is not None or anatomy is not None:
+            name = "trace" if isinstance(subject, Trace) else "generation"
             raise VisitError(
-                "A trace has its own tokenizer, prompt and anatomy: pass vw.visit(trace) without "
-                "them, and set widget.prompt to look at another prompt."
+                f"A {name} has its own tokenizer, prompt and anatomy: pass vw.visit({name}) "
+                "without them, and set widget.prompt to look at another prompt."
             )
-        return Session.of(subject, keep_on)
+        if isinstance(subject, Trace):
+            return Session.of(subject, keep_on)
+        session = Session.of(subject.traces[0], keep_on)
+        session.said.branches.append(Branch(subject))
+        return session
     _check(subject, tokenizer, prompt)
     assert prompt is not None
     session = Session(subject, tokenizer, anatomy, keep_on)
@@ -57,7 +64,7 @@ def untraced(
     subject: Any, tokenizer: Any, anatomy: Anatomy | None, keep_on: torch.device | str | None
 ) -> Session:
     """As `session_of`, of a prompt that comes later; that of a trace is there already."""
-    if isinstance(subject, Trace):
+    if isinstance(subject, (Trace, Generation)):
         return session_of(subject, tokenizer, None, anatomy, keep_on)
     _check(subject, tokenizer, "")
     return Session(subject, tokenizer, anatomy, keep_on)

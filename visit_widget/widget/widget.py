@@ -20,6 +20,7 @@ from ..viewer.output import Output
 from ..viewer.page import STATIC
 from . import lifetime
 from .answers import effects_map, measured_in, score_matrix
+from .generated import Progress, Steps
 from .intervening import of_any_prompt, of_no_other
 from .picture import DISPLAY, NO_FILTERS, checks
 from .requests import Desk, logger
@@ -30,12 +31,13 @@ from .session import First, Session
 from .view_state import check_facts, checked_traits, read, state_of
 
 
-class VisitWidget(Output, Saving, anywidget.AnyWidget):
+class VisitWidget(Output, Steps, Saving, anywidget.AnyWidget):
     """A flow graph in a notebook. Made by `visit`.
 
     Every trait may be set and observed from Python. Setting `prompt`, `focus`, `target`, `foil`,
     `keep`, `measure` or `lens` publishes a new `graph`; only a new `prompt` takes a pass of the
-    model. What cannot be used raises a VisitError and changes nothing.
+    model. So do `step` and `branch` where it is of a generation (`Steps`). What cannot be used
+    raises a VisitError and changes nothing.
 
     Attributes:
         prompt: the prompt's text.
@@ -114,6 +116,7 @@ class VisitWidget(Output, Saving, anywidget.AnyWidget):
             **(more or {"expanded": sorted({session.trace.layer(layer) for layer in layers})}),
         )
         self.set_trait("lenses", session.lenses())
+        self._tell_step()
         lifetime.loosen(self)
         self._own_layout = self.layout
         self._settled = True
@@ -135,6 +138,7 @@ class VisitWidget(Output, Saving, anywidget.AnyWidget):
                 "effects": partial(session.of_pass, "Measured effects are", measured_in),
                 "effects_map": partial(session.of_pass, "Maps of effects are", effects_map),
                 "patching": partial(session.of_pass, "Patching is", session.against.patched),
+                "branch": self._branch_off,
             },
         )
         self.on_msg(lambda _widget, message, _buffers: self._desk.receive(message))
@@ -151,6 +155,7 @@ class VisitWidget(Output, Saving, anywidget.AnyWidget):
 
     def close(self) -> None:
         """Take the widget off the page, and let go of the trace and the model."""
+        self._stop()
         super().close()
         if "_own_layout" in vars(self):
             self._own_layout.close()
@@ -291,6 +296,16 @@ class VisitWidget(Output, Saving, anywidget.AnyWidget):
         self.prompt = prompt
         return {"revision": self._session.revision}
 
+    def _branch_off(
+        self, at: int, token: int | str | None, progress: Progress | None = None
+    ) -> dict[str, Any]:
+        before = {"branch": self.branch, "step": self.step}
+        new = self._session.said.add(at, token, progress)
+        with self._settling():
+            self.branch, self.step = new, at
+        self._redraw(before)
+        return {"branch": new, "revision": self._session.revision}
+
     def _redraw(self, before: dict[str, Any]) -> None:
         """Draw a new first frame and set every trait that goes with it, at once.
 
@@ -301,6 +316,8 @@ class VisitWidget(Output, Saving, anywidget.AnyWidget):
         if "prompt" in before:
             # The token at the focus, and the model's choice, are another prompt's now.
             focus, target, foil = len(self._session.trace) - 1, None, None
+        elif "step" in before or "branch" in before:
+            focus, target, foil = self._aim(before)
         elif "focus" in before and "target" not in before:
             target = None
         if "against" in before and self.against is None:
@@ -318,7 +335,7 @@ class VisitWidget(Output, Saving, anywidget.AnyWidget):
                 None if t is None else self._session.follow(t)[0] for t in (target, foil)
             )
             done = self.interventions
-            if "prompt" in before:
+            if before.keys() & {"prompt", "step", "branch"}:
                 done = of_any_prompt(done)
             if "against" in before:
                 done = of_no_other(done)
@@ -341,6 +358,7 @@ class VisitWidget(Output, Saving, anywidget.AnyWidget):
             for name, value in more.items():
                 self.set_trait(name, value)
             self.set_trait("lenses", self._session.lenses())
+            self._tell_step()
             self.set_trait("lens", graph["lens"])
             self.graph = graph
             self.status = {"state": "ready", "message": notes, **self._session.exactness()}

@@ -17,6 +17,7 @@ import { createPromptBar } from "./prompt/prompt-bar.js";
 import { createFilterNote } from "./search/filter-note.js";
 import { createSearch } from "./search/search.js";
 import { createTable } from "./table.js";
+import { createTape } from "./tape/tape.js";
 import { createToolbar } from "./toolbar/toolbar.js";
 import { createInterventionBar } from "./what-if/bar.js";
 
@@ -69,6 +70,7 @@ export function mountView(el, controller) {
       updateViews(controller.getState());
     },
   });
+  const tape = createTape(controller, popovers);
   const edits = createInterventionBar(controller);
   const filterNote = createFilterNote(controller);
   const pins = createPins(controller);
@@ -77,7 +79,12 @@ export function mountView(el, controller) {
   const table = createTable(controller);
   fill(
     root,
-    h("header", { class: "vw-header" }, promptBar.el, toolbar.el),
+    h(
+      "header",
+      { class: "vw-header" },
+      h("div", { class: "vw-words" }, promptBar.el, tape.el),
+      toolbar.el,
+    ),
     progress,
     problems.el,
     h("div", { class: "vw-strip" }, edits.el, search.el, filterNote.el),
@@ -99,7 +106,7 @@ export function mountView(el, controller) {
   let dark = false;
   /** @type {string | null} */
   let chosen = null;
-  const regions = [promptBar, toolbar, edits, problems, panel, table, pins].map(
+  const regions = [promptBar, toolbar, tape, edits, problems, panel, table, pins].map(
     ({ roving }) => roving,
   );
   const keepFocus = createFocusKeeper(root, regions, () => {
@@ -123,6 +130,7 @@ export function mountView(el, controller) {
     problems.update(state);
     panel.update(state);
     pins.update(state, isTight());
+    tape.update(state);
     edits.update(state);
     filterNote.update(state);
     search.update(state);
@@ -252,6 +260,7 @@ export function mountView(el, controller) {
     search.destroy();
     table.destroy();
     pins.destroy();
+    tape.destroy();
     edits.destroy();
     toolbar.destroy();
     popovers.destroy();

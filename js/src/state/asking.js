@@ -272,6 +272,24 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
   }
 
   /**
+   * @param {number} at
+   * @param {number} token What stands there instead.
+   */
+  async function branch(at, token) {
+    const from = getState();
+    apply({ type: "progress", of: "branch", done: 0, total: 1 });
+    try {
+      await host.request("branch", { at, token }, listenTo("branch"));
+      apply({ type: "branched", from });
+      apply({ type: "dismiss", key: "branch" });
+    } catch (error) {
+      if (!isVoid(error)) report("branch", error, { type: "branch", at, token });
+    } finally {
+      apply({ type: "progress-end", of: "branch" });
+    }
+  }
+
+  /**
    * @param {string} query
    * @param {AbortSignal} [signal]
    * @returns {Promise<Token[]>}
@@ -311,6 +329,7 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
   return {
     fillIn,
     retrace,
+    branch,
     searchVocabulary,
     readAudit,
     mapEffects,

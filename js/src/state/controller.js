@@ -40,6 +40,9 @@ import { initialState, reduce, STEP_NAMES, TRAIT_NAMES } from "./state.js";
  *   {type: "open-rest", node: string} |
  *   {type: "close-rest", node: string} |
  *   {type: "retrace", prompt: string} |
+ *   {type: "set-step", step: number, goesOn?: boolean} |
+ *   {type: "set-branch", branch: number} |
+ *   {type: "branch", at: number, token: number} |
  *   {type: "undo"} | {type: "redo"} |
  *   {type: "retry", key: string} |
  *   {type: "dismiss", key: string} |
@@ -47,7 +50,17 @@ import { initialState, reduce, STEP_NAMES, TRAIT_NAMES } from "./state.js";
  */
 
 /** @type {(keyof Steps)[]} Traits that only a kernel can act on. */
-const KERNEL_STEPS = ["focus", "target", "foil", "measure", "lens", "keep", "interventions"];
+const KERNEL_STEPS = [
+  "branch",
+  "step",
+  "focus",
+  "target",
+  "foil",
+  "measure",
+  "lens",
+  "keep",
+  "interventions",
+];
 
 const UNREACHABLE =
   "The kernel cannot be reached; it may have been restarted. Run the cell again to reconnect. " +
@@ -189,6 +202,12 @@ export function createController(given) {
         return changeSteps({ keep: withRestClosed(state.keep, action.node) });
       case "retrace":
         return asker.retrace(action.prompt);
+      case "set-step":
+        return changeSteps({ step: action.step }, action.goesOn);
+      case "set-branch":
+        return changeSteps({ branch: action.branch });
+      case "branch":
+        return asker.branch(action.at, action.token);
       case "undo":
       case "redo":
         apply(action);
@@ -206,9 +225,12 @@ export function createController(given) {
     }
   }
 
-  /** @param {Partial<Steps>} changes */
-  function changeSteps(changes) {
-    apply({ type: "change", changes });
+  /**
+   * @param {Partial<Steps>} changes
+   * @param {boolean} [goesOn]
+   */
+  function changeSteps(changes, goesOn) {
+    apply({ type: "change", changes, goesOn });
     shareSteps();
   }
 

@@ -66,7 +66,14 @@ export function takeGraph(state, graph) {
     problems: [],
     silent: false,
   };
-  if (!samePrompt) return { ...next, routes: null, attribution: null, predictions: null };
+  if (!samePrompt) {
+    const goesOn = begins(old, graph);
+    // Of a generation's next step what is on show is about the same tokens, and one more.
+    if (!goesOn && !begins(graph, old)) {
+      return { ...next, routes: null, attribution: null, predictions: null };
+    }
+    return dropGone(goesOn ? next : { ...next, routes: null }, () => true);
+  }
   // Routes, and what tokens add, are of the pass as it is.
   const told = graph?.before ? { ...next, routes: null, attribution: null } : next;
   return dropGone(told, () => true);
@@ -184,6 +191,21 @@ function isSamePrompt(a, b) {
     a.prompt === b.prompt &&
     a.tokens.length === b.tokens.length &&
     a.model.name === b.model.name
+  );
+}
+
+/**
+ * Whether a generation's later step is told by the first tokens of another.
+ *
+ * @param {FlowGraph | null} a
+ * @param {FlowGraph | null} b
+ */
+function begins(a, b) {
+  return (
+    a?.step != null &&
+    b?.step != null &&
+    a.tokens.length <= b.tokens.length &&
+    a.tokens.every(({ id }, at) => id === b.tokens[at].id)
   );
 }
 

@@ -252,6 +252,9 @@ export function awaitsGraph(state) {
   if (state.status.state === "busy") return true;
   // A page without a kernel shows other measures of the graph that it has.
   if (live && (measure !== graph.measure || !sameKeep(keep, graph.keep))) return true;
+  if (live && graph.branch !== undefined) {
+    if (state.step !== graph.step || state.branch !== graph.branch) return true;
+  }
   if (live && graph.lens && state.lens !== graph.lens) return true;
   if (live && !sameValue(state.interventions, graph.interventions ?? [])) return true;
   return (

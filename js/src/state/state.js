@@ -14,6 +14,8 @@ import { sameValue } from "./same.js";
 
 /**
  * @typedef {object} Steps What a reader changes, and can take back.
+ * @property {number | null} branch
+ * @property {number | null} step
  * @property {number[]} expanded
  * @property {string[]} selection
  * @property {number} focus
@@ -35,6 +37,7 @@ import { sameValue } from "./same.js";
  *
  * @typedef {object} StateFacts
  * @property {string} prompt
+ * @property {import("../types.js").Generation | null} generation
  * @property {Display} display
  * @property {import("../types.js").LensName[]} lenses That can be chosen at once.
  * @property {FlowGraph | null} graph
@@ -66,7 +69,8 @@ import { sameValue } from "./same.js";
  * @typedef {Steps & StateFacts} State
  *
  * @typedef {{type: "traits", traits: Partial<Traits>} |
- *   {type: "change", changes: Partial<Steps>} |
+ *   {type: "change", changes: Partial<Steps>, goesOn?: boolean} |
+ *   {type: "branched", from: State} |
  *   {type: "undo"} | {type: "redo"} |
  *   {type: "block-asked", layer: number} |
  *   {type: "block", block: Block} |
@@ -95,6 +99,9 @@ import { sameValue } from "./same.js";
 
 /** @type {(keyof Steps)[]} */
 export const STEP_NAMES = [
+  // The kernel takes focus and target as of these.
+  "branch",
+  "step",
   "expanded",
   "selection",
   "focus",
@@ -110,7 +117,15 @@ export const STEP_NAMES = [
 ];
 
 /** @type {TraitName[]} */
-export const TRAIT_NAMES = ["prompt", "graph", "status", "display", "lenses", ...STEP_NAMES];
+export const TRAIT_NAMES = [
+  "prompt",
+  "graph",
+  "status",
+  "display",
+  "lenses",
+  "generation",
+  ...STEP_NAMES,
+];
 
 /** Nothing is filtered. @type {Filters} */
 export const NO_FILTERS = { layers: null, heads: {} };
@@ -120,6 +135,9 @@ const HISTORY_LIMIT = 100;
 /** @type {State} */
 export const initialState = {
   prompt: "",
+  generation: null,
+  branch: null,
+  step: null,
   graph: null,
   status: { state: "ready", message: null, max_error: null, exact: null },
   expanded: [],
@@ -168,7 +186,9 @@ export function reduce(state, action) {
     case "traits":
       return takeTraits(state, action.traits);
     case "change":
-      return change(state, action.changes);
+      return change(state, action.changes, action.goesOn);
+    case "branched":
+      return { ...state, past: remembered(action.from), future: [] };
     case "undo":
       return undo(state);
     case "redo":
@@ -263,9 +283,10 @@ function takeTraits(state, traits) {
 /**
  * @param {State} state
  * @param {Partial<Steps>} changes
+ * @param {boolean} [goesOn] Whether it is one with the step before it.
  * @returns {State}
  */
-function change(state, changes) {
+function change(state, changes, goesOn = false) {
   const differs = /** @type {(keyof Steps)[]} */ (Object.keys(changes)).some(
     (name) => !sameValue(state[name], changes[name]),
   );
@@ -273,7 +294,7 @@ function change(state, changes) {
   return {
     ...state,
     ...changes,
-    past: [...state.past, stepsOf(state)].slice(-HISTORY_LIMIT),
+    past: goesOn ? state.past : remembered(state),
     future: [],
   };
 }
@@ -302,6 +323,9 @@ function redo(state) {
   if (!steps) return state;
   return { ...state, ...steps, past: [...state.past, stepsOf(state)], future };
 }
+
+/** @param {State} state */
+const remembered = (state) => [...state.past, stepsOf(state)].slice(-HISTORY_LIMIT);
 
 /**
  * @param {State} state

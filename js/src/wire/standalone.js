@@ -18,6 +18,9 @@ import { RequestError } from "./requests.js";
 /** @type {Traits} */
 const DEFAULTS = {
   prompt: "",
+  generation: null,
+  branch: null,
+  step: null,
   focus: 0,
   target: null,
   foil: null,

@@ -5,6 +5,7 @@ import { createRoving } from "../../ui/roving.js";
 import { percent, whole } from "../../words/format.js";
 import { pressed } from "../../words/keys.js";
 import { createTokenChooser } from "./token-chooser.js";
+import { createTurns } from "./turns.js";
 import { createUnderTokens } from "./under-tokens.js";
 
 /** @import { Controller } from "../../state/controller.js" */
@@ -46,6 +47,7 @@ export function createPromptBar(controller, popovers) {
   let chips = [];
   /** @type {HTMLElement[]} */
   let cells = [];
+  const turns = createTurns(() => measure());
   const unfolded = () => controller.getState().display.unfolded;
   let long = false;
 
@@ -89,8 +91,9 @@ export function createPromptBar(controller, popovers) {
     const { graph } = state;
     if (tokensChanged(graph?.tokens)) {
       chips = (graph?.tokens ?? []).map((token) => chipOf(token));
+      turns.mark(chips, graph?.turns);
       cells = under.cellsOf(chips);
-      fill(row, cells);
+      fill(row, turns.arranged(cells, graph?.turns));
       measure();
     }
     under.update(state, el);
@@ -127,6 +130,7 @@ export function createPromptBar(controller, popovers) {
       chip.classList.toggle("waiting", chosen && shown !== focus);
       setAttribute(chip, "aria-current", chosen ? "true" : null);
     });
+    if (moves) turns.reveal(focus);
     if (moves) showFold();
     if (moves && live && chips[focus]) roving.prefer(chips[focus]);
   }
