@@ -27,6 +27,7 @@ import { initialState, reduce, STEP_NAMES, TRAIT_NAMES } from "./state.js";
  *   {type: "look-at", position: number, layer?: number | null, nodes?: string[]} |
  *   {type: "set-target", id: number | string, text?: string} |
  *   {type: "set-foil", token: Token | null} |
+ *   {type: "set-against", prompt: string | null} |
  *   {type: "set-measure", measure: Measure} |
  *   {type: "set-lens", lens: import("../types.js").LensName} |
  *   {type: "set-view", view: ViewName} |
@@ -47,7 +48,16 @@ import { initialState, reduce, STEP_NAMES, TRAIT_NAMES } from "./state.js";
  */
 
 /** @type {(keyof Steps)[]} Traits that only a kernel can act on. */
-const KERNEL_STEPS = ["focus", "target", "foil", "measure", "lens", "keep", "interventions"];
+const KERNEL_STEPS = [
+  "focus",
+  "against",
+  "target",
+  "foil",
+  "measure",
+  "lens",
+  "keep",
+  "interventions",
+];
 
 const UNREACHABLE =
   "The kernel cannot be reached; it may have been restarted. Run the cell again to reconnect. " +
@@ -152,6 +162,13 @@ export function createController(given) {
         return changeSteps({ target: { id: action.id, text: action.text ?? textOf(action.id) } });
       case "set-foil":
         return changeSteps({ foil: action.token });
+      case "set-against": {
+        const { prompt: against } = action;
+        // What the other prompt says goes with it.
+        const said = against === null ? state.graph?.against?.prediction[0]?.id : undefined;
+        const foil = said !== undefined && state.foil?.id === said ? null : state.foil;
+        return changeSteps({ against, foil });
+      }
       case "set-measure":
         return changeSteps({ measure: action.measure });
       case "set-lens":
@@ -280,6 +297,7 @@ export function createController(given) {
     searchVocabulary: asker.searchVocabulary,
     readAudit: asker.readAudit,
     mapEffects: asker.mapEffects,
+    mapPatching: asker.mapPatching,
     scoreParts: asker.scoreParts,
     live: host.live,
     destroy,

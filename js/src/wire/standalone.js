@@ -19,6 +19,7 @@ import { RequestError } from "./requests.js";
 const DEFAULTS = {
   prompt: "",
   focus: 0,
+  against: null,
   target: null,
   foil: null,
   graph: {},
@@ -65,7 +66,9 @@ export function createStandaloneHost(data, { live = false, handlers = {}, onSet 
       const gone = nodes.filter((/** @type {string} */ id) => !data.project?.[id]);
       const why = notIncluded("This part was").message;
       const missing = Object.fromEntries(gone.map((/** @type {string} */ id) => [id, why]));
-      return { revision, nodes: Object.fromEntries(details), ...(lenient ? { missing } : {}) };
+      const { against = null } = data;
+      const more = { ...(against ? { against } : {}), ...(lenient ? { missing } : {}) };
+      return { revision, nodes: Object.fromEntries(details), ...more };
     },
     audit() {
       if (!data.audit) throw new RequestError("not-included", NO_AUDIT);
