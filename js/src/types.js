@@ -133,6 +133,7 @@
  * @property {Turn[]} [turns] Of a chat: whose words its tokens are.
  * @property {number | null} [step] Of a generation: which new token this pass said.
  * @property {number} [branch]
+ * @property {Against | null} [against] The other prompt that it is compared with.
  */
 
 /**
@@ -154,11 +155,28 @@
  */
 
 /**
+ * @typedef {Partial<Node> & Pick<Node, "id" | "kind">} OtherNode What it has none of is left out.
+ *
+ * @typedef {object} AgainstFacts The other side, in the graph of the one that is shown.
+ * @property {number} position Its focus.
+ * @property {string} prompt
+ * @property {string} model
+ * @property {PromptToken[]} tokens
+ * @property {[number, number][]} pairs Partners: a position here, and one there, both in order.
+ * @property {string | null} parting The stream from which on the two say different tokens.
+ * @property {OtherNode[]} nodes By their ids here.
+ * @property {(Partial<Edge> & Pick<Edge, "source" | "target" | "kind">)[]} edges
+ *
+ * @typedef {Before & AgainstFacts} Against
+ */
+
+/**
  * @typedef {object} Block The block graph of one layer: the reply to `expand`.
  * @property {number} layer
  * @property {number} revision
  * @property {Node[]} nodes
  * @property {Edge[]} edges
+ * @property {Pick<AgainstFacts, "nodes" | "edges">} [against]
  */
 
 /**
@@ -172,6 +190,7 @@
  * @property {{top: ReadToken[], bottom: ReadToken[]} | null} reads
  * @property {{lens: LensName, unit: Unit, top: ReadToken[], bottom: ReadToken[]}[]} [readings] What
  *   other lenses make of it.
+ * @property {(Node & DetailFacts) | null} [other] The same node in the other prompt.
  *
  * @typedef {Node & DetailFacts} Detail
  */
@@ -195,6 +214,17 @@
  * @property {number[]} layers
  * @property {string[]} columns
  * @property {(string | null)[][]} ids By layer, then by column.
+ * @property {(number | null)[][]} predicted
+ * @property {(number | null)[][]} measured
+ *
+ * @typedef {"streams" | "heads" | "mlps"} PatchedOver
+ *
+ * @typedef {object} Patching The reply to `patching`: how far each part of the other prompt brings
+ *   this one; 0 is as it is, 1 the other.
+ * @property {PatchedOver} over
+ * @property {number[]} layers
+ * @property {number[]} columns Positions, or heads.
+ * @property {(string | null)[][]} ids By layer, then by column; null where there is nothing to take.
  * @property {(number | null)[][]} predicted
  * @property {(number | null)[][]} measured
  */
@@ -312,6 +342,7 @@
  * @property {Generation | null} generation
  * @property {number | null} branch
  * @property {number | null} step
+ * @property {string | null} against The other prompt.
  * @property {number} focus
  * @property {{id: number | string, text?: string} | null} target
  * @property {{id: number | string, text?: string} | null} foil
@@ -404,6 +435,7 @@
  * @property {Partial<Traits>} traits
  * @property {Record<string, Block>} [expand]
  * @property {Record<string, Detail>} [project]
+ * @property {Record<string, Detail> | null} [against] Of the other prompt, by id here.
  * @property {Audit | null} [audit]
  * @property {Routes | null} [routes]
  * @property {Attribution | null} [attribution]

@@ -214,7 +214,7 @@ describe("the panel", () => {
     expect(panel.querySelector("ol").getAttribute("aria-busy")).toBeNull();
     expect(texts(panel, ".vw-sources tbody td")).toEqual(["␣capital", "60.0%", "+2.10"]);
     expect(all(panel, ".vw-read.unknown")).toEqual([]);
-    expect(panel.querySelector(".vw-read:nth-child(2)").title).toBe("␣capital: 60.0%");
+    expect(panel.querySelector(".vw-read:nth-child(2)").title).toBe("␣capital: 60.0%; why?");
   });
 
   test("marks the target among the tokens", async () => {

@@ -21,7 +21,10 @@ const expand = { [block.layer]: block };
 const project = projection.nodes;
 
 /** Traits whose change makes a kernel publish a new graph. */
-const REDRAWN = ["branch", "step", "focus", "target", "foil", "measure", "lens", "keep", "interventions"];
+const REDRAWN = [
+  ...["branch", "step", "against", "focus", "target", "foil", "measure", "lens", "keep"],
+  "interventions",
+];
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
 
 /** Every token that the graph speaks of. */
@@ -49,6 +52,9 @@ class FakeModel {
   replies = { routes, attribution, predictions };
   /** What `vocabulary` searches. */
   vocabulary = vocabularyOf(traits.graph);
+  /** The other sides that a graph can have, by prompt; and what it says of their nodes, by id. */
+  others = {};
+  otherDetails = {};
   /** How long an answer takes, in milliseconds. */
   delay = 10;
   /** What a new graph has that the old one had not: tests make their own. */
@@ -71,6 +77,12 @@ class FakeModel {
   #publish() {
     const { graph, focus, target, foil, measure, lens, keep, interventions } = this.#state;
     const { generation, branch, step } = this.#state;
+    const { against = null, status } = this.#state;
+    if (against !== null && !this.others[against]) {
+      this.set("against", graph.against?.prompt ?? null);
+      const message = "This prompt cannot be compared.";
+      return this.set("status", { ...status, state: "error", message });
+    }
     const about = {
       ...(generation ? { branch, step } : {}),
       position: focus,
@@ -79,6 +91,7 @@ class FakeModel {
       measure,
       lens,
       keep,
+      against: against === null ? undefined : this.others[against],
       interventions: interventions?.length || graph.interventions ? interventions : undefined,
     };
     if (Object.entries(about).every(([name, value]) => same(graph[name], value))) return;
@@ -128,7 +141,9 @@ class FakeModel {
       const details = Object.fromEntries(nodes.map((node) => [node, this.details[node]]));
       const gone = params.nodes.filter((node) => !this.details[node]);
       const missing = Object.fromEntries(gone.map((node) => [node, `${node} is not drawn.`]));
-      const more = params.lenient ? { missing } : {};
+      const there = Object.entries(this.otherDetails).filter(([id]) => nodes.includes(id));
+      const beside = this.get("graph").against ? { against: Object.fromEntries(there) } : {};
+      const more = { ...beside, ...(params.lenient ? { missing } : {}) };
       return reply({ ok: true, result: { revision, nodes: details, ...more } });
     }
     if (method === "vocabulary") {

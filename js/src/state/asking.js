@@ -124,6 +124,22 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
   }
 
   /**
+   * What parts of the other prompt bring, one after the other.
+   *
+   * @param {import("../types.js").PatchedOver} over
+   * @param {AbortSignal} signal
+   * @returns {Promise<import("../types.js").Patching>}
+   */
+  async function mapPatching(over, signal) {
+    const params = { over, revision: revisionNow() };
+    try {
+      return await host.request("patching", params, { ...listenTo("map"), signal });
+    } finally {
+      apply({ type: "progress-end", of: "map" });
+    }
+  }
+
+  /**
    * @param {string} head
    * @param {number} source
    * @returns {Promise<import("../types.js").ScoreMatrix>}
@@ -162,12 +178,12 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
       // A pin may be of what this graph does not draw, and must not keep the others from being told.
       const lenient = ids.some((id) => getState().pins.includes(id));
       const params = { nodes: ids, revision, ...(lenient ? { lenient } : {}) };
-      const { nodes, missing, ...reply } = await host.request(
+      const { nodes, against, missing, ...reply } = await host.request(
         "project",
         params,
         listenTo("details"),
       );
-      apply({ type: "details", revision: reply.revision, details: nodes, missing });
+      apply({ type: "details", revision: reply.revision, details: nodes, against, missing });
       apply({ type: "dismiss", key: "details" });
     } catch (error) {
       if (isVoid(error) || revision !== revisionNow()) return;
@@ -333,6 +349,7 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
     searchVocabulary,
     readAudit,
     mapEffects,
+    mapPatching,
     scoreParts,
     isSilent: () => silentRequests > 0,
   };

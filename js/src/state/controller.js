@@ -27,6 +27,7 @@ import { initialState, reduce, STEP_NAMES, TRAIT_NAMES } from "./state.js";
  *   {type: "look-at", position: number, layer?: number | null, nodes?: string[]} |
  *   {type: "set-target", id: number | string, text?: string} |
  *   {type: "set-foil", token: Token | null} |
+ *   {type: "set-against", prompt: string | null} |
  *   {type: "set-measure", measure: Measure} |
  *   {type: "set-lens", lens: import("../types.js").LensName} |
  *   {type: "set-view", view: ViewName} |
@@ -54,6 +55,7 @@ const KERNEL_STEPS = [
   "branch",
   "step",
   "focus",
+  "against",
   "target",
   "foil",
   "measure",
@@ -165,6 +167,13 @@ export function createController(given) {
         return changeSteps({ target: { id: action.id, text: action.text ?? textOf(action.id) } });
       case "set-foil":
         return changeSteps({ foil: action.token });
+      case "set-against": {
+        const { prompt: against } = action;
+        // What the other prompt says goes with it.
+        const said = against === null ? state.graph?.against?.prediction[0]?.id : undefined;
+        const foil = said !== undefined && state.foil?.id === said ? null : state.foil;
+        return changeSteps({ against, foil });
+      }
       case "set-measure":
         return changeSteps({ measure: action.measure });
       case "set-lens":
@@ -302,6 +311,7 @@ export function createController(given) {
     searchVocabulary: asker.searchVocabulary,
     readAudit: asker.readAudit,
     mapEffects: asker.mapEffects,
+    mapPatching: asker.mapPatching,
     scoreParts: asker.scoreParts,
     live: host.live,
     destroy,

@@ -9,7 +9,7 @@ import { nodeIndex, staleLayers } from "./selectors.js";
 /** @import { State } from "./state.js" */
 
 /** What a routes node or edge has none of is left out on the wire. @type {Omit<Node, "id" | "kind">} */
-const BARE_NODE = {
+export const BARE_NODE = {
   layer: null,
   position: 0,
   head: null,
@@ -97,14 +97,19 @@ export function takeBlock(state, block) {
 
 /**
  * @param {State} state
- * @param {{revision: number, details: Record<string, Detail>, missing?: Record<string, string>}} reply
+ * @param {{revision: number, details: Record<string, Detail>, against?: Record<string, Detail>,
+ *   missing?: Record<string, string>}} reply
  * @returns {State}
  */
-export function takeDetails(state, { revision, details, missing = {} }) {
+export function takeDetails(state, { revision, details, against = {}, missing = {} }) {
   if (revision !== state.graph?.revision) return state;
+  const both = Object.entries(details).map(([id, detail]) => [
+    id,
+    against[id] ? { ...detail, other: against[id] } : detail,
+  ]);
   return {
     ...state,
-    details: { ...state.details, ...details },
+    details: { ...state.details, ...Object.fromEntries(both) },
     detailsMissing: { ...state.detailsMissing, ...missing },
     detailsAsked: state.detailsAsked.filter((id) => !(id in details) && !(id in missing)),
   };
@@ -214,7 +219,11 @@ function begins(a, b) {
  * @param {FlowGraph | null} b
  */
 function asksTheSame(a, b) {
-  return a?.target.id === b?.target.id && a?.foil?.id === b?.foil?.id;
+  return (
+    a?.target.id === b?.target.id &&
+    a?.foil?.id === b?.foil?.id &&
+    a?.against?.prompt === b?.against?.prompt
+  );
 }
 
 /**

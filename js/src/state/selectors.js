@@ -16,7 +16,7 @@ import { sameValue } from "./same.js";
  * @param {(...inputs: Inputs) => Answer} compute
  * @returns {(state: State) => Answer}
  */
-function memoise(read, compute) {
+export function memoise(read, compute) {
   /** @type {WeakMap<object, {inputs: Inputs, answer: Answer}>} */
   const byGraph = new WeakMap();
   const none = {};
@@ -256,6 +256,7 @@ export function awaitsGraph(state) {
     if (state.step !== graph.step || state.branch !== graph.branch) return true;
   }
   if (live && graph.lens && state.lens !== graph.lens) return true;
+  if (live && state.against !== (graph.against?.prompt ?? null)) return true;
   if (live && !sameValue(state.interventions, graph.interventions ?? [])) return true;
   return (
     focus !== graph.position ||

@@ -19,6 +19,7 @@ import { sameValue } from "./same.js";
  * @property {number[]} expanded
  * @property {string[]} selection
  * @property {number} focus
+ * @property {string | null} against
  * @property {Traits["target"]} target
  * @property {Traits["foil"]} foil
  * @property {Measure} measure
@@ -79,7 +80,7 @@ import { sameValue } from "./same.js";
  *   {type: "details-asked", ids: string[]} |
  *   {type: "display", display: Display} |
  *   {type: "details", revision: number, details: Record<string, Detail>,
- *     missing?: Record<string, string>} |
+ *     against?: Record<string, Detail>, missing?: Record<string, string>} |
  *   {type: "details-failed", ids: string[]} |
  *   {type: "effects", layer: number, effects: import("../types.js").LayerEffects | null} |
  *   {type: "audit-asked"} |
@@ -105,6 +106,8 @@ export const STEP_NAMES = [
   "expanded",
   "selection",
   "focus",
+  // Before what is followed: that comes with the other prompt, unless it is said.
+  "against",
   "target",
   "foil",
   "measure",
@@ -143,6 +146,7 @@ export const initialState = {
   expanded: [],
   selection: [],
   focus: 0,
+  against: null,
   target: null,
   foil: null,
   measure: "logit",

@@ -22,6 +22,7 @@ const DEFAULTS = {
   branch: null,
   step: null,
   focus: 0,
+  against: null,
   target: null,
   foil: null,
   graph: {},
@@ -68,7 +69,9 @@ export function createStandaloneHost(data, { live = false, handlers = {}, onSet 
       const gone = nodes.filter((/** @type {string} */ id) => !data.project?.[id]);
       const why = notIncluded("This part was").message;
       const missing = Object.fromEntries(gone.map((/** @type {string} */ id) => [id, why]));
-      return { revision, nodes: Object.fromEntries(details), ...(lenient ? { missing } : {}) };
+      const { against = null } = data;
+      const more = { ...(against ? { against } : {}), ...(lenient ? { missing } : {}) };
+      return { revision, nodes: Object.fromEntries(details), ...more };
     },
     audit() {
       if (!data.audit) throw new RequestError("not-included", NO_AUDIT);

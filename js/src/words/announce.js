@@ -1,8 +1,10 @@
 /** What a screen reader is told when something has changed that its reader did not see. */
 
+import { otherNode } from "../state/other-side.js";
 import { knownNode, measuredOf, mergedGraph, pendingLayers } from "../state/selectors.js";
 import { counted, percent, whole } from "./format.js";
 import { measuredWords, outcome } from "./interventions.js";
+import { partingWords, thereWords } from "./other-side.js";
 import { contribution, effectWords, nodeTitle, tokenText } from "./words.js";
 
 /** @import { State } from "../state/state.js" */
@@ -54,7 +56,10 @@ function graphNews(before, after) {
   const stands = then === null ? now : `; ${then}`;
   const over = foil ? ` over ${foil.text}` : "";
   const place = `at ${tokenText(graph, position)}, position ${position}`;
-  return [{ topic: "graph", text: `New graph ${place}, for ${target.text}${over}${stands}.` }];
+  const parting = partingWords(graph);
+  const beside = graph.against ? ` Beside “${graph.against.prompt}”.` : "";
+  const text = `New graph ${place}, for ${target.text}${over}${stands}.${beside}`;
+  return [{ topic: "graph", text: parting ? `${text} ${parting}.` : text }];
 }
 
 /**
@@ -149,7 +154,11 @@ function selectionWords(state, graph) {
   if (selection.length > 1) return `${whole(selection.length)} parts are selected.`;
   const node = knownNode(state, selection[0]);
   if (!node) return `Selected: ${selection[0]}.`;
-  const does = [contribution(node, graph), effectWords(node, measuredOf(state, node.id))];
+  const does = [
+    contribution(node, graph),
+    effectWords(node, measuredOf(state, node.id)),
+    thereWords(node, otherNode(state, node.id), graph),
+  ];
   const facts = [nodeTitle(node, graph), node.label, ...does];
   return `Selected: ${facts.filter(Boolean).join(", ")}.`;
 }

@@ -54,8 +54,12 @@ const TAIL = 28;
 const tailOf = (prompt) =>
   prompt.length > TAIL ? `… ${prompt.slice(-TAIL).replace(/^\S*\s/, "")}` : prompt;
 
+/** What a patch from the other prompt is labelled, by the kernel too. */
+export const FROM_OTHER = "against";
+
 /** @param {Intervention} item */
 function actionWords({ action, label, prompt }) {
+  if (action === "patch" && label === FROM_OTHER) return "patched from the other";
   if (prompt !== undefined) return `patched from “${tailOf(prompt)}”`;
   if (action === "zero" || action === 0) return "knocked out";
   if (action === "mean") return "put to its mean";

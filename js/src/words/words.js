@@ -3,6 +3,7 @@
 import { capitalised, counted, percent, plain, shareOf, signed, whole } from "./format.js";
 import { wordsOf } from "./lenses.js";
 import { MIDDLE, mixerOf, neuronNumber, OPAQUE } from "./names.js";
+import { thereWords } from "./other-side.js";
 
 /** @import { Detail, FlowGraph, Node, NodeKind } from "../types.js" */
 
@@ -237,10 +238,11 @@ export function wasWords({ id, label, target_rank: rank }, { before }) {
  *
  * @param {Node | Detail} node
  * @param {FlowGraph} graph
- * @param {{share: number | null, whole: string | null, measured?: number | null}} part
+ * @param {{share: number | null, whole: string | null, measured?: number | null,
+ *   other?: Node | Detail | null}} part `other`: the same node in the other prompt.
  * @returns {string[]}
  */
-export function nodeFacts(node, graph, { share, whole, measured }) {
+export function nodeFacts(node, graph, { share, whole, measured, other = null }) {
   /** @type {(string | null)[]} */
   const facts = [contribution(node, graph), effectWords(node, measured), wasWords(node, graph)];
   if (share !== null && whole !== null)
@@ -249,6 +251,7 @@ export function nodeFacts(node, graph, { share, whole, measured }) {
   if (node.activation !== null && node.activation !== undefined) {
     facts.push(`activation ${signed(node.activation)}`);
   }
+  facts.push(thereWords(node, other, graph));
   return /** @type {string[]} */ (facts.filter(Boolean));
 }
 

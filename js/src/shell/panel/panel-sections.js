@@ -176,30 +176,49 @@ function barsOf(tokens, target, unit) {
  * @param {Node} node
  * @param {FlowGraph} graph
  * @param {DetailFacts["foil"]} foil
+ * @param {Node | Detail | null} [other] The same node in the other prompt.
  */
-export function targetSection(node, graph, foil) {
+export function targetSection(node, graph, foil, other = null) {
   const { target_rank: rank, target_probability: probability } = node;
   if (rank === null || probability === null) return null;
-  /** @type {[Named, {rank: number, probability: number}][]} */
-  const rows = [[graph.target, { rank, probability }]];
-  if (foil && graph.foil) rows.push([graph.foil, foil]);
+  /** @type {[Named, Standing, Standing | null][]} */
+  const rows = [[graph.target, { rank, probability }, standingOf(other)]];
+  const otherFoil = /** @type {Partial<Detail> | null} */ (other)?.foil ?? null;
+  if (foil && graph.foil) rows.push([graph.foil, foil, otherFoil]);
   return section(
     rows.length > 1 ? "target and foil here" : "the target here",
     h(
       "ul",
       { class: "vw-standing" },
-      rows.map(([token, standing]) =>
+      rows.map(([token, standing, there]) =>
         h(
           "li",
           {},
           h("span", { class: "vw-token" }, token.text),
           h("span", {}, rankWords(standing.rank)),
           h("span", { class: "vw-prob-value" }, percent(standing.probability)),
+          there &&
+            h(
+              "span",
+              { class: "vw-standing-there" },
+              `there ${rankWords(there.rank)}, ${percent(there.probability)}`,
+            ),
         ),
       ),
     ),
   );
 }
+
+/** @typedef {{rank: number, probability: number}} Standing */
+
+/**
+ * @param {Node | Detail | null} node
+ * @returns {Standing | null}
+ */
+const standingOf = (node) =>
+  node?.target_rank == null || node.target_probability == null
+    ? null
+    : { rank: node.target_rank, probability: node.target_probability };
 
 /**
  * A head's attention, drawn on the prompt's text; for a memory, the one token that left it.

@@ -1,6 +1,7 @@
 /** The chosen node, at length: what the graph holds at once, then what the kernel adds. */
 
 import { MOST_PINS } from "../../state/controller.js";
+import { otherNode } from "../../state/other-side.js";
 import { isRouteId } from "../../state/revisions.js";
 import {
   knownAttention,
@@ -19,6 +20,7 @@ import { wordsOf } from "../../words/lenses.js";
 import { contribution, nodeFacts, nodeTitle } from "../../words/words.js";
 import { createWhatIf } from "../what-if/section.js";
 import { createWhyWindow } from "../windows/why.js";
+import { bothSources, otherTokens, sourceRows } from "./other-section.js";
 import {
   attentionSection,
   collapsedTokens,
@@ -151,6 +153,7 @@ export function createPanel(controller, popovers) {
       share: detail.share ?? edge?.share ?? null,
       whole: detail.whole ?? edge?.target ?? null,
       measured: measuredOf(state, id),
+      other: otherNode(state, id),
     };
     const onRoute = isRouteId(id);
     const facts = [...(onRoute ? routeFacts(node, state) : []), ...nodeFacts(node, graph, part)];
@@ -179,6 +182,7 @@ export function createPanel(controller, popovers) {
     const top = node.kind === "logits" && node.top.length === 0 ? graph.prediction : node.top;
     const target = graph.target;
     const lens = wordsOf(graph, node);
+    const other = otherNode(state, node.id);
     const says = STREAMS.has(node.kind) ? lens.stream : lens.most;
     // What was knocked out says nothing, whatever a lens reads in that.
     if (node.norm === 0) return [h("p", { class: "vw-side-note" }, "It says nothing: it is zero.")];
@@ -189,9 +193,10 @@ export function createPanel(controller, popovers) {
         unit: node.unit,
         lens: node.kind === "logits" ? undefined : lens.name,
       }),
+      otherTokens(other, graph),
       WRITERS.has(node.kind) && collapsedTokens(lens.least, node.bottom, target, detail.readings),
       readingsSection(detail.readings, target),
-      targetSection(node, graph, detail.foil ?? null),
+      targetSection(node, graph, detail.foil ?? null, other),
       attentionSection(
         graph,
         detail.attention ?? null,
@@ -201,7 +206,7 @@ export function createPanel(controller, popovers) {
           ? (anchor, position) => why.toggle(anchor, `L${node.layer}.H${node.head}`, position)
           : null,
       ),
-      detail.sources && sourcesSection(graph, detail.sources),
+      detail.sources && sourcesOf(graph, detail, other),
       problemNote(state),
     ];
   }
@@ -345,6 +350,19 @@ export function createPanel(controller, popovers) {
   }
 
   return { el, update, roving, destroy };
+}
+
+/**
+ * @param {FlowGraph} graph
+ * @param {Partial<Detail>} detail
+ * @param {Partial<Detail> | null} other The same in the other prompt.
+ */
+function sourcesOf(graph, { sources, attention }, other) {
+  const { against } = graph;
+  if (!sources) return null;
+  if (!against || !other?.sources) return sourcesSection(graph, sources);
+  const both = { ...graph, against };
+  return bothSources(both, sourceRows(both, sources, other, attention ?? null));
 }
 
 /**

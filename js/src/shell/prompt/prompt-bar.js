@@ -3,7 +3,8 @@
 import { createChangeGuard, fill, h, icon, iconButton, setAttribute } from "../../ui/dom.js";
 import { createRoving } from "../../ui/roving.js";
 import { percent, whole } from "../../words/format.js";
-import { pressed } from "../../words/keys.js";
+import { createOtherPrompt, OTHER_HEIGHT } from "./other-prompt.js";
+import { createPromptEdit } from "./prompt-edit.js";
 import { createTokenChooser } from "./token-chooser.js";
 import { createTurns } from "./turns.js";
 import { createUnderTokens } from "./under-tokens.js";
@@ -50,6 +51,9 @@ export function createPromptBar(controller, popovers) {
   const turns = createTurns(() => measure());
   const unfolded = () => controller.getState().display.unfolded;
   let long = false;
+  /** What was typed to compare with, until it is there. @type {string | null} */
+  let tried = null;
+  const other = createOtherPrompt(controller, startComparing);
 
   const row = h("div", {
     class: "vw-chips",
@@ -71,8 +75,9 @@ export function createPromptBar(controller, popovers) {
   const tail = h(
     "span",
     { class: "vw-cell vw-tail-cell" },
-    h("span", { class: "vw-tail" }, live && edit, under.choose, arrow, target),
+    h("span", { class: "vw-tail" }, live && edit, live && other.open, under.choose, arrow, target),
     h("span", { class: "vw-under" }, under.sum),
+    other.tail,
   );
   const bar = h("div", { class: "vw-prompt-row" }, row, tail);
   const el = h("div", { class: "vw-prompt", role: "group", "aria-label": "Prompt" }, bar, fold);
@@ -89,11 +94,15 @@ export function createPromptBar(controller, popovers) {
   /** @param {State} state */
   function update(state) {
     const { graph } = state;
-    if (tokensChanged(graph?.tokens)) {
+    if (tokensChanged(graph?.tokens, graph?.against)) {
       chips = (graph?.tokens ?? []).map((token) => chipOf(token));
       turns.mark(chips, graph?.turns);
       cells = under.cellsOf(chips);
-      fill(row, turns.arranged(cells, graph?.turns));
+      const all = other.cellsOf(graph, cells);
+      // Beside another prompt tokens stand in pairs, which turns would part.
+      fill(row, graph?.against ? all : turns.arranged(cells, graph?.turns));
+      if (graph?.against?.prompt === tried) tried = null;
+      el.classList.toggle("with-other", !!graph?.against);
       measure();
     }
     under.update(state, el);
@@ -171,48 +180,42 @@ export function createPromptBar(controller, popovers) {
   function startEditing() {
     const state = controller.getState();
     const failed = state.problems.find(({ key }) => key === "retrace");
-    const field = h("textarea", {
-      class: "vw-prompt-input",
-      rows: 1,
-      dir: "auto",
-      "aria-label": "Prompt. Enter traces it, Escape leaves it as it was",
-      spellcheck: "false",
-      input: grow,
-      keydown(/** @type {KeyboardEvent} */ event) {
-        const key = pressed(event, "submit", "out", "walk", "back");
-        if (key === "submit" && !event.isComposing) submit(event);
-        else if (key === "out") stop(event);
-        else if (key !== "walk" && key !== "back") event.stopPropagation();
+    const form = createPromptEdit({
+      value: failed?.retry?.prompt ?? state.prompt,
+      label: "Prompt",
+      verb: "Trace",
+      onEnd(prompt) {
+        stopEditing(edit);
+        if (prompt !== null) controller.dispatch({ type: "retrace", prompt });
       },
     });
-    field.value = failed?.retry?.prompt ?? state.prompt;
-    const trace = h("button", { class: "vw-button", click: submit }, "Trace");
-    const cancel = h("button", { class: "vw-link", click: stop }, "cancel");
-    const form = h("div", { class: "vw-prompt-edit" }, field, trace, cancel);
-    el.replaceChildren(form);
-    field.focus({ preventScroll: true });
-    field.select();
-    grow();
+    el.replaceChildren(form.el);
+    form.begin();
+  }
 
-    function grow() {
-      field.style.height = "auto";
-      field.style.height = `${field.scrollHeight + 2}px`;
-    }
-    /** @param {Event} event */
-    function submit(event) {
-      const prompt = field.value;
-      if (prompt === "") return;
-      stop(event);
-      controller.dispatch({ type: "retrace", prompt });
-    }
-    /** @param {Event} event */
-    function stop(event) {
-      event.preventDefault();
-      event.stopPropagation();
-      el.replaceChildren(bar, fold);
-      edit.focus({ preventScroll: true });
-      measure();
-    }
+  /** The other prompt is typed under the first. */
+  function startComparing() {
+    const { against, prompt: first } = controller.getState();
+    const back = against === null ? other.open : other.change;
+    const form = createPromptEdit({
+      value: tried ?? against ?? first,
+      label: "The other prompt",
+      verb: "Compare",
+      onEnd(prompt) {
+        tried = prompt;
+        stopEditing(back);
+        if (prompt !== null) controller.dispatch({ type: "set-against", prompt });
+      },
+    });
+    el.replaceChildren(bar, fold, form.el);
+    form.begin();
+  }
+
+  /** @param {HTMLElement} back What gets the focus. */
+  function stopEditing(back) {
+    el.replaceChildren(bar, fold);
+    back.focus({ preventScroll: true });
+    measure();
   }
 
   function toggleFold() {
@@ -220,7 +223,9 @@ export function createPromptBar(controller, popovers) {
   }
 
   /** What is under the tokens makes each row so much higher. */
-  const extra = () => (under.height() > 0 ? under.height() + UNDER_GAP : 0);
+  const extra = () =>
+    (under.height() > 0 ? under.height() + UNDER_GAP : 0) +
+    (other.tail.hidden ? 0 : OTHER_HEIGHT + UNDER_GAP);
 
   function measure() {
     if (chips.length > SURELY_LONG) long = true;

@@ -2,7 +2,7 @@
 
 import { isEditable, withIntervention } from "../../state/interventions.js";
 import { h } from "../../ui/dom.js";
-import { interventionWords } from "../../words/interventions.js";
+import { FROM_OTHER, interventionWords } from "../../words/interventions.js";
 import { pressed } from "../../words/keys.js";
 import { tokenText } from "../../words/words.js";
 
@@ -68,21 +68,27 @@ export function createWhatIf({ dispatch, live, getState }, popovers) {
       },
     });
     if (typeof now?.action === "number") factor.value = String(now.action);
-    const button = (
+    const toggle = (
       /** @type {string} */ text,
       /** @type {string} */ role,
-      /** @type {Intervention["action"]} */ action,
+      /** @type {boolean} */ on,
+      /** @type {Omit<Intervention, "id" | "positions">} */ done,
     ) =>
       h(
         "button",
         {
           class: "vw-show-head",
           "data-role": role,
-          "aria-pressed": String(now?.action === action),
-          click: () => (now?.action === action ? takeBack() : act({ action })),
+          "aria-pressed": String(on),
+          click: () => (on ? takeBack() : act(done)),
         },
         text,
       );
+    const button = (
+      /** @type {string} */ text,
+      /** @type {string} */ role,
+      /** @type {Intervention["action"]} */ action,
+    ) => toggle(text, role, now?.action === action, { action });
     const takeBack = () => set(list.filter((item) => item.id !== id));
     const patch = h(
       "button",
@@ -135,6 +141,13 @@ export function createWhatIf({ dispatch, live, getState }, popovers) {
       button("knocked out", "knock-out", "zero"),
       button("halved", "halve", 0.5),
       h("label", {}, "× ", factor),
+      graph.against &&
+        toggle(
+          "patched from the other",
+          "patch-other",
+          now?.action === "patch" && now.label === FROM_OTHER,
+          { action: "patch", label: FROM_OTHER },
+        ),
       patch,
       where,
       now &&

@@ -1,10 +1,10 @@
 /** The map of effects as plain cells: a row a head, a sublayer or a token, a column a layer. Pure. */
 
-import { signed } from "../../words/format.js";
+import { signed, whole } from "../../words/format.js";
 import { nameOfPart } from "../../words/interventions.js";
 import { tokenText } from "../../words/words.js";
 
-/** @import { EffectsMap, FlowGraph } from "../../types.js" */
+/** @import { EffectsMap, FlowGraph, Patching } from "../../types.js" */
 
 /**
  * @typedef {object} MapCell
@@ -24,6 +24,38 @@ import { tokenText } from "../../words/words.js";
  * @returns {{name: string, cells: (MapCell | null)[]}[]} Null where a layer has no such part.
  */
 export function mapRows(map, which, graph) {
+  return rowsOf(map, which, graph, signed);
+}
+
+/**
+ * The same of what parts of the other prompt bring: a row a head, or a token.
+ *
+ * @param {Patching} map
+ * @param {"measured" | "predicted"} which
+ * @param {FlowGraph} graph
+ */
+export function patchingRows({ over, columns, ...map }, which, graph) {
+  const letter = over === "heads" ? "H" : "P";
+  const named = columns.map((column) => `${letter}${column}`);
+  const kind = over === "heads" ? "heads" : "streams";
+  return rowsOf({ ...map, columns: named, over: kind }, which, graph, partOfWay);
+}
+
+/**
+ * @param {number} part Of the way to the other prompt.
+ * @returns {string} "45%", "−3%"
+ */
+const partOfWay = (part) =>
+  `${part <= -0.005 ? "−" : ""}${whole(Math.abs(Math.round(part * 100)))}%`;
+
+/**
+ * @param {EffectsMap} map
+ * @param {"measured" | "predicted"} which
+ * @param {FlowGraph} graph
+ * @param {(value: number) => string} said
+ * @returns {ReturnType<typeof mapRows>}
+ */
+function rowsOf(map, which, graph, said) {
   const most = Math.max(1e-9, ...map[which].flat().map((value) => Math.abs(value ?? 0)));
   return map.columns.map((name, column) => ({
     name: map.over === "streams" ? tokenText(graph, Number(name.slice(1))) : name,
@@ -33,8 +65,8 @@ export function mapRows(map, which, graph) {
       const [foretold, measured] = [map.predicted[at][column], map.measured[at][column]];
       const value = map[which][at][column];
       const told = [
-        foretold === null ? null : `foretold ${signed(foretold)}`,
-        measured === null ? null : `measured ${signed(measured)}`,
+        foretold === null ? null : `foretold ${said(foretold)}`,
+        measured === null ? null : `measured ${said(measured)}`,
       ].filter(Boolean);
       const [, where, node] = /^(?:P(\d+)\.)?(.+)$/.exec(id) ?? [];
       const position = where === undefined ? null : Number(where);

@@ -1,19 +1,29 @@
-/** The map of effects: every head or sublayer of every layer, in a window of its own. */
+/**
+ * The map of effects, in a window of its own: every head or sublayer of every layer; or of what each
+ * part of the other prompt brings.
+ */
 
 import { layerOf } from "../../state/revisions.js";
 import { createChangeGuard, fill, h, iconButton } from "../../ui/dom.js";
 import { pressed } from "../../words/keys.js";
-import { mapRows, nextCell, strongestCell } from "./map-cells.js";
+import { mapRows, nextCell, patchingRows, strongestCell } from "./map-cells.js";
 
 /** @import { Controller } from "../../state/controller.js" */
 /** @import { State } from "../../state/state.js" */
-/** @import { EffectsMap } from "../../types.js" */
+/** @import { EffectsMap, PatchedOver, Patching } from "../../types.js" */
 /** @import { Popovers } from "../../ui/popover.js" */
 
 /** What all columns take, and all rows, in pixels; and one of them, at most and at least. */
 const ROOM = { width: 690, height: 400, most: 22, least: 7 };
 /** What stands beside the cells. */
 const EDGES = 90;
+const OVERS = /** @type {const} */ (["heads", "sublayers", "streams"]);
+const PATCHED = /** @type {const} */ (["streams", "heads", "mlps"]);
+/** What the two colours say, of effects and of patching. */
+const SAYS = {
+  effects: ["the prediction loses without it", "gains without it"],
+  patching: ["brings the other prompt’s answer", "takes it further away"],
+};
 /** Every so many layers have their number. */
 const NUMBERED = 5;
 
@@ -49,14 +59,20 @@ export function createMapWindow(controller, popovers) {
  * @param {Controller} controller
  * @param {(focus: boolean) => void} close
  */
-function createContent({ mapEffects, dispatch, getState }, close) {
+function createContent({ mapEffects, mapPatching, dispatch, getState }, close) {
   const changed = createChangeGuard();
+  /** @type {"effects" | "patching"} */
+  let what = "effects";
   /** @type {EffectsMap["over"]} */
   let over = "heads";
+  /** @type {PatchedOver} */
+  let patched = "streams";
   /** @type {"measured" | "predicted"} */
   let which = "measured";
-  /** @type {EffectsMap | null} */
-  let map = null;
+  /** @type {(() => ReturnType<typeof mapRows>) | null} Of what was answered. */
+  let read = null;
+  /** @type {number[]} */
+  let columns = [];
   let problem = "";
   let asking = new AbortController();
   /** @type {[number, number]} */
@@ -64,7 +80,10 @@ function createContent({ mapEffects, dispatch, getState }, close) {
   /** @type {ReturnType<typeof mapRows>} */
   let rows = [];
 
+  const kinds = h("span", { class: "vw-presets", role: "group", "aria-label": "What is mapped" });
   const choices = h("span", { class: "vw-presets", role: "group", "aria-label": "What is shown" });
+  const heading = h("h2", {}, "Effects");
+  const note = h("p", { class: "vw-keep-note" });
   const words = h("p", { class: "vw-map-words", role: "status" });
   const grid = h("table", {
     class: "vw-map-grid",
@@ -81,20 +100,14 @@ function createContent({ mapEffects, dispatch, getState }, close) {
     h(
       "div",
       { class: "vw-keep-head" },
-      h("h2", {}, "Effects"),
+      heading,
+      kinds,
       choices,
       iconButton("close", "Close (Escape)", () => close(true)),
     ),
     words,
     h("div", { class: "vw-map-room" }, grid),
-    h(
-      "p",
-      { class: "vw-keep-note" },
-      h("i", { class: "vw-help-mark positive", "aria-hidden": true }),
-      "the prediction loses without it ",
-      h("i", { class: "vw-help-mark negative", "aria-hidden": true }),
-      "gains without it",
-    ),
+    note,
   );
 
   const layers = getState().graph?.model.n_layers ?? 0;
@@ -105,13 +118,13 @@ function createContent({ mapEffects, dispatch, getState }, close) {
     asking.abort();
     asking = new AbortController();
     const { signal } = asking;
-    map = null;
+    read = null;
     problem = "";
     show();
     try {
-      const reply = await mapEffects(over, signal);
+      const rowsNow = await (what === "effects" ? askEffects(signal) : askPatching(signal));
       if (signal.aborted) return;
-      map = reply;
+      read = rowsNow;
     } catch (error) {
       if (signal.aborted) return;
       problem = error instanceof Error ? error.message : String(error);
@@ -119,10 +132,34 @@ function createContent({ mapEffects, dispatch, getState }, close) {
     begin();
   }
 
+  /** @param {AbortSignal} signal */
+  async function askEffects(signal) {
+    const map = await mapEffects(over, signal);
+    return readerOf(map, mapRows);
+  }
+
+  /** @param {AbortSignal} signal */
+  async function askPatching(signal) {
+    const map = await mapPatching(patched, signal);
+    return readerOf(map, patchingRows);
+  }
+
+  /**
+   * @template {EffectsMap | Patching} Map
+   * @param {Map} map
+   * @param {(map: Map, by: typeof which, graph: import("../../types.js").FlowGraph) => typeof rows} rowsOf
+   */
+  function readerOf(map, rowsOf) {
+    columns = map.layers;
+    return () => {
+      const { graph } = getState();
+      return graph ? rowsOf(map, which, graph) : [];
+    };
+  }
+
   /** Draws what is shown from its strongest part on. */
   function begin() {
-    const { graph } = getState();
-    rows = map && graph ? mapRows(map, which, graph) : [];
+    rows = read?.() ?? [];
     at = strongestCell(rows.map(({ cells }) => cells));
     show();
   }
@@ -133,13 +170,29 @@ function createContent({ mapEffects, dispatch, getState }, close) {
       /** @type {boolean} */ on,
       /** @type {() => void} */ click,
     ) => h("button", { class: "vw-preset", "aria-pressed": String(on), click }, text);
-    const overs = /** @type {const} */ (["heads", "sublayers", "streams"]).map((each) =>
-      option(each, over === each, () => {
-        over = each;
-        void ask();
-        refocus(each);
-      }),
-    );
+    const { graph } = getState();
+    const whats =
+      graph?.against &&
+      /** @type {const} */ (["effects", "patching"]).map((each) =>
+        option(each, what === each, () => {
+          what = each;
+          void ask();
+        }),
+      );
+    const overs =
+      what === "effects"
+        ? OVERS.map((each) =>
+            option(each, over === each, () => {
+              over = each;
+              void ask();
+            }),
+          )
+        : PATCHED.map((each) =>
+            option(each, patched === each, () => {
+              patched = each;
+              void ask();
+            }),
+          );
     const whiches = /** @type {const} */ ([
       ["measured", "measured"],
       ["predicted", "foretold"],
@@ -147,24 +200,38 @@ function createContent({ mapEffects, dispatch, getState }, close) {
       option(name, which === each, () => {
         which = each;
         begin();
-        refocus(name);
       }),
     );
-    fill(choices, overs, whiches);
-    el.setAttribute("aria-busy", String(!map && !problem));
-    words.textContent = problem || (map ? (cellAt(at)?.words ?? "") : "Measuring every part…");
-    fill(grid, map && drawn(map));
+    heading.textContent = what === "effects" ? "Effects" : "Patching";
+    redraw(kinds, whats ?? []);
+    kinds.hidden = !whats;
+    redraw(choices, [...overs, ...whiches]);
+    el.setAttribute("aria-busy", String(!read && !problem));
+    words.textContent = problem || (read ? (cellAt(at)?.words ?? "") : "Measuring every part…");
+    fill(grid, read && drawn(columns));
+    fill(
+      note,
+      h("i", { class: "vw-help-mark positive", "aria-hidden": true }),
+      `${SAYS[what][0]} `,
+      h("i", { class: "vw-help-mark negative", "aria-hidden": true }),
+      SAYS[what][1],
+    );
   }
 
-  /** What was pressed is drawn anew. @param {string} text */
-  function refocus(text) {
-    [...choices.children].forEach((each) => {
-      if (each.textContent === text) /** @type {HTMLElement} */ (each).focus();
-    });
+  /**
+   * What was pressed is drawn anew, and stays where the focus is.
+   *
+   * @param {HTMLElement} group
+   * @param {HTMLElement[]} buttons
+   */
+  function redraw(group, buttons) {
+    const held = [...group.children].find((each) => each === el.ownerDocument.activeElement);
+    fill(group, buttons);
+    if (held) buttons.find(({ textContent }) => textContent === held.textContent)?.focus();
   }
 
-  /** @param {EffectsMap} shown */
-  function drawn({ layers }) {
+  /** @param {number[]} layers */
+  function drawn(layers) {
     const sizeOf = (/** @type {number} */ room, /** @type {number} */ count) =>
       Math.max(ROOM.least, Math.min(ROOM.most, Math.floor(room / count)));
     grid.style.setProperty("--vw-wide", `${sizeOf(ROOM.width, layers.length)}px`);
@@ -260,9 +327,10 @@ function createContent({ mapEffects, dispatch, getState }, close) {
     el,
     stop: () => asking.abort(),
     update: (/** @type {State} */ { graph, progress }) => {
+      if (!graph?.against) what = "effects";
       if (graph && changed(graph.revision)) void ask();
       const { map: far } = progress;
-      if (!map && far) words.textContent = `Measured ${far.done} of ${far.total} parts…`;
+      if (!read && far) words.textContent = `Measured ${far.done} of ${far.total} parts…`;
     },
   };
 }

@@ -1,5 +1,6 @@
 /** What a node is, beside the pointer. Says only what is already known: it never asks the kernel. */
 
+import { otherNode } from "../../state/other-side.js";
 import { knownNode, measuredOf, outgoingPart } from "../../state/selectors.js";
 import { h } from "../../ui/dom.js";
 import { kindWords, nodeFacts, nodeTitle, rankWords } from "../../words/words.js";
@@ -34,7 +35,8 @@ function contentOf(state, node) {
   const graph = /** @type {NonNullable<State["graph"]>} */ (state.graph);
   const edge = outgoingPart(state, node.id);
   const measured = measuredOf(state, node.id);
-  const part = { share: edge?.share ?? null, whole: edge?.target ?? null, measured };
+  const other = otherNode(state, node.id);
+  const part = { share: edge?.share ?? null, whole: edge?.target ?? null, measured, other };
   const tokens = node.kind === "logits" ? graph.prediction : node.top;
   return [
     h("p", { class: "vw-tip-title" }, nodeTitle(node, graph)),

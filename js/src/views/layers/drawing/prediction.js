@@ -74,23 +74,36 @@ function drawRows(group, rows, motion) {
   merged
     .select("text.number")
     .attr("x", (d) => d.width - 7)
-    .attr("y", (d) => d.height / 2 + (d.was ? -1 : 4))
+    .attr("y", (d) => d.height / 2 + (d.was || d.there ? -1 : 4))
     .text((d) => d.number);
-  const were = (/** @type {"rect" | "text"} */ tag) =>
+  const others = (
+    /** @type {"was" | "there"} */ kind,
+    /** @type {"rect" | "text"} */ tag,
+    /** @type {(row: PredictionRow) => boolean} */ has = (row) => row[kind] !== null,
+  ) =>
     merged
-      .selectAll(`${tag}.was`)
-      .data((d) => (d.was ? [d] : []))
+      .selectAll(`${tag}.${kind}`)
+      .data((d) => (has(d) ? [d] : []))
       .join(tag)
-      .attr("class", "was");
-  were("rect")
+      .attr("class", kind);
+  others("was", "rect")
     .attr("y", 0.5)
     .attr("rx", 3)
     .attr("height", (d) => d.height - 1)
     .attr("width", (d) => d.was?.bar ?? 0);
-  were("text")
-    .attr("text-anchor", "end")
-    .attr("x", (d) => d.width - 7)
-    .attr("y", (d) => d.height / 2 + 9)
-    .text((d) => (d.number && d.was?.text) || "");
+  // As thin as what is beside the matter, under the bar of the prompt that is shown.
+  others("there", "rect")
+    .attr("y", (d) => d.height - 3)
+    .attr("rx", 1)
+    .attr("height", 3)
+    .attr("width", (d) => d.there?.bar ?? 0);
+  for (const kind of /** @type {const} */ (["was", "there"])) {
+    // There is room for one more number: for what was, where something is done.
+    others(kind, "text", (d) => d[kind] !== null && (kind === "was" || d.was === null))
+      .attr("text-anchor", "end")
+      .attr("x", (d) => d.width - 7)
+      .attr("y", (d) => d.height / 2 + 9)
+      .text((d) => (d.number && d[kind]?.text) || "");
+  }
   merged.each(keepApart);
 }

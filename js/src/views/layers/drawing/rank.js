@@ -43,6 +43,7 @@ export function drawRank(group, chart, motion) {
   line("vw-rank-area", chart.area);
   line("vw-rank-line", chart.line);
   line("vw-rank-before", ...chart.before);
+  line("vw-rank-there", ...chart.there);
 
   const ends = group.selectAll("circle.vw-rank-end").data(chart.end ? [chart.end] : []);
   ends.exit().remove();

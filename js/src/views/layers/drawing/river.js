@@ -104,17 +104,53 @@ export function drawRiverTexts(group, texts, motion) {
     .attr("text-anchor", (d) => d.anchor);
   merged
     .select("text.vw-river-word")
-    .attr("y", (d) => (d.caption ? -2 : 4.2) + (d.was ? 2 : 0))
+    .attr("y", (d) => (d.caption ? -2 : 4.2) + (d.was || d.there ? 2 : 0))
     .attr("font-size", (d) => d.size)
     .each(function write(d) {
       writeToken(/** @type {SVGTextElement} */ (this), d);
     });
   merged.select("text.vw-river-caption").text((d) => d.caption ?? "");
-  merged
-    .selectAll("text.was")
-    .data((d) => (d.was ? [d] : []))
-    .join("text")
-    .attr("class", "vw-river-caption was")
-    .attr("y", (d) => (d.caption ? -10 : -8))
-    .text((d) => d.was ?? "");
+  for (const kind of /** @type {const} */ (["was", "there"])) {
+    merged
+      .selectAll(`text.${kind}`)
+      .data((d) => (d[kind] ? [d] : []))
+      .join("text")
+      .attr("class", `vw-river-caption ${kind}`)
+      .attr("y", (d) => (d.caption ? -10 : -8))
+      .text((d) => d[kind] ?? "");
+  }
+}
+
+/** What the parting's mark takes beyond the river's banks. */
+const BEYOND = 7;
+
+/**
+ * The mark of where two prompts part: a line across the river, that goes two ways at its top.
+ * @param {Group} group
+ * @param {{x: number, name: string} | null} parting
+ * @param {import("../../shared/motion.js").Motion} motion
+ */
+export function drawParting(group, parting, motion) {
+  const marks =
+    /** @type {import("d3-selection").Selection<SVGGElement, {x: number, name: string}, any, any>} */ (
+      group.selectAll("g.vw-parting")
+    );
+  const joined = marks.data(parting ? [parting] : []);
+  joined.exit().remove();
+  const place = (/** @type {{x: number}} */ { x }) => `translate(${x},0)`;
+  const entered = joined
+    .enter()
+    .append("g")
+    .attr("class", "vw-parting")
+    .attr("role", "img")
+    .attr("transform", place);
+  entered
+    .append("path")
+    .attr("d", `M0,${BANK + BEYOND}V${-BANK}L-5,${-BANK - BEYOND}M0,${-BANK}L5,${-BANK - BEYOND}`);
+  entered.append("title");
+  settle(joined, motion, { transform: place });
+  const merged = entered.merge(joined);
+  merged.attr("aria-label", (d) => d.name);
+  merged.select("title").text((d) => d.name);
+  merged.raise();
 }

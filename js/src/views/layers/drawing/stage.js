@@ -16,7 +16,7 @@ import { listen } from "./pointer.js";
 import { drawPrediction } from "./prediction.js";
 import { drawRank } from "./rank.js";
 import { connected, createRibbonLayer } from "./ribbons.js";
-import { drawCells, drawRiverTexts, markCells } from "./river.js";
+import { drawCells, drawParting, drawRiverTexts, markCells } from "./river.js";
 import { layerToReveal, reveal } from "./scroll.js";
 import { createTurns } from "./turns.js";
 import { createVeil } from "./veil.js";
@@ -91,6 +91,7 @@ export function createStage(el, { dispatch }) {
     const open = new Set(next.panels.map(({ layer }) => layer));
     drawCells(frame.cells, next.cells, next.breaks, open, motion);
     drawRiverTexts(frame.riverTexts, next.riverTexts, motion);
+    drawParting(frame.riverTexts, next.parting, motion);
     drawAreas(frame.areas, next);
     turns.start(next.parts, (now) => drawInside(next, { ...motion, now }));
     drawWriterLabels(frame.labels, next.labels, motion);

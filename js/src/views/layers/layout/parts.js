@@ -54,6 +54,7 @@ import { EDITED } from "../../../words/interventions.js";
  * @property {number} [piece] How much of the text is the label: the rest is of the word that it begins.
  * @property {string | null} caption
  * @property {string} [was] What stood there in the pass as it is.
+ * @property {string} [there] What stands there in the other prompt.
  * @property {number} shade
  * @property {"start" | "middle"} anchor
  * @property {number} size

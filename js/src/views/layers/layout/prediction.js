@@ -24,6 +24,7 @@ import { levelLine, ribbonPath, stack } from "./ribbons.js";
  * @property {boolean} apart Not among the first: stands below them.
  * @property {string} name
  * @property {{bar: number, text: string} | null} was In the pass as it is, of a rerun.
+ * @property {{bar: number, text: string} | null} there In the other prompt.
  *
  * @typedef {object} Prediction
  * @property {PredictionRow[]} rows
@@ -45,11 +46,9 @@ const LEAST_WORD = 40;
  * @returns {Prediction}
  */
 export function placePrediction(index, columns) {
-  const { prediction, target, foil, before } = index.graph;
-  /** @type {Map<number | string, number>} */
-  const were = new Map(before?.prediction.map(({ id, probability }) => [id, probability]));
-  if (before?.target.probability != null) were.set(target.id, before.target.probability);
-  if (foil && before?.foil?.probability != null) were.set(foil.id, before.foil.probability);
+  const { prediction, target, foil, before, against } = index.graph;
+  const were = chancesIn(before, index.graph);
+  const theirs = chancesIn(against, index.graph);
   const { x, width } = columns.prediction;
   const first = prediction.slice(0, SHOWN);
   const extra = [target, foil].filter(isShownApart);
@@ -78,6 +77,8 @@ export function placePrediction(index, columns) {
     const room = besides < LEAST_WORD ? width - 14 : besides;
     const had = were.get(token.id);
     const was = had === undefined ? null : { bar: barOf(had), text: probability(had) };
+    const has = theirs.get(token.id);
+    const there = has === undefined ? null : { bar: barOf(has), text: probability(has) };
     const role = /** @type {PredictionRow["role"]} */ (roleOf(token.id));
     const text = fitText(token.text, room, SIZE * (role === "target" ? 1.02 : 1));
     const facts = [
@@ -85,8 +86,15 @@ export function placePrediction(index, columns) {
       text !== token.text && `in full ${token.text}`,
       role === "target" ? "the target" : "follow this token",
     ];
-    const now = apart ? "by rank" : "probable";
-    const how = was ? `${now} now, ${apart ? "probable" : "and"} before` : now;
+    // Its name begins with what stands there.
+    const kind = apart ? "by rank" : "probable";
+    const stand = [text, number, (was ?? there)?.text].filter(Boolean).join(" ");
+    const beside = apart ? "probable" : "and";
+    const how = was
+      ? `${kind} now, ${beside} before${there ? `, ${there.text} in the other prompt` : ""}`
+      : there
+        ? `${kind} here, ${beside} in the other prompt`
+        : kind;
     rows.push({
       id: token.id,
       x,
@@ -95,12 +103,13 @@ export function placePrediction(index, columns) {
       height: BAR,
       bar: barOf(chances),
       was,
+      there,
       text,
       number: besides < LEAST_WORD ? "" : number,
       title: token.text,
       role,
       apart,
-      name: `${text} ${number} ${was ? `${was.text} ` : ""}${how}: ${facts.filter(Boolean).join(", ")}`,
+      name: `${stand} ${how}: ${facts.filter(Boolean).join(", ")}`,
     });
   };
   first.forEach((token, at) => {
@@ -128,6 +137,19 @@ export function placePrediction(index, columns) {
     heading: { x, y: top - 10, text: "next token" },
     nodes: endNodes(index, end, height),
   };
+}
+
+/**
+ * @param {import("../../../types.js").Before | null | undefined} said What another pass says.
+ * @param {import("../../../types.js").FlowGraph} graph
+ * @returns {Map<number | string, number>} Its probabilities, by token.
+ */
+function chancesIn(said, { target, foil }) {
+  /** @type {Map<number | string, number>} */
+  const found = new Map(said?.prediction.map(({ id, probability }) => [id, probability]));
+  if (said?.target.probability != null) found.set(target.id, said.target.probability);
+  if (foil && said?.foil?.probability != null) found.set(foil.id, said.foil.probability);
+  return found;
 }
 
 /**

@@ -18,6 +18,7 @@ import { smooth } from "./smooth.js";
  * @property {string} title
  * @property {string} line
  * @property {string[]} before The same of the pass as it is, where something is done to it.
+ * @property {string[]} there The same of the other prompt.
  * @property {string} area
  * @property {{x: number, y: number, text: string} | null} end The last point.
  * @property {{y: number, text: string}[]} ticks
@@ -50,14 +51,16 @@ export const RANK_SIZES = [
  * @returns {RankChart}
  */
 export function placeRank(index, columns, points, y, { height: tall, top }) {
-  const { target, model, before } = index.graph;
+  const { target, model, before, against } = index.graph;
   const left = columns.start.x;
   const right = columns.tail.x + columns.tail.width;
-  const were = points.flatMap(({ x, id }) => {
-    const rank = before?.streams[id]?.target_rank;
-    return rank == null ? [] : { x, rank };
-  });
-  const worst = Math.max(10, ...[...points, ...were].map(({ rank }) => rank));
+  const ranksIn = (/** @type {import("../../../types.js").Before | null | undefined} */ said) =>
+    points.flatMap(({ x, id }) => {
+      const rank = said?.streams[id]?.target_rank;
+      return rank == null ? [] : { x, rank };
+    });
+  const [were, theirs] = [ranksIn(before), ranksIn(against)];
+  const worst = Math.max(10, ...[...points, ...were, ...theirs].map(({ rank }) => rank));
   const last = Math.min(Math.max(10, model.n_vocab), 10 ** Math.ceil(Math.log10(worst)));
   const height = (/** @type {number} */ rank) => top + rankPlace(rank, last) * tall;
   const inOrder = (/** @type {{x: number, rank: number}[]} */ list) =>
@@ -68,7 +71,7 @@ export function placeRank(index, columns, points, y, { height: tall, top }) {
   const line = through(ordered);
   const final = ordered[ordered.length - 1];
   const title = final
-    ? `rank of ${target.text}${wordsOf(index.graph, index.layers[0]?.post).ranked}${before ? "; dashed: as it was" : ""}`
+    ? `rank of ${target.text}${wordsOf(index.graph, index.layers[0]?.post).ranked}${before ? "; dashed: as it was" : ""}${against ? "; dotted: in the other prompt" : ""}`
     : `${target.text} is no token, and has no rank`;
   return {
     y,
@@ -78,6 +81,7 @@ export function placeRank(index, columns, points, y, { height: tall, top }) {
     title: tall ? fitText(title, right - left, 11, "sans") : "",
     line,
     before: tall && were.length > 0 ? [through(inOrder(were))] : [],
+    there: tall && theirs.length > 0 ? [through(inOrder(theirs))] : [],
     area: line && `${line}V${top + tall}H${ordered[0].x}Z`,
     end: final && tall ? { x: final.x, y: height(final.rank), text: count(final.rank) } : null,
     ticks: (tall ? rankTicks(last, tall) : []).map((rank) => ({
@@ -86,7 +90,7 @@ export function placeRank(index, columns, points, y, { height: tall, top }) {
     })),
     axis: axisTicks(columns),
     summary: final
-      ? `Rank of ${target.text} by depth: ${count(ordered[0].rank)} at the start, ${count(final.rank)} after the last${before?.target.rank ? `, where it was ${count(before.target.rank)}` : ""}`
+      ? `Rank of ${target.text} by depth: ${count(ordered[0].rank)} at the start, ${count(final.rank)} after the last${before?.target.rank ? `, where it was ${count(before.target.rank)}` : ""}${against?.target.rank ? `; ${count(against.target.rank)} in the other prompt` : ""}`
       : "No ranks",
   };
 }

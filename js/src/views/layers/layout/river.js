@@ -1,6 +1,7 @@
 /** The river through the closed layers: its stretches and its words. */
 
 import { nodeName } from "../../../words/names.js";
+import { partingWords } from "../../../words/other-side.js";
 import { shadeOf } from "../../shared/scales.js";
 import { fitLabel, fitText, textWidth } from "../../shared/text.js";
 
@@ -11,6 +12,7 @@ import { fitLabel, fitText, textWidth } from "../../shared/text.js";
 /** @typedef {import("./parts.js").RiverText} RiverText */
 
 const RIVER_SIZE = 12;
+const THERE_SIZE = 10;
 /** Nearer to each other than this, breaks would be most of the river. */
 const BREAKS_APART = 6;
 
@@ -50,7 +52,7 @@ export function placeRiver(index, columns) {
     });
   }
 
-  /** @type {{node: Node, x: number, width: number, ids: string[], shades: Map<number, number>, was?: string} | null} */
+  /** @type {{node: Node, x: number, width: number, ids: string[], shades: Map<number, number>, was?: string, there?: string} | null} */
   let run = null;
   const closeRun = () => {
     if (!run) return;
@@ -62,6 +64,7 @@ export function placeRiver(index, columns) {
         ...text,
         caption: null,
         was: run.was && fitText(run.was, run.width - 6, 10),
+        there: run.was ? undefined : thereFits(run.there ?? "", run.width - 6),
         shade: shadeUnder(run),
         anchor: "middle",
         muted: false,
@@ -94,9 +97,46 @@ export function placeRiver(index, columns) {
     run.width += width;
     run.ids.push(post.id);
     run.was = otherLabel(graph, post) ?? run.was;
+    run.there = thereLabel(graph, post) ?? run.there;
   }
   closeRun();
-  return { cells, texts, breaks: runBreaks(index, columns) };
+  return { cells, texts, breaks: runBreaks(index, columns), parting: partingAt(index, columns) };
+}
+
+/**
+ * Where the two prompts part: at the end of the layer after which they say different tokens.
+ * @param {GraphIndex} index
+ * @param {Columns} columns
+ * @returns {{x: number, name: string} | null}
+ */
+function partingAt({ graph }, columns) {
+  const name = partingWords(graph);
+  if (name === null) return null;
+  const layer = /^L(\d+)/.exec(graph.against?.parting ?? "")?.[1];
+  const column = columns.columns.find((each) => each.layer === Number(layer));
+  return { x: column ? column.x : columns.start.x + columns.start.width, name };
+}
+
+/**
+ * What a stream says in the other prompt, where that is another token.
+ * @param {import("../../../types.js").FlowGraph} graph
+ * @param {Node} node
+ */
+export function thereLabel({ against }, { id, label }) {
+  const there = against?.streams[id]?.label;
+  return there == null || there === label ? undefined : there;
+}
+
+/**
+ * @param {string} label
+ * @param {number} width
+ * @returns {string | undefined} With the word for it, where there is room for that.
+ */
+export function thereFits(label, width) {
+  if (label === "") return undefined;
+  const said = `there ${label}`;
+  const fits = textWidth(said, THERE_SIZE) <= width;
+  return fits ? said : fitText(label, width, THERE_SIZE) || undefined;
 }
 
 /**

@@ -47,6 +47,7 @@ import { placeRiver } from "./river.js";
  * @property {import("./parts.js").SceneCell[]} cells
  * @property {number[]} breaks
  * @property {import("./parts.js").RiverText[]} riverTexts
+ * @property {{x: number, name: string} | null} parting Where the other prompt goes another way.
  * @property {import("./overview.js").WriterLabel[]} labels
  * @property {{key: string, x: number, y: number, text: string}[]} laneNames
  * @property {import("./block.js").Panel[]} panels
@@ -195,6 +196,7 @@ export function layoutScene({
     ribbons: [...overview.ribbons, ...blocks.flatMap(({ ribbons }) => ribbons)],
     cells: withEdits([...river.cells, ...blocks.flatMap(({ cells }) => cells)], edits),
     breaks: [...river.breaks, ...blocks.flatMap(({ breaks }) => breaks)].sort((a, b) => a - b),
+    parting: river.parting,
     riverTexts: [...river.texts, ...blocks.flatMap(({ texts }) => texts)],
     labels: [...upper.labels, ...lower.labels],
     laneNames: laneNames(index, columns),

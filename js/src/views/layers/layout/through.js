@@ -5,7 +5,7 @@ import { mixerOf, nodeName } from "../../../words/names.js";
 import { shadeOf } from "../../shared/scales.js";
 import { fitLabel, fitText, textWidth } from "../../shared/text.js";
 import { LEAD } from "./parts.js";
-import { otherLabel } from "./river.js";
+import { otherLabel, thereFits, thereLabel } from "./river.js";
 
 /** @typedef {import("../../shared/graph.js").GraphIndex} GraphIndex */
 /** @typedef {import("./columns.js").Column} Column */
@@ -59,6 +59,9 @@ export function riverThrough(index, { parts }, column, { midX, postX, tail }) {
       x: x + indent,
       ...fitLabel(node, width - indent - 6, 12),
       was: fitText(otherLabel(index.graph, node) ?? "", width - indent - 6, 10),
+      there: otherLabel(index.graph, node)
+        ? undefined
+        : thereFits(thereLabel(index.graph, node) ?? "", width - indent - 6),
       caption: captionThatFits(node.target_rank, word, width - indent - 4),
       shade,
       anchor: "start",
