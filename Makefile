@@ -5,7 +5,7 @@ PORT   ?= 8888
 BIN    := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test bench bundle lint screenshots fixtures families constraints clean test-oldest snapshots
+.PHONY: help setup demo test soak bench bundle lint screenshots fixtures families constraints clean test-oldest snapshots
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,9 @@ demo: .venv/.ready ## JupyterLab on the quickstart notebook with a real model (P
 
 test: setup ## every test: front end, Python, browser, notebooks
 	@scripts/test.sh
+
+soak: setup ## faults of kernels, channels and pages many times over, into docs/reliability.md (ARGS="--quick")
+	@$(BIN)/python scripts/soak.py $(ARGS)
 
 test-oldest: ## the Python tests with the oldest supported versions (TORCH=2.4.0, PYTHON=python3.10)
 	@PYTHON=$(PYTHON) TORCH=$(TORCH) scripts/oldest.sh

@@ -31,9 +31,11 @@ def arguments() -> argparse.Namespace:
             "draw",
             "routes",
             "scores",
+            "what-if",
             "drawing-in-browser",
             "memory",
             "labels",
+            "circuits",
         ],
         help="some benchmarks",
     )
@@ -48,6 +50,7 @@ def main() -> None:
     options = arguments()
     # Heavy, and not for --help.
     from . import (
+        circuits,
         drawing,
         generating,
         in_browser,
@@ -57,19 +60,21 @@ def main() -> None:
         routing,
         scores,
         tracing,
-    )  # fmt: skip
-    from .report import LENSES_PAGE, write_page
+        what_if,
+    )
+    from .report import LENSES_PAGE, MEASURES_PAGE, write_page
     from .setting import Setting, machine
 
     start = time.perf_counter()
     setting = Setting(options.tokens, options.memory_tokens, options.repeats, options.quick)
     benchmarks = {
         "trace": tracing, "generate": generating, "lens": projecting, "draw": drawing,
-        "routes": routing, "scores": scores, "drawing-in-browser": in_browser, "memory": memory,
-        "labels": labels,
+        "routes": routing, "scores": scores, "what-if": what_if, "drawing-in-browser": in_browser,
+        "memory": memory, "labels": labels, "circuits": circuits,
     }  # fmt: skip
-    # What lenses say is no matter of time, and takes its own: it is asked for by name.
-    seldom = ("labels", "memory") if options.quick else ("labels",)
+    # What lenses and measures say is no matter of time, and takes its own: it is asked for by name.
+    pages = {"labels": LENSES_PAGE, "circuits": MEASURES_PAGE}
+    seldom = (*pages, "memory") if options.quick else tuple(pages)
     usual = [name for name in benchmarks if name not in seldom]
     chosen = options.only or usual
     where = machine(setting)
@@ -83,9 +88,10 @@ def main() -> None:
             tables.append(table)
     print(f"Took {time.perf_counter() - start:.0f} s.")
 
-    if chosen == ["labels"] and options.write is not False and not options.quick:
-        write_page(where, tables, LENSES_PAGE)
-        print("Written into docs/lenses.md.")
+    if len(chosen) == 1 and chosen[0] in pages and options.write is not False and not options.quick:
+        page = pages[chosen[0]]
+        write_page(where, tables, page)
+        print(f"Written into docs/{page.name}.")
         return
     in_full = options.only is None and not options.quick and options.repeats is None
     if in_full if options.write is None else options.write:

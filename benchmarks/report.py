@@ -9,6 +9,7 @@ from .timing import Race
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
 LENSES_PAGE = PAGE.with_name("lenses.md")
+MEASURES_PAGE = PAGE.with_name("measures.md")
 BEGIN, END = "<!-- written by make bench: begin -->", "<!-- written by make bench: end -->"
 RACE_COLUMNS = ["what", "ms", "over", "ms", "ratio", "quartiles", "budget", ""]
 

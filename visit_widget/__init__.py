@@ -37,15 +37,19 @@ _HOME = {
     "Target": ".trace",
     "Trace": ".trace",
     "TunedLens": ".lens",
-    "UnsupportedModelError": ".model",
-    "VisitError": ".model",
+    "SavedWidget": ".viewer",
+    "UnsupportedModelError": ".errors",
+    "VisitError": ".errors",
     "VisitWidget": ".widget",
     "adapter_pair": ".pairs",
     "compare": ".pairs",
+    "findings": ".findings",
     "generate": ".trace",
     "load_demo": ".model.demo",
     "load_trace": ".trace",
     "patching": ".pairs",
+    "show": ".viewer",
+    "study": ".findings",
     "supported": ".model.families",
     "trace": ".trace",
     "visit": ".widget",
@@ -69,6 +73,7 @@ __all__ = [
     "LocalLens",
     "LogitLens",
     "Patching",
+    "SavedWidget",
     "Target",
     "Trace",
     "TunedLens",
@@ -77,23 +82,30 @@ __all__ = [
     "VisitWidget",
     "adapter_pair",
     "compare",
+    "findings",
     "generate",
     "load_demo",
     "load_trace",
     "patching",
+    "show",
+    "study",
     "supported",
     "trace",
     "visit",
 ]
 
 if TYPE_CHECKING:
+    from . import findings
+    from .errors import UnsupportedModelError, VisitError
+    from .findings import study
     from .flow import MEASURES, FlowGraph, Keep, Limit
     from .lens import CalibratedLens, JacobianLens, Lens, LocalLens, LogitLens, TunedLens
-    from .model import Anatomy, BlockAnatomy, Join, UnsupportedModelError, VisitError
+    from .model import Anatomy, BlockAnatomy, Join
     from .model.demo import load_demo
     from .model.families import supported
     from .pairs import Alignment, Comparison, Patching, adapter_pair, compare, patching
     from .trace import Audit, Generation, Target, Trace, generate, load_trace, trace
+    from .viewer import SavedWidget, show
     from .widget import VisitWidget, visit
 
 
@@ -102,7 +114,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     home = import_module(_HOME[name], __name__)
     # The package `trace` is callable and stands for its function.
-    value = home if name == "trace" else getattr(home, name)
+    value = home if name in ("trace", "findings") else getattr(home, name)
     globals()[name] = value
     return value
 

@@ -2,6 +2,7 @@
 
 export { figureFile } from "./shell/figure/headless.js";
 
+import { keepStill } from "./shell/figure/still.js";
 import { mountView } from "./shell/view.js";
 import { createController } from "./state/controller.js";
 import { holdController } from "./state/registry.js";
@@ -28,10 +29,12 @@ function initialize({ model, signal }) {
 function render({ model, el, signal }) {
   const { controller, release } = holdController(model);
   const unmount = mountView(el, controller);
+  const stop = keepStill(model, el, controller);
   let mounted = true;
   const cleanup = () => {
     if (!mounted) return;
     mounted = false;
+    stop();
     unmount();
     release();
   };

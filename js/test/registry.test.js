@@ -34,6 +34,44 @@ describe("a widget's model", () => {
   });
 });
 
+describe("a model that holds what was saved", () => {
+  /** As a book hands it out: it can be read and set, and all else throws. */
+  function savedModel(saved, set = () => {}) {
+    const refuse = () => {
+      throw new Error("not implemented");
+    };
+    return {
+      get: (name) => ({ saved })[name],
+      set,
+      save_changes: refuse,
+      on: refuse,
+      off: refuse,
+      send: refuse,
+    };
+  }
+
+  test("answers from that, and is told what is chosen", async () => {
+    const told = [];
+    const saved = { traits: traits(), expand: {} };
+    const initialised = holdController(savedModel(saved));
+    const { controller, release } = holdController(savedModel(saved, (...args) => told.push(args)));
+    expect(controller).toBe(initialised.controller);
+    expect(controller.live).toBe(false);
+    initialised.release();
+    release();
+
+    const view = holdController(savedModel(saved, (...args) => told.push(args)));
+    view.controller.subscribe(() => {});
+    view.controller.dispatch({ type: "select", nodes: ["L1.post"] });
+    expect(told).toEqual([["selection", ["L1.post"]]]);
+    view.controller.dispatch({ type: "toggle-layer", layer: 1 });
+    await settled();
+    expect(view.controller.getState().problems[0].message).toMatch(/not included in this page/);
+    view.release();
+    expect(holdController(savedModel({ traits: traits() })).controller).not.toBe(view.controller);
+  });
+});
+
 describe("a host over a model", () => {
   test("carries requests as custom messages", async () => {
     const model = fakeModel();

@@ -5,14 +5,21 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import sys
+from base64 import b64encode
 from pathlib import Path
 from time import perf_counter
 
+import nbformat
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.lab import jupyter_lab
+import visit_widget as vw
+from tests.browser.lab import environment, jupyter_lab
 from tests.browser.steps import click_ribbon, settle
+from tests.tiny import make_speaker, tokenizer
+from visit_widget.viewer.output import VIEW
 
 QUICKSTART = Path(__file__).parents[2] / "notebooks" / "quickstart.ipynb"
 LAYER = 20
@@ -21,9 +28,12 @@ KEPT_NEURONS = (
     "sum(n.kind == 'neuron' for n in"
     " trace.flow(layers=[23], measure='logit', keep=vw.Keep(threshold=0.5)).nodes)"
 )
+STORED = f"""() => [...window.jupyterapp.shell.currentWidget.content.model.cells]
+    .flatMap((cell) => cell.toJSON().outputs ?? [])
+    .some(({{ data }}) => data?.["image/png"] && !data["{VIEW}"].model_id)"""
 PATIENCE = 90_000  # milliseconds; the kernel imports torch and loads the model
 
-pytestmark = [pytest.mark.demo, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(autouse=True)
@@ -155,6 +165,7 @@ def follow_it_otherwise(page: Page, widget: Locator, screenshot) -> None:
     expect(widget.get_by_role("alert")).to_have_count(0)
 
 
+@pytest.mark.demo
 def test_the_quickstart_from_first_cell_to_selection(new_page, screenshot, tmp_path, demo):
     folder, workplace = tmp_path / "notebooks", tmp_path / "jupyter"
     folder.mkdir()
@@ -184,6 +195,9 @@ def test_the_quickstart_from_first_cell_to_selection(new_page, screenshot, tmp_p
         expect(widget.locator('[data-node="L23.H4"]').first).to_be_visible()  # opened by a cell
         widget.scroll_into_view_if_needed()
         screenshot(page, "lab-first")
+
+        # What GitHub will show of it is there once the page has drawn it.
+        page.wait_for_function(STORED)
 
         start = perf_counter()
         layer.click()
@@ -222,3 +236,55 @@ def test_the_quickstart_from_first_cell_to_selection(new_page, screenshot, tmp_p
         expect(widget).to_have_class(re.compile(r"\bdark\b"))
         widget.scroll_into_view_if_needed()
         screenshot(page, "lab-dark")
+
+
+def test_a_stored_notebook_shows_its_picture_and_trusted_its_first_frame(
+    new_page, screenshot, tmp_path
+):
+    folder, workplace = tmp_path / "notebooks", tmp_path / "jupyter"
+    folder.mkdir()
+    workplace.mkdir()
+    file = folder / "stored.ipynb"
+    widget = vw.visit(make_speaker("llama"), tokenizer(), "the cat sat on the mat")
+    drawn = widget.save_png(tmp_path / "picture.png", scale=2).read_bytes()
+    widget.keep_picture(f"data:image/png;base64,{b64encode(drawn).decode()}", 2)
+    data, about = widget._picture_output()
+    outputs = [
+        nbformat.v4.new_output("display_data", data=widget._repr_mimebundle_()[0]),
+        nbformat.v4.new_output("display_data", data=data, metadata=about),
+    ]
+    cells = [nbformat.v4.new_code_cell("widget", execution_count=1, outputs=outputs)]
+    state = widget.get_manager_state(widgets=[widget, widget.layout])
+    about = {"widgets": {"application/vnd.jupyter.widget-state+json": state}}
+    nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=about), file)
+
+    with jupyter_lab(folder, workplace) as address:
+        page = new_page(viewport={"width": 1440, "height": 1000})
+        page.set_default_timeout(PATIENCE)
+        page.goto(address.format(notebook=file.name))
+        picture = page.locator(".jp-OutputArea-output img")
+        expect(picture).to_be_visible()
+        expect(page.locator(".visit-widget")).to_have_count(0)
+        told = page.locator(".jp-OutputArea-output").first
+        expect(told).to_contain_text("A flow graph of “the cat sat on the mat”")
+        screenshot(page, "lab-untrusted")
+        page.close()
+
+        subprocess.run(
+            [sys.executable, "-m", "jupyter", "trust", file.name],
+            cwd=folder, env=environment(workplace), check=True, capture_output=True,
+        )  # fmt: skip
+        page = new_page(viewport={"width": 1440, "height": 1000})
+        page.set_default_timeout(PATIENCE)
+        page.goto(address.format(notebook=file.name))
+        shown = page.locator(".visit-widget")
+        layer = shown.locator('[data-role="layer"][data-layer="1"]')
+        expect(layer).to_be_visible()
+        picture = page.locator(".jp-OutputArea-output img")
+        expect(picture).to_have_count(0)
+        below = page.locator(".jp-OutputArea-child").nth(1).bounding_box()
+        assert below is None or below["height"] < 12, "beside a widget the picture has no place"
+        layer.click()
+        # Nobody answers: after a while the reader is told what to do.
+        expect(shown).to_contain_text("run this cell again to look further")
+        screenshot(page, "lab-stored")

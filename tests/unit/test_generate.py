@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 from transformers import GenerationConfig, PreTrainedModel
+from transformers.cache_utils import DynamicLayer
 
 import visit_widget as vw
 from benchmarks.storage import storages_of
@@ -209,6 +210,20 @@ def test_a_branch_is_a_fresh_generation_that_shares_what_came_before(family):
         assert behind.steps[9].put
 
 
+@pytest.mark.parametrize("name", ["without a cache", "static cache", "looking up", "in chunks"])
+def test_a_branch_keeps_to_the_options(name):
+    model = tiny("llama")
+    options = {"max_new_tokens": 7, "pad_token_id": 0, **OPTIONS[name]}
+    with float64_throughout():
+        said = vw.generate(model, None, IDS, seed=1, **options)
+        branch = said.branch(2, 9, seed=1)
+        before = [*IDS, *said.token_ids[:2], 9]
+        torch.manual_seed(1)
+        assert branch.token_ids[3:] == own(model, before, **{**options, "max_new_tokens": 4})
+        for place in (2, 3, 6):
+            assert off_by(branch.traces[place], full(branch, place)) < 1e-9
+
+
 def test_a_branch_takes_texts():
     model = make_speaker("llama")
     said = vw.generate(model, tokenizer(), "the cat sat", 6, do_sample=False, pad_token_id=0)
@@ -352,6 +367,56 @@ def test_positions_that_stretch_are_taken_pass_by_pass():
         assert said.token_ids == own(model, IDS, max_new_tokens=8, do_sample=False, pad_token_id=0)
         assert any("with its cache" in note for note in said.notes)
         assert off_by(said.traces[7], full(said, 7)) < 1e-9
+
+
+def test_a_cache_that_gives_something_else_is_noticed(monkeypatch):
+    update = DynamicLayer.update
+
+    def other(self: Any, key: Tensor, value: Tensor, *args: Any, **kwargs: Any) -> Any:
+        return update(self, key * (1.01 if key.shape[-2] == 1 else 1), value, *args, **kwargs)
+
+    monkeypatch.setattr(DynamicLayer, "update", other)
+    model = tiny("llama")
+    with float64_throughout():
+        said = vw.generate(model, None, IDS, 5, do_sample=False, pad_token_id=0)
+        assert said.token_ids == own(model, IDS, max_new_tokens=5, do_sample=False, pad_token_id=0)
+        assert any("with its cache" in note for note in said.notes)
+        assert not said.traces[4].in_steps
+        assert off_by(said.traces[4], full(said, 4)) < 1e-9
+
+
+def test_what_is_kept_elsewhere_is_the_same():
+    model = tiny("qwen3", F32)
+    said = vw.generate(model, None, IDS, 70 - len(IDS) - 10, keep_on="cpu", pad_token_id=0)
+    assert said.traces[-1].keep_on == "cpu"
+    assert off_by(said.traces[-1], full(said, len(said) - 1)) < 1e-5
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2"])
+def test_all_that_a_trace_tells_is_told_of_a_step(family):
+    model = tiny(family)
+    with float64_throughout():
+        said = vw.generate(model, None, IDS, 5, do_sample=True, seed=1, pad_token_id=0)
+        step, trace = said.traces[3], full(said, 3)
+        target = said.token_ids[3]
+        ours, theirs = (t.effects("heads", target=target) for t in (step, trace))
+        assert [e.measured for e in ours.values()] == pytest.approx(
+            [e.measured for e in theirs.values()], abs=1e-9
+        )
+        assert [e.predicted for e in ours.values()] == pytest.approx(
+            [e.predicted for e in theirs.values()], abs=1e-9
+        )
+        for by in ("component", "head", "neuron"):
+            mine, other = (t.logit_parts(target, position=-2, by=by) for t in (step, trace))
+            assert mine == pytest.approx(other, abs=1e-9)
+        for position in (2, -1):
+            a, b = (t.query_directions(1, position) for t in (step, trace))
+            assert torch.allclose(a, b, atol=1e-9)
+        # A query sees the token before it in every layer, windows or not.
+        parts = [
+            float(t.score_parts(2, 1, len(IDS), len(IDS) + 1).matrix.sum()) for t in (step, trace)
+        ]
+        assert parts[0] == pytest.approx(parts[1], abs=1e-9)
 
 
 def test_a_step_is_saved_pickled_and_copied(tmp_path):

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from visit_widget.trace.masks import RowMask
+from visit_widget.trace.masks import MaskRow, RowMask
 
 CPU = torch.device("cpu")
 DTYPES = [torch.float64, torch.float32, torch.bfloat16, torch.float16]
@@ -235,3 +235,65 @@ def test_a_mask_of_padding_is_seen_backwards_by_causal_functions() -> None:
     assert torch.equal(seen, causal(5) & (padding != 0))
     both_ways = rows_of(RowMask.of(padding, 5, causal=False), 5, torch.float32)[0, 0] == 0
     assert torch.equal(both_ways, (padding != 0).expand(5, -1))
+
+
+def in_steps(mask: Any, seen: Tensor, prompt: int, dropped: int) -> RowMask | None:
+    """The mask put together of a first pass and a row for each query after it, whose first
+    columns a cache has dropped where nothing later sees them.
+    """
+    n_tokens = len(seen)
+    first = RowMask.of(None if mask is None else mask[..., :prompt, :prompt], prompt, True)
+    rows: list[RowMask | MaskRow] = [first]
+    for query in range(prompt, n_tokens):
+        begin = min(dropped, int(seen[query].nonzero()[0]))
+        given = None if mask is None else mask[..., query : query + 1, begin : query + 1]
+        (row,) = MaskRow.each(given, query, 1, query + 1 - begin) or ()
+        rows.append(row)
+    return RowMask.grown(rows)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.bfloat16])
+@pytest.mark.parametrize("dropped", [0, 100])
+@pytest.mark.parametrize("prompt", [1, 2, 9])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_masks_grow_by_rows(shape, prompt, dropped, dtype):
+    n_tokens, n_heads = 14, 3
+    size = min(3, prompt) if shape is prefixed else 3
+    seen = shape(n_tokens) if shape is causal else shape(n_tokens, size)
+    distance = torch.arange(n_tokens) - torch.arange(n_tokens)[:, None]
+    slopes = torch.tensor([0.5, 0.25, 0.125])[:n_heads, None, None]
+    for bias in (torch.zeros(1, 1, 1), slopes * distance, slopes * torch.arange(n_tokens)):
+        mask = additive(seen, bias, dtype)[None]
+        expected = rows_of(RowMask.of(mask, n_tokens, True), n_tokens, dtype)
+        kept = in_steps(mask, seen, prompt, dropped)
+        if kept is None:
+            assert shape in (strided, sunk)  # whose first rows are runs of many
+            continue
+        assert torch.equal(rows_of(kept, n_tokens, dtype).expand_as(expected), expected)
+        for shorter in (1, prompt, n_tokens - 1):
+            part = rows_of(kept.until(shorter), shorter, dtype)
+            assert torch.equal(part, rows_of(kept, n_tokens, dtype)[..., :shorter, :shorter])
+    boolean = in_steps(seen[None, None], seen, prompt, dropped)
+    if boolean is None:
+        assert shape in (strided, sunk)
+        return
+    assert torch.equal(rows_of(boolean, n_tokens, dtype)[0, 0] == 0, seen)
+
+
+def test_rows_of_several_queries_are_told_apart():
+    seen = windowed(9, 4)[None, None]
+    rows = MaskRow.each(seen[..., 5:8, 2:8], 5, 3, 6)
+    assert rows is not None
+    assert [(int(r.first[0, 0]), int(r.last[0, 0])) for r in rows] == [(2, 5), (3, 6), (4, 7)]
+
+
+def test_rows_that_are_no_rows_are_not_taken():
+    ahead = torch.ones(1, 1, 2, 6, dtype=torch.bool)
+    assert MaskRow.each(ahead, 4, 2, 6) is None  # the first looks at the second
+    assert MaskRow.each(None, 4, 2, 6) is None
+    by_head = torch.ones(1, 2, 1, 6, dtype=torch.bool)
+    by_head[:, 1, :, 3] = False
+    assert MaskRow.of(by_head, 5, 6) is None
+    assert MaskRow.of(torch.ones(1, 1, 1, 9, dtype=torch.bool), 5, 6) is None
+    noise = torch.rand(1, 2, 4, 4).masked_fill(~causal(4), torch.finfo(torch.float32).min)
+    assert in_steps(noise, causal(4), 2, 0) is None

@@ -69,6 +69,12 @@ def test_the_wheel_carries_the_bundle(wheel):
             assert shipped.strip(), f"{name} is empty: run 'make bundle'"
 
 
+def test_the_wheel_carries_the_facts(wheel):
+    with zipfile.ZipFile(wheel) as archive:
+        shipped = archive.read("visit_widget/findings/facts.json")
+    assert shipped == (ROOT / "visit_widget" / "findings" / "facts.json").read_bytes()
+
+
 def test_the_wheel_carries_nothing_else(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()

@@ -10,7 +10,7 @@ import torch
 import visit_widget as vw
 from tests.tiny import PROMPT_IDS, make_model, make_speaker, tokenizer
 from visit_widget.trace import trace as make_trace
-from visit_widget.trace.record import record
+from visit_widget.trace.recording import record
 
 PROMPT = "the cat sat on the"
 

@@ -1,11 +1,7 @@
-"""The errors a user can meet. Each message is a sentence that says what to do next."""
+"""The package's errors, for the rooms that know models. They live where no torch is imported."""
 
 from __future__ import annotations
 
+from ..errors import UnsupportedModelError, VisitError
 
-class VisitError(ValueError):
-    """Something asked of visit_widget cannot be done as asked."""
-
-
-class UnsupportedModelError(VisitError):
-    """The model's anatomy was not understood, so no graph is drawn rather than a wrong one."""
+__all__ = ["UnsupportedModelError", "VisitError"]

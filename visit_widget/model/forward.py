@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import re
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -64,18 +64,20 @@ _manners: weakref.WeakKeyDictionary[nn.Module, _Manner] = weakref.WeakKeyDiction
 def logits_of(
     model: PreTrainedModel,
     input_ids: Tensor,
-    last: int | None = None,
+    last: int | Sequence[int] | None = None,
     afresh: Callable[[], Any] = lambda: None,
+    given: Mapping[str, Any] | None = None,
 ) -> Tensor:
     """Run the model and give its logits as it gives them: (1, T, n_vocab).
 
     Args:
         model: in the state in which it is to run.
-        input_ids: (1, T), where the model wants them.
-        last: only so many of the last positions' are needed; where the model can leave out the
-            others, (1, last, n_vocab). All by default.
+        input_ids: (1, T), where the model wants them; or a batch.
+        last: only so many of the last positions' are needed, or those at some positions; where the
+            model can leave out the others, (1, as many, n_vocab). All by default.
         afresh: called before the model is run again in another way, when the first did not work:
             hooks may have noted something on the way.
+        given: what else it is to be given, where it knows it: the mask of a batch, say.
 
     Raises:
         UnsupportedModelError: it does not run on token ids alone, or gives no logits.
@@ -85,7 +87,7 @@ def logits_of(
     failed: Exception | None = None
     for more in _ways(manner):
         try:
-            output = _call(model, manner, input_ids, more, last, afresh)
+            output = _call(model, manner, input_ids, more, last, afresh, given or {})
         except VisitError:
             raise
         except torch.OutOfMemoryError as error:
@@ -99,7 +101,8 @@ def logits_of(
             afresh()
             continue
         manner.more = more
-        return logits_in(output, model, input_ids.shape[1], last)
+        n_said = last if last is None or isinstance(last, int) else len(last)
+        return logits_in(output, model, input_ids.shape[1], n_said)
     if isinstance(failed, (IndexError, RuntimeError)) and not isinstance(
         failed, NotImplementedError
     ):
@@ -144,13 +147,15 @@ def _call(
     manner: _Manner,
     ids: Tensor,
     more: tuple[str, ...],
-    last: int | None,
+    last: int | Sequence[int] | None,
     afresh: Callable[[], Any],
+    besides: Mapping[str, Any],
 ) -> Any:
     given: dict[str, Any] = {name: _made(name, ids) for name in more}
-    given["use_cache"] = False
+    given.update(besides, use_cache=False)
     if last is not None and manner.keep_last is not None:
-        given[manner.keep_last] = last
+        some = last if isinstance(last, int) else torch.tensor(list(last), device=ids.device)
+        given[manner.keep_last] = some
     given = {name: value for name, value in given.items() if manner.knows(name)}
     first = (ids,) if manner.ids is None else ()
     needed = {} if manner.ids is None else {manner.ids: ids}

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from .audit import Audit
+from .batch import trace_batch
 from .generation import Generation, generate
 from .steps import Step
 from .storage import load_trace
@@ -22,6 +23,7 @@ from .turns import Turn
 
 __all__ = [
     "Audit", "Generation", "Step", "Target", "Trace", "Turn", "generate", "load_trace", "trace",
+    "trace_batch",
 ]  # fmt: skip
 
 

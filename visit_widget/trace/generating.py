@@ -35,7 +35,7 @@ from ..model.watch import device_of, input_device
 from .audit import capped
 from .cached import Tables, alike, computes_alike
 from .inputs import longest_of, too_long
-from .options import option
+from .options import goes_on_from_a_cache, option
 from .passes import OtherBeginningError, Passes
 from .prefixes import Prefixes, record_prefixes
 from .record import Record
@@ -46,6 +46,9 @@ _ANOTHER = (
     "text: each trace is of such a pass, taken when it is asked for, and need not say the token "
     "that came."
 )
+
+
+_FAILURES = (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -128,7 +131,7 @@ def generated(
     shortest = input_ids.numel() if shortest is None else shortest
     n_said = input_ids.numel() - shortest + 1
     with MODEL_LOCK, _seeded(model, seed):
-        if begun is not None:
+        if begun is not None and goes_on_from_a_cache(model, options):
             cache = cache_of(model, anatomy, begun, len(begun.final) - 1)
             passes = Passes(model, anatomy, keep_on, n_said, begun)
             if cache is not None and passes.problem is None:
@@ -138,8 +141,8 @@ def generated(
                     return _with_passes(model, anatomy, input_ids, shortest, run, passes)
                 except OtherBeginningError:
                     pass  # no number has been drawn yet
-                except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError):
-                    # Some models keep something else in their cache.
+                except _FAILURES:
+                    # Some models keep something else in their cache, some options want another.
                     if passes.n_passes:
                         raise
         passes = Passes(model, anatomy, keep_on, n_said)
@@ -189,6 +192,11 @@ def _run(
                 raise
             raise VisitError(
                 f"model.generate does not take these options: {_line(error)}"
+            ) from error
+        except torch.OutOfMemoryError as error:
+            raise VisitError(
+                f"There is not enough memory on {ids.device} to generate after "
+                f'{input_ids.numel()} tokens: pass keep_on="cpu", or a smaller max_new_tokens.'
             ) from error
         except (IndexError, RuntimeError) as error:
             longest, n_tokens = longest_of(model), input_ids.numel() + len(noting.said) + 1

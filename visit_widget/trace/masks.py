@@ -192,23 +192,21 @@ class RowMask:
         last = torch.cat([_widened(x, widest, 0) for _, x in runs])
         if all(part.bias is None for part in parts):
             return cls(first, last)
-        if any(part.bias is None for part in parts):
-            return None
-        whole = parts[0]
-        begun = 0 if whole.first is None else len(whole.first)
+        tables = [p.bias.table if isinstance(p.bias, Bias) else p.bias for p in parts]
+        known = [table for table in tables if table is not None]
+        begun = len(runs[0][0])
 
         def given(query: int, start: int, end: int) -> Tensor:
-            part = whole if query < begun else parts[query - begun + 1]
-            if isinstance(part, MaskRow):
-                assert part.bias is not None
-                return part.bias[:, start - part.offset : end - part.offset + 1]
-            assert part.bias is not None
-            return part.bias.columns(query, start, end)
+            part = parts[0] if query < begun else parts[query - begun + 1]
+            if part.bias is None:  # of a query that sees itself alone, say
+                return known[0].new_zeros(1, end - start + 1)
+            if isinstance(part.bias, Bias):
+                return part.bias.columns(query, start, end)
+            assert isinstance(part, MaskRow)
+            return part.bias[:, start - part.offset : end - part.offset + 1]
 
-        tables = [p.bias.table if isinstance(p.bias, Bias) else p.bias for p in parts]
-        n_heads = max(t.shape[0] for t in tables if t is not None)
-        assert isinstance(whole.bias, Bias)
-        bias = _bias(given, n_heads, whole.bias.table, first, last)
+        n_heads = max(table.shape[0] for table in known)
+        bias = _bias(given, n_heads, known[0], first, last)
         return None if bias is None else cls(first, last, bias)
 
     def row(

@@ -57,6 +57,16 @@ def check_options(model: PreTrainedModel, options: Mapping[str, Any]) -> None:
             )
 
 
+def goes_on_from_a_cache(model: PreTrainedModel, options: Mapping[str, Any]) -> bool:
+    """Whether `generate` may be given a cache of what is known, under these options."""
+    return (
+        option(model, options, "use_cache") is not False
+        and option(model, options, "cache_implementation") in (None, "dynamic")
+        and options.get("assistant_model") is None
+        and option(model, options, "prompt_lookup_num_tokens") is None
+    )
+
+
 def option(model: PreTrainedModel, options: Mapping[str, Any], name: str) -> Any:
     """The value that `generate` goes by: what was passed, else what the configs say."""
     if options.get(name) is not None:

@@ -33,7 +33,8 @@ from .gathered import Part, joined
 from .kernels import is_open
 from .masks import MaskRow, RowMask
 from .prefixes import Prefixes, beginning
-from .record import AttentionRecord, Half, Notes, Record, apart, collect, hook
+from .record import AttentionRecord, Half, Record
+from .recording import Notes, apart, collect, hook
 
 # Passes that are put together as soon as there are so many: small tensors are many.
 AT_ONCE = 64
@@ -80,7 +81,8 @@ class StepNotes(Notes):
         if not self.before:
             if call.key.shape[2] != n_tokens:
                 raise UnsupportedModelError("A cache has columns of its own.")
-            super().hear(call, n_tokens)
+            query, key, value = apart(call.query, call.key, call.value)
+            super().hear(replace(call, query=query, key=key, value=value), n_tokens)
             kept = self.attention[call.module]
             nothing = call.query.new_empty(0)
             self.known[call.module] = replace(kept, query=nothing, key=nothing, value=nothing)
@@ -169,7 +171,7 @@ class Passes:
         if self.problem is None:
             modules = [module for module in self._layers if module is not None]
             stack.enter_context(listening(self.model, self._hear, modules=modules))
-            hook(stack, self.anatomy, self.notes)
+            hook(stack, self.anatomy, [self.notes])
         for handle in (
             self.model.register_forward_pre_hook(self._before, with_kwargs=True, prepend=True),
             self.model.register_forward_hook(self._after),

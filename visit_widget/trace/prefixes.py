@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..model import Anatomy
-from .record import AttentionRecord, Half, LayerRecord, Record, collect, run, together
+from .record import AttentionRecord, Half, LayerRecord, Record
+from .recording import collect, run, together
 
 
 @dataclass(frozen=True)

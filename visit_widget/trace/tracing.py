@@ -12,7 +12,7 @@ from ..model.attention_call import MODEL_LOCK
 from ..model.given import check_language_model, check_text_only, tokenizer_of
 from ..model.loaded import check_traceable, unwrapped
 from .inputs import Prepared, Prompt, longest_of, prepare, too_long
-from .record import record
+from .recording import record
 from .trace import Trace
 
 

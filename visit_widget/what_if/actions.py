@@ -31,7 +31,8 @@ class Action:
         factor: what the part is multiplied with.
         vector: what replaces it: (d_model,), as the part is drawn.
         source: the trace that it is taken from.
-        partners: {position: position there}; the same ones by default.
+        partners: {position: position there}; by default as many from the last token, for it is
+            what the prompts have in common where one is longer.
     """
 
     kind: Literal["zero", "mean", "scale", "replace", "patch"]
@@ -40,27 +41,34 @@ class Action:
     source: Trace | None = None
     partners: Mapping[int, int] | None = None
 
-    def partner(self, position: int) -> int:
-        """The position in the other trace that stands for one of this.
+    def there(self, trace: Trace, part: Part, positions: Sequence[int]) -> tuple[Part, list[int]]:
+        """The same part of the other trace, and the same places.
 
         Raises:
-            VisitError: there is none.
+            VisitError: a place has no partner there.
         """
-        assert self.source is not None
-        if self.partners is None and position < len(self.source):
-            return position
-        found = None if self.partners is None else self.partners.get(position)
-        if found is None:
+        moved, source = part, part.source
+        if source is not None:
+            moved = replace(part, source=self._partner(trace, source))
+        return moved, [self._partner(trace, p) for p in positions]
+
+    def _partner(self, trace: Trace, position: int) -> int:
+        other = self.source
+        assert other is not None
+        if self.partners is not None:
+            found = self.partners.get(position, -1)
+            how = "by their tokens"
+        else:
+            found = position + len(other) - len(trace)
+            how = "counted from the last one"
+        if found < 0:
             raise VisitError(
-                f"The trace to patch from has {len(self.source)} tokens, and position {position} "
-                "of this prompt has no partner there: give prompts of the same length, positions "
-                "that both have, or vw.compare(trace, other).patch, which knows the partners."
+                f"The trace to patch from has {len(other)} tokens, {how}, and position {position} "
+                f"of the {len(trace)} of this prompt has no partner there: give prompts of the "
+                "same length, positions that both have, or vw.compare(trace, other).patch, which "
+                "knows the partners."
             )
         return found
-
-    def there(self, part: Part) -> Part:
-        """The part in the other trace that stands for one of this."""
-        return part if part.source is None else replace(part, source=self.partner(part.source))
 
     def __str__(self) -> str:
         return f"× {self.factor:g}" if self.kind == "scale" else self.kind
@@ -90,10 +98,7 @@ def action_of(trace: Trace, action: ActionLike) -> Action:
             raise VisitError(
                 "The trace to patch from is another model's: its parts are of another size."
             )
-        shift = len(action) - len(trace)
-        # Counted from the last token, which prompts have in common where one is longer.
-        ends = {p: p + shift for p in range(max(0, -shift), len(trace))} if shift else None
-        return Action("patch", source=action, partners=ends)
+        return Action("patch", source=action)
     raise VisitError(
         f"{action!r} is nothing that can be done to a part: use 'zero', 'mean', a factor such as "
         "0.5, a vector, or a trace to take the same part from."
@@ -124,7 +129,7 @@ def put_of(trace: Trace, part: Part, action: Action, positions: Sequence[int]) -
             raise VisitError(f"{part.id} names every source: give one, such as {part.id}0.")
         return raw(trace, part, range(len(trace))).mean(0, keepdim=True)
     assert action.source is not None
-    return raw(action.source, action.there(part), [action.partner(p) for p in positions])
+    return raw(action.source, *action.there(trace, part, positions))
 
 
 def raw(trace: Trace, part: Part, positions: Sequence[int]) -> Tensor:

@@ -87,5 +87,5 @@ def _drawn_after(trace: Trace, part: Part, action: Action, where: Sequence[int])
     assert action.source is not None
     if put_of(trace, part, action, where) is None:
         return None
-    there = action.there(part)
-    return torch.stack([drawn(action.source, there, action.partner(p)) for p in where])
+    there, places = action.there(trace, part, where)
+    return torch.stack([drawn(action.source, there, p) for p in places])

@@ -17,7 +17,7 @@ from ..model.watch import input_device
 from ..trace import Trace
 from ..trace.changes import HeldNorm
 from ..trace.edits import Edits
-from ..trace.record import record
+from ..trace.recording import record
 from .actions import ActionLike, action_of
 from .compiled import Compiler
 from .parts import part_of

@@ -9,7 +9,7 @@ way, and for edits at other positions, whole prompts are run side by side.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 import torch
 from torch import Tensor
@@ -23,7 +23,7 @@ from ..trace import Trace
 from ..trace.alone import Alone, NotAloneError
 from ..trace.edits import Edits
 from ..trace.logit import values_of
-from ..trace.record import record
+from ..trace.recording import record
 from ..trace.target import Followed
 from .actions import Action, put_of
 from .compiled import Compiler
@@ -35,6 +35,10 @@ Progress = Callable[[int, int], None]
 MEMORY = 2**28
 _FAILURES = (TypeError, AttributeError, RuntimeError, IndexError, ValueError)
 _LOOKS = ("part", "weight", "query", "key", "value")
+
+
+class _EndError(Exception):
+    """The pass is over as far as anybody wants it."""
 
 
 class Variants:
@@ -58,6 +62,7 @@ class Variants:
     ) -> None:
         self.trace, self.action, self.position = trace, action, position
         self.memory, self.progress = memory, progress
+        self._done = self._of = 0
 
     def losses(
         self, parts: Sequence[Part], positions: Sequence[int], told: Sequence[Followed]
@@ -74,16 +79,25 @@ class Variants:
         """
         with MODEL_LOCK, torch.inference_mode(False), torch.no_grad():
             where = [[p.position] if p.position is not None else list(positions) for p in parts]
-            if all(w == [self.position] for w in where):
+            self._done, self._of = 0, len(parts)
+            found = torch.zeros(len(parts), len(told), dtype=torch.float64)
+            here = [n for n, w in enumerate(where) if w == [self.position]]
+            others = [n for n, w in enumerate(where) if w != [self.position]]
+            if here:
                 try:
-                    return self._alone(parts, told)
+                    found[here] = self._alone([parts[n] for n in here], told)
                 except NotAloneError:
-                    pass
-            return self._whole(parts, where, told)
+                    self._done, others = 0, list(range(len(parts)))
+            if others:
+                there = [where[n] for n in others]
+                found[others] = self._whole([parts[n] for n in others], there, told)
+            return found
 
-    def _done(self, n: int, of: int) -> None:
+    def _ready(self, n: int) -> None:
+        """Tell that n more are done."""
+        self._done += n
         if self.progress is not None:
-            self.progress(n, of)
+            self.progress(self._done, self._of)
 
     def _alone(self, parts: Sequence[Part], told: Sequence[Followed]) -> Tensor:
         """One row each."""
@@ -91,7 +105,7 @@ class Variants:
         alone.verify()
         order = sorted(range(len(parts)), key=lambda n: _start(parts[n]))
         found = torch.zeros(len(parts), len(told), dtype=torch.float64)
-        size, done = self._rows_at_once(), 0
+        size = self._rows_at_once()
         for first in range(0, len(order), size):
             numbers = order[first : first + size]
             try:
@@ -103,8 +117,7 @@ class Variants:
             for column, target in enumerate(told):
                 values = values_of(self.trace, target, last).double().cpu()
                 found[numbers, column] = values[0] - values[1:]
-            done += len(numbers)
-            self._done(done, len(parts))
+            self._ready(len(numbers))
         return found
 
     def _rows_at_once(self) -> int:
@@ -189,7 +202,7 @@ class Variants:
         found = torch.zeros(len(parts), len(told), dtype=torch.float64)
         together = [n for n, part in enumerate(parts) if part.kind not in _LOOKS]
         each = 4 * n_tokens * (12 * trace.d_model + 3 * trace.d_mlp + trace.n_heads * n_tokens)
-        size, done = max(1, min(64, self.memory // each)), 0
+        size = max(1, min(64, self.memory // each))
         batches = [together[n : n + size] for n in range(0, len(together), size)]
         batches += [[n] for n, part in enumerate(parts) if part.kind in _LOOKS]
         for numbers in batches:
@@ -202,8 +215,7 @@ class Variants:
             for column, target in enumerate(told):
                 values = values_of(trace, target, last).double().cpu()
                 found[numbers, column] = float(base[column]) - values
-            done += len(numbers)
-            self._done(done, len(parts))
+            self._ready(len(numbers))
         return found
 
     def _run(self, edits: Edits, n: int) -> Tensor:
@@ -218,13 +230,16 @@ class Variants:
             stream = first_tensor(output)
             assert stream is not None
             final[:] = [stream.reshape(n, -1, stream.shape[-1])]
+            raise _EndError
 
         ids = trace.input_ids.repeat(n, 1).to(input_device(trace.model))
         with ExitStack() as stack, eval_mode(trace.model):
             edits.hook(stack)
             last = trace.anatomy.blocks[-1].block
             stack.callback(last.register_forward_hook(keep).remove)
-            logits_of(trace.model, ids)
+            # What comes after the last block is not wanted of every token of every prompt.
+            with suppress(_EndError):
+                logits_of(trace.model, ids)
         if final[0].shape[1] != len(trace):
             raise VisitError("This model leaves out positions, so that its parts cannot be edited.")
         return final[0][:, self.position]

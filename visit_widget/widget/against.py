@@ -155,7 +155,7 @@ class Against:
         return {"against": compact({n: {**found[own], "id": n} for n, own in ids.items()})}
 
     def patched(
-        self, _painter: Any = None, over: str = "streams", progress: Progress | None = None
+        self, _painter: Painter, over: str = "streams", progress: Progress | None = None
     ) -> dict[str, Any]:
         """The picture of the widget's pass with parts of the other: 0 is as it is, 1 the other."""
         if self.drawn is None:
@@ -169,8 +169,7 @@ class Against:
             both.pair.b, both.pair.a, over, both.a.target, both.a.foil,
             (both.b.position, both.a.position), pairs=pairs, progress=progress,
         )  # fmt: skip
-        told: dict[str, Any] = compact(found.to_dict())
-        return told
+        return found.to_dict()
 
 
 def retraced(

@@ -69,7 +69,7 @@ _FLAGS = (
     "--mute-audio",
 )
 _POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src data:; "
+    "default-src 'none'; script-src 'self' blob:; style-src 'self' 'unsafe-inline'; img-src data:; "
     "connect-src 'self'"
 )
 _PLAYWRIGHT = (

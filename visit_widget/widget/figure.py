@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ..model import VisitError
+from ..viewer.page import STATIC
 from . import chromium
 from .chromium import File
-from .page import STATIC
 
 THEMES = ("light", "dark")
 _WIDTHS = (320, 8000)

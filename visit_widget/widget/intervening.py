@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 _OF_A_TOKEN = re.compile(r"^P\d|\.[VKA]\d+$")
 _KEYS = ("id", "action", "positions", "label", "prompt")
-# Other prompts whose passes are kept to take parts from.
-_MOST_OTHERS = 4
 # What a patch from the other prompt is called.
 OTHER = "against"
+# Other prompts whose passes are kept to take parts from.
+_MOST_OTHERS = 4
 
 
 class Interventions:
@@ -44,8 +44,8 @@ class Interventions:
 
     def __init__(self, against: Against) -> None:
         self._given: dict[str, Tensor | Trace] = {}
-        self._others: OrderedDict[str, Trace] = OrderedDict()
         self._against = against
+        self._others: OrderedDict[str, Trace] = OrderedDict()
 
     def listed(self, value: Any, trace: Trace) -> list[dict[str, Any]]:
         """The trait's value as it is kept, checked against a trace.
@@ -129,7 +129,7 @@ class Interventions:
             action: ActionLike = self._given.get(item.get("label", ""), item["action"])
             if "prompt" in item:
                 action = self._other(item["prompt"], trace)
-            elif action == "patch":
+            elif isinstance(action, str) and action == "patch":
                 pair = self._against.pair(trace)
                 if pair is None:
                     raise VisitError(f"There is no other prompt to patch {item['id']} from.")

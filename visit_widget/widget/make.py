@@ -39,6 +39,7 @@ def visit(
     attention_mask: Any = None,
     add_special_tokens: bool | None = None,
     view_state: dict[str, Any] | None = None,
+    picture: bool = True,
 ) -> VisitWidget:
     """Show one forward pass of a causal language model as an interactive flow graph.
 
@@ -67,7 +68,9 @@ def visit(
         attention_mask: as in `trace`.
         add_special_tokens: as in `trace`.
         view_state: of a widget of the same model, `VisitWidget.view_state`, to make its picture
-            again; prompt, focus and all else but `anatomy` and `keep_on` come from it.
+            again; prompt, focus and all else but `anatomy`, `keep_on` and `picture` come from it.
+        picture: whether the notebook keeps a picture beside the widget (at most 400 kB), for
+            readers who have no kernel: on GitHub, in a PDF, in a notebook that is not trusted.
 
     Raises:
         VisitError: an argument cannot be used; the message says why.
@@ -86,14 +89,18 @@ def visit(
             measure=(measure, "logit"), view=(view, "block"), lens=(lens, None),
             attention_mask=(attention_mask, None), add_special_tokens=(add_special_tokens, None),
         )  # fmt: skip
-        return _remade(untraced(model, tokenizer, anatomy, keep_on), view_state)
+        made = _remade(untraced(model, tokenizer, anatomy, keep_on), view_state)
+        made.picture = picture
+        return made
     check_view(view)
     session = session_of(
         model, tokenizer, prompt, anatomy, keep_on, attention_mask, add_special_tokens
     )
     session.against.read(against, session)
     first = session.first(focus, target, foil, keep, measure, lens)
-    return VisitWidget(session, first, layers, view)
+    made = VisitWidget(session, first, layers, view)
+    made.picture = picture
+    return made
 
 
 def _remade(session: Session, state: dict[str, Any]) -> VisitWidget:

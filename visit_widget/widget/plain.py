@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from math import isfinite
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..flow import FlowGraph
 
 SIGNIFICANT = 6
 
@@ -24,6 +27,12 @@ def compact(value: Any) -> Any:
         return [compact(v) for v in value]
     names = getattr(kind, "__dataclass_fields__", None)
     return value if names is None else {k: compact(getattr(value, k)) for k in names}
+
+
+def compact_graph(graph: FlowGraph) -> dict[str, Any]:
+    """A graph as it travels: what only some prompts have is left out of others'."""
+    data: dict[str, Any] = compact(graph)
+    return data if graph.turns is not None else {k: v for k, v in data.items() if k != "turns"}
 
 
 def present(value: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ contract.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections import deque
 from collections.abc import Callable
@@ -19,6 +20,8 @@ REQUEST, CANCEL, RESPONSE, PROGRESS = (
     "visit-response",
     "visit-progress",
 )
+# Servers drop what comes faster than some megabytes in seconds, and some hosts what is larger.
+MOST_BYTES = 2_000_000
 # Seconds between two words of how far a request is.
 TELLS_EVERY = 0.25
 Send = Callable[[dict[str, Any]], None]
@@ -68,7 +71,7 @@ class Desk:
                 )
             if not isinstance(params, dict):
                 raise VisitError(f"The params of {method!r} must be an object.")
-            outcome = {"ok": True, "result": function(**params)}
+            outcome = {"ok": True, "result": _carried(function(**params))}
         except VisitError as error:
             outcome = {"ok": False, "error": {"type": type(error).__name__, "message": str(error)}}
         except Exception as error:  # a handler must answer, whatever happened in the model
@@ -77,6 +80,11 @@ class Desk:
             kind = type(error).__name__
             message = f"The kernel could not do this ({kind}: {reason}). The log has the details."
             outcome = {"ok": False, "error": {"type": kind, "message": message}}
+        except KeyboardInterrupt:
+            message = "The kernel was interrupted while it computed this: ask again."
+            error_told = {"type": "KeyboardInterrupt", "message": message}
+            self.send({"kind": RESPONSE, "id": request_id, "ok": False, "error": error_told})
+            raise
         if request_id in self._cancelled:
             self._cancelled.remove(request_id)
             return
@@ -95,3 +103,18 @@ class Desk:
                 self.send({"kind": PROGRESS, "id": request_id, "done": done, "total": total})
 
         return tell
+
+
+def _carried(result: dict[str, Any]) -> dict[str, Any]:
+    """The result, if a message can carry it.
+
+    Raises:
+        VisitError: it is too large.
+    """
+    size = len(json.dumps(result, ensure_ascii=False, separators=(",", ":")))
+    if size > MOST_BYTES:
+        raise VisitError(
+            f"The answer has {size / 1e6:.1f} MB, more than a notebook's messages carry "
+            f"({MOST_BYTES / 1e6:.0f} MB): let pruning keep fewer parts (keep)."
+        )
+    return result

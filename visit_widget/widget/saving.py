@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ..model import VisitError
+from ..viewer.line import line
+from ..viewer.myst import myst_files
+from ..viewer.page import iframe, page, write_whole
 from . import chromium
 from .figure import check_place, order, picture
-from .page import iframe, page, write_whole
 from .saved import OF_GENERATIONS, SAVED, Progress, drawn, saved
 from .sentences import check_view
 from .session import Session
@@ -51,14 +53,55 @@ class Saving:
     def to_iframe(
         self,
         expand: str | Sequence[int] = "visible",
-        height: int = 720,
+        height: int | None = None,
         audit: bool = False,
     ) -> Any:
-        """The page of `save_html` as an iframe that survives a notebook's HTML export."""
+        """The page of `save_html` as an iframe that survives a notebook's HTML export.
+
+        Args:
+            expand: as in `save_html`.
+            height: in pixels; by default the frame is as tall as what is in it.
+            audit: as in `save_html`.
+        """
         from IPython.display import HTML
 
         display_as: Any = HTML
         return display_as(iframe(self._page(expand, None, audit), height))
+
+    def save_myst(
+        self,
+        folder: str | os.PathLike[str],
+        expand: str | Sequence[int] = "visible",
+        progress: Progress | None = None,
+        audit: bool = False,
+    ) -> Path:
+        """Write what a MyST site or a Jupyter Book 2 shows the widget with, without a kernel:
+        `flow.md`, to be included in a page, and the script and style sheet that it names.
+
+        Args:
+            folder: the folder to write to; made if there is none.
+            expand: as in `save_html`.
+            progress: as in `save_html`.
+            audit: as in `save_html`.
+
+        Returns:
+            The path of `flow.md`.
+
+        Raises:
+            VisitError: as `save_html`.
+        """
+        place = Path(folder)
+        try:
+            place.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise VisitError(
+                f"Could not write to {place}: {error.strerror or error}. Choose another place."
+            ) from error
+        written = [
+            _written(place / name, content)
+            for name, content in myst_files(self._data(expand, progress, audit)).items()
+        ]
+        return written[-1]
 
     def save_svg(
         self,
@@ -135,10 +178,15 @@ class Saving:
         left_out = OF_GENERATIONS if self.generation is None else ()
         return {name: getattr(self, name) for name in SAVED if name not in left_out}
 
-    def _page(self, expand: str | Sequence[int], progress: Progress | None, audit: bool) -> str:
+    def _data(
+        self, expand: str | Sequence[int], progress: Progress | None, audit: bool
+    ) -> dict[str, Any]:
         traits = self._traits_now()
-        data = saved(self._session, traits, expand, progress, audit, self.view_state)
-        return page(f"{traits['prompt']} – visit_widget", data)
+        return saved(self._session, traits, expand, progress, audit, self.view_state)
+
+    def _page(self, expand: str | Sequence[int], progress: Progress | None, audit: bool) -> str:
+        data = self._data(expand, progress, audit)
+        return page(f"{line(data['traits']['prompt'], 120)} – visit_widget", data)
 
 
 def _written(target: Path, content: str | bytes) -> Path:

@@ -16,11 +16,12 @@ from ..flow import FlowGraph, Keep
 from ..flow.elements import MEASURES
 from ..model import VisitError
 from ..trace.trace import Trace
+from ..viewer.output import Output
+from ..viewer.page import STATIC
 from . import lifetime
 from .answers import effects_map, measured_in, score_matrix
 from .generated import Progress, Steps
 from .intervening import of_any_prompt, of_no_other
-from .page import STATIC
 from .picture import DISPLAY, NO_FILTERS, checks
 from .requests import Desk, logger
 from .saved import REDRAWS, SETTABLE
@@ -30,7 +31,7 @@ from .session import First, Session
 from .view_state import check_facts, checked_traits, read, state_of
 
 
-class VisitWidget(Steps, Saving, anywidget.AnyWidget):
+class VisitWidget(Output, Steps, Saving, anywidget.AnyWidget):
     """A flow graph in a notebook. Made by `visit`.
 
     Every trait may be set and observed from Python. Setting `prompt`, `focus`, `target`, `foil`,
@@ -65,6 +66,8 @@ class VisitWidget(Steps, Saving, anywidget.AnyWidget):
             whether the panel's least tokens are open, whether a long prompt is unfolded, and what
             is looked for: {"query", "hit"}, or None.
         status: {"state", "message", "max_error", "exact"}.
+        picture: whether the page is to draw the picture that the notebook keeps for readers without
+            a kernel; False once it has. Set True to have it drawn anew.
     """
 
     # As text: of a path anywidget makes something that all instances are tied to, for good.
@@ -128,6 +131,7 @@ class VisitWidget(Steps, Saving, anywidget.AnyWidget):
                 "score_parts": partial(session.of_pass, "A score's parts are", score_matrix),
                 "vocabulary": session.vocabulary,
                 "retrace": self._retrace,
+                "keep_picture": self.keep_picture,
             },
             self.send,
             {
@@ -146,9 +150,8 @@ class VisitWidget(Steps, Saving, anywidget.AnyWidget):
         lifetime.hold(self)
         return str(super().model_id)
 
-    def _repr_mimebundle_(self, **options: Any) -> Any:
+    def _note_shown(self) -> None:
         lifetime.note_shown(self)
-        return super()._repr_mimebundle_(**options)
 
     def close(self) -> None:
         """Take the widget off the page, and let go of the trace and the model."""

@@ -7,8 +7,8 @@ import { createRoving } from "../ui/roving.js";
 /** @import { Problem, State } from "../state/state.js" */
 
 export const SILENCE =
-  "The kernel has not answered for a while: it may be busy with another cell, or gone. " +
-  "This page is still waiting, and what it shows keeps working.";
+  "The kernel has not answered for a while: it may be busy with another cell, or gone; then run " +
+  "this cell again to look further. This page is still waiting, and what it shows keeps working.";
 
 /** The live region says it once; all of this is drawn anew whenever one of them comes or goes. */
 const UNSAID = { "aria-live": "off" };

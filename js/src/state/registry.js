@@ -6,6 +6,7 @@
  */
 
 import { createModelHost, isSameModel } from "../wire/host.js";
+import { createStandaloneHost } from "../wire/standalone.js";
 import { createController } from "./controller.js";
 
 /** @import { WidgetModel } from "../wire/host.js" */
@@ -53,8 +54,9 @@ function findEntry(model) {
  * @returns {Entry}
  */
 function createEntry(model) {
-  const host = createModelHost(model);
-  const controller = createController(host);
+  const saved = model.get("saved");
+  const live = saved ? null : createModelHost(model);
+  const controller = createController(live ?? createStandaloneHost(saved, { onSet: tell }));
   /** @type {Entry} */
   const entry = {
     model,
@@ -62,9 +64,21 @@ function createEntry(model) {
     holders: 0,
     destroy() {
       controller.destroy();
-      host.destroy();
+      live?.destroy();
     },
   };
+
+  /**
+   * A page that was saved is told what is chosen on it, where it can be told anything.
+   * @param {string} name
+   * @param {unknown} value
+   */
+  function tell(name, value) {
+    try {
+      model.set(name, value);
+      model.save_changes();
+    } catch {}
+  }
   entries.add(entry);
   return entry;
 }

@@ -2,7 +2,7 @@
 
 import { createRequestClient } from "./requests.js";
 
-/** @import { Host, RequestOptions, TraitName, Traits } from "../types.js" */
+/** @import { Host, RequestOptions } from "../types.js" */
 
 /**
  * @typedef {object} WidgetModel The part of anywidget's model that is used.
@@ -92,10 +92,8 @@ export function createModelHost(model, settings) {
  */
 export function isSameModel(a, b) {
   if (a === b) return true;
-  /** @type {TraitName[]} */
-  const held = ["graph", "status", "expanded", "selection"];
+  const held = a.get("saved") ? ["saved"] : ["graph", "status", "expanded", "selection"];
   return held.every((name) => {
-    /** @type {Traits[TraitName]} */
     const value = a.get(name);
     return typeof value === "object" && value !== null && value === b.get(name);
   });

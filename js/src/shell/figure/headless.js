@@ -17,12 +17,22 @@ const LATE = ["routes", "attribution", "predictions"];
  * @returns {Promise<Blob>}
  */
 export async function figureFile(data, { theme, width, format, scale }) {
-  const dark = theme === "dark";
-  const state = stateOf(data);
+  const svg = figureOf(stateOf(data), document.body, { dark: theme === "dark", width });
+  return format === "png" ? pngFile(svg, scale) : svgFile(svg);
+}
+
+/**
+ * All of what is on show, whatever room it has on screen.
+ *
+ * @param {State} state
+ * @param {Element} home As `drawFigure` wants it.
+ * @param {{dark: boolean, width: number}} how
+ */
+export function figureOf(state, home, { dark, width }) {
   const { under, search } = state.display;
   const found = search ? litBy(findHits(state, search.query)) : null;
-  const svg = drawFigure(state, {
-    home: document.body,
+  return drawFigure(state, {
+    home,
     room: { width, height: 100_000, dark, reducedMotion: true, found },
     dark,
     marks: {
@@ -30,7 +40,6 @@ export async function figureFile(data, { theme, width, format, scale }) {
       predictions: under.includes("predictions"),
     },
   });
-  return format === "png" ? pngFile(svg, scale) : svgFile(svg);
 }
 
 /**

@@ -75,6 +75,11 @@ describe("an open layer", () => {
           if (width >= 760) expect(scene.height).toBeLessThanOrEqual(HEIGHT);
           expect(meetings(wordsOf(scene))).toEqual([]);
           const [panel] = scene.panels;
+          if (panel.scale) {
+            // The button that closes the layer takes 28 px, 6 px from the edge.
+            const end = panel.scale.x + 27 + textWidth(panel.scale.text, 11, "sans");
+            expect(end).toBeLessThanOrEqual(panel.x + panel.width - 36);
+          }
           for (const { left, right, of } of wordsOf(scene).filter(({ of }) =>
             of.startsWith(`L${open[0]}.`),
           )) {

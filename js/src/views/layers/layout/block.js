@@ -5,7 +5,6 @@ import { measuredWords } from "../../../words/interventions.js";
 import { wordsOf } from "../../../words/lenses.js";
 import { nodeName, OPAQUE, seenName } from "../../../words/names.js";
 import { nodeValue } from "../../shared/graph.js";
-import { scaleUnit, unitText } from "../../shared/legendLayout.js";
 import { commonScale, ribbonWidth, signOf } from "../../shared/scales.js";
 import { fitLabel, fitText, textWidth } from "../../shared/text.js";
 import { attentionHeight, placeAttention } from "./attention.js";
@@ -16,6 +15,7 @@ import { mlpHeight, placeMlp } from "./mlp.js";
 import { BANK, LEAD, MOUTH_DEPTH, normRing, ribbon, writerShape } from "./parts.js";
 import { levelLine, ribbonPath, stack, tributaryLine, turningLine } from "./ribbons.js";
 import { saysNothing } from "./rows.js";
+import { scaleMark } from "./scale.js";
 import { riverThrough } from "./through.js";
 
 /** @typedef {import("../../../types.js").Measure} Measure */
@@ -185,20 +185,6 @@ export function placeBlock(index, content, column, measure, { tail, detail, unfo
     folded: content.bands.flatMap(({ head }) => (frame.unfolded.has(head.id) ? [] : head.id)),
     ...riverThrough(index, content, column, { midX, postX, tail }),
   };
-}
-
-/**
- * How wide a ribbon of a round value is in this block, whose scale is its own.
- * @param {BlockFrame} frame
- * @param {number} right The block's edge, where the button stands that closes it.
- * @param {number} above
- */
-function scaleMark({ scale, measure, grid }, right, above) {
-  const unit = scaleUnit(scale);
-  if (!unit || !grid.tokens) return null;
-  const text = unitText(unit, measure);
-  const width = 27 + textWidth(text, 11, "sans");
-  return { x: right - 40 - width, y: 18 - above, height: unit * scale, text };
 }
 
 /**
