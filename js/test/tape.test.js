@@ -56,8 +56,8 @@ describe("words", () => {
   test("say what came, how likely it was, and what the first choice was", () => {
     expect(TOKENS.map(saidFacts)).toEqual([
       "␣Tokyo 85.0%, rank 1",
-      "␣a 3.0%, rank 4; the first choice was ␣the, 41.0%",
-      expect.stringMatching(/^␣Kyoto .*rank 90; the first choice was ␣the, 50\.0%; put there$/),
+      "␣a 3.0%, rank 4; the first choice was ␣the (41.0%)",
+      expect.stringMatching(/^␣Kyoto .*rank 90; the first choice was ␣the \(50\.0%\); put there$/),
     ]);
     expect(saidWords(TOKENS[0], 11)).toBe("New token 12, ␣Tokyo 85.0%, rank 1");
     expect(TOKENS.map(saidMark)).toEqual(["", "≠", "✎"]);

@@ -83,7 +83,7 @@ def test_each_token_says_what_it_was_to_the_model(taped):
     page, widget = taped()
     expect(part(widget, "tape-facts")).to_have_text("␣Tokyo 85.0%, rank 1")
     said(widget).nth(2).hover()
-    words = "␣a 3.1%, rank 4; the first choice was ␣the, 41.0%"
+    words = "␣a 3.1%, rank 4; the first choice was ␣the (41.0%)"
     expect(part(widget, "tape-facts")).to_have_text(words)
     expect(said(widget).nth(2)).to_have_attribute("aria-label", f"New token 3, {words}")
     # Not by colour alone.

@@ -5,12 +5,12 @@ import { percent, whole } from "../../words/format.js";
 /** @import { Generation, SaidToken } from "../../types.js" */
 
 /**
- * In a line: "␣a 3.1%, rank 4; the first choice was ␣the, 41.0%".
+ * In a line: "␣a 3.1%, rank 4; the first choice was ␣the (41.0%)".
  *
  * @param {SaidToken} token
  */
 export function saidFacts({ text, probability, rank, first, put }) {
-  const other = first ? `; the first choice was ${first.text}, ${percent(first.probability)}` : "";
+  const other = first ? `; the first choice was ${first.text} (${percent(first.probability)})` : "";
   return `${text} ${percent(probability)}, rank ${whole(rank)}${other}${put ? "; put there" : ""}`;
 }
 
