@@ -386,6 +386,10 @@ def test_the_map_of_patching(pairs, screenshot, theme, width):
     assert rows == TEXTS
     settle(widget)
     screenshot(page, f"pairs-map-{theme}-{width}")
+    frame = found.bounding_box()
+    for button in found.get_by_role("button").all():
+        box = button.bounding_box()
+        assert box["x"] + box["width"] <= frame["x"] + frame["width"]
     assert violations(page) == []
     assert sticks_out(page) <= 0
     answer(page, patching=HEADS)
