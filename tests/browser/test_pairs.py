@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pytest
+import torch
 from playwright.sync_api import Locator, Page, expect
 
+import visit_widget as vw
 from tests.browser.axe import violations
 from tests.browser.labels import overlapping_labels
 from tests.browser.steps import (
@@ -13,7 +15,6 @@ from tests.browser.steps import (
     HEAD,
     LAYER,
     PROJECT,
-    layer_area,
     model_state,
     node,
     open_layer,
@@ -24,6 +25,7 @@ from tests.browser.steps import (
     sticks_out,
     widget_of,
 )
+from tests.tiny import make_speaker, tokenizer
 
 THEMES = ["light", "dark"]
 FRANCE = "The capital of France is the city of"
@@ -384,6 +386,10 @@ def test_the_map_of_patching(pairs, screenshot, theme, width):
     assert rows == TEXTS
     settle(widget)
     screenshot(page, f"pairs-map-{theme}-{width}")
+    frame = found.bounding_box()
+    for button in found.get_by_role("button").all():
+        box = button.bounding_box()
+        assert box["x"] + box["width"] <= frame["x"] + frame["width"]
     assert violations(page) == []
     assert sticks_out(page) <= 0
     answer(page, patching=HEADS)
@@ -405,13 +411,23 @@ def test_without_another_prompt_there_is_no_map_of_patching(pairs):
     expect(found.get_by_role("button", name="patching")).to_have_count(0)
 
 
-def test_a_saved_page_shows_both(open_widget, screenshot):
-    page = open_widget("standalone", against="France")
+def test_a_saved_page_shows_both(new_page, tmp_path, screenshot):
+    model = make_speaker("llama", torch.float32, seed=1)
+    made = vw.visit(model, tokenizer(), "the cat sat on", against="the old cat sat on")
+    made.selection = ["L1.attn"]
+    page = new_page()
+    page.goto(made.save_html(tmp_path / "pair.html", expand=[1]).as_uri())
     widget = widget_of(page)
-    expect(part(widget, "other-says")).to_have_text("␣Paris")
-    expect(part(widget, "remove-other")).to_have_count(0)
-    expect(part(widget, "compare")).to_have_count(0)
-    expect(layer_area(widget, 0)).to_be_visible()
+    expect(part(widget, "other-says")).to_be_visible()
+    for role in ("remove-other", "edit-other"):
+        expect(part(widget, role)).to_have_count(0)
+    expect(part(widget, "compare")).to_be_hidden()
+    expect(part(widget, "other-words")).to_contain_text("has no partner here")
+    logit = made.graph["against"]["nodes"]
+    other = next(each["logit"] for each in logit if each["id"] == "L1.attn")
+    told = f"{other:+.2f}".replace("-", "−") if abs(other) >= 0.01 else "there "
+    expect(panel_of(widget)).to_contain_text(told)
+    expect(part(widget, "there")).to_be_visible()
     settle(widget)
     screenshot(page, "pairs-saved")
     assert violations(page) == []
