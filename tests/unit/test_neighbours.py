@@ -162,7 +162,7 @@ def test_a_joint_embedding_attends_as_the_head_does(family):
         _, trace, seen = made(family)
         layer, head = 1, 2
         query, key = queries_and_keys(trace, layer, head)
-        rows = f.joint_embedding(trace, layer, head, n_dims=2)
+        rows = f.joint_embedding(trace, layer, head, first=0)
         c = rows[0]["scale"]
 
         def moved(c):
@@ -187,6 +187,12 @@ def test_a_joint_embedding_attends_as_the_head_does(family):
             np.mean([[r["x"], r["y"]] for r in rows if r["kind"] == k], 0) for k in ("query", "key")
         ]
         np.testing.assert_allclose(*middles, atol=1e-9)
+        later = f.joint_embedding(trace, layer, head)
+        assert [r["position"] for r in later] == [*range(1, T)] * 2
+        expected = best_scale(query[1:], key[1:], seen_pairs[1:, 1:])
+        assert (later[0]["scale"], later[0]["correlation"]) == pytest.approx(expected)
+        with pytest.raises(vw.VisitError, match="longer prompt"):
+            f.joint_embedding(trace, layer, head, first=T - 2)
 
 
 def heads_by_hand(model, layer: int):

@@ -8,13 +8,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..model import VisitError
 from ..trace import Trace
 from ..trace.directions import scale_of
 from .results import Row
 from .trajectories import principal
 
 
-def joint_embedding(trace: Trace, layer: int, head: int, n_dims: int = 2) -> list[Row]:
+def joint_embedding(
+    trace: Trace, layer: int, head: int, n_dims: int = 2, first: int = 1
+) -> list[Row]:
     """The queries and keys of one head, moved and scaled so that distance stands for attention,
     on the first principal components of both together.
 
@@ -34,26 +37,39 @@ def joint_embedding(trace: Trace, layer: int, head: int, n_dims: int = 2) -> lis
         layer: from 0.
         head: of that layer.
         n_dims: components.
+        first: from which position on tokens are embedded. The first token is often an attention
+            sink, whose key is far from all others and would decide where the middle is.
 
     Returns:
         A row for each query and key: `kind` ("query", "key"), `position`, `token`, `x`, `y`, …,
         `scale` (c), `correlation` (of product and distance, with c), `explained` (share of the
         variance in these components).
+
+    Raises:
+        VisitError: fewer than three tokens are left.
     """
-    query, key = queries_and_keys(trace, layer, head)
+    count = len(trace) - first
+    if first < 0 or count < 3:
+        raise VisitError(
+            f"There are {max(count, 0)} tokens from position {first} on, which make no picture: "
+            "pass a longer prompt, or a smaller first=."
+        )
+    query, key = (t[first:] for t in queries_and_keys(trace, layer, head))
     seen = torch.isfinite(
-        torch.stack([trace.attention_row(layer, at).scores[head] for at in range(len(trace))])
-    )
+        torch.stack(
+            [trace.attention_row(layer, at).scores[head] for at in range(first, len(trace))]
+        )
+    )[:, first:]
     scale, correlation = best_scale(query, key, seen)
     both = torch.cat(together(query, key, scale))
     projected, explained = principal(both, n_dims)
     names = [*"xyz"[:n_dims], *(f"x{n}" for n in range(3, n_dims))]
     rows: list[Row] = []
     for n, numbers in enumerate(projected.tolist()):
-        position = n % len(trace)
+        position = first + n % count
         rows.append(
             {
-                "kind": "query" if n < len(trace) else "key", "position": position,
+                "kind": "query" if n < count else "key", "position": position,
                 "token": trace.tokens[position], **dict(zip(names, numbers, strict=True)),
                 "scale": scale, "correlation": correlation, "explained": explained,
             }

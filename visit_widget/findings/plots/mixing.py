@@ -88,6 +88,6 @@ def joint_embedding(rows: Iterable[Mapping[str, Any]], ax: Any = None) -> Any:
                 fontsize=7, color=COLOURS[n],
             )  # fmt: skip
     first = every[0]
-    title = f"What is near attends (c = {first['scale']:.2f}, r = {first['correlation']:.2f})"
+    title = f"Queries and keys of a head (c = {first['scale']:.2f}, r = {first['correlation']:.2f})"
     x = f"first component ({first['explained']:.0%} of the variance in both)"
     return finish(ax, title, x, "second component", whole=False)
