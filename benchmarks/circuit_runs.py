@@ -1,4 +1,4 @@
-"""The model with all parts outside of circuits patched from another prompt, by hooks on its modules.
+"""The model with all parts outside of circuits patched from another prompt, by plain hooks.
 
 Nothing of the package is asked, so that its reruns can be compared with these.
 """
