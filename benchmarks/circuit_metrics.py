@@ -71,5 +71,5 @@ def auroc(scores: Tensor, member: Tensor) -> float:
         member: (n,) which are of the circuit: some, but not all.
     """
     n_in, n_out = int(member.sum()), int((~member).sum())
-    above = ranks(scores.double())[member].sum() - n_in * (n_in - 1) / 2
+    above = ranks(scores.double())[member].sum() - n_in * (n_in + 1) / 2
     return float(above / (n_in * n_out))

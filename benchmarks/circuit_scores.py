@@ -46,7 +46,7 @@ def node_scores(
     names = node_names(trace)
     own = writes(trace)
     changed = own - writes(other)
-    direct = _logit_slopes(trace, told, against)
+    direct = logit_slopes(trace, told, against)
     through = linear_slopes(trace, told, against)
     along = slopes_along(trace, other, told, against)
     found = trace.effects(names, target, foil, action=other, positions="all")
@@ -95,7 +95,7 @@ def _read(parts: Tensor, slopes: Everywhere) -> Tensor:
     return (parts.double() * slope.double()).sum((-1, -2))
 
 
-def _logit_slopes(trace: vw.Trace, target: Followed, foil: Followed | None) -> Everywhere:
+def logit_slopes(trace: vw.Trace, target: Followed, foil: Followed | None) -> Everywhere:
     """How the logit reads the streams by itself: at the last position alone."""
     last = len(trace) - 1
     read = logit_direction(trace, target, foil, last)

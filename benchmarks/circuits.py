@@ -21,11 +21,12 @@ from .circuit_metrics import SIZES, circuits, cmd, counts, cpr, faithfulness
 from .circuit_runs import Patched
 from .circuit_scores import node_names, node_scores
 from .circuit_tasks import TASKS, Pair, pairs
+from .known_circuits import N_PAIRS, known_circuits
 from .ranking import decimals
 from .report import Table
 from .setting import Setting
 
-N_RANKED, N_SCORED = 5, 10
+N_RANKED, N_SCORED = 4, 8
 SEEDS = range(5)
 # How many circuits of a task are run once more by `trace.rerun`.
 N_COMPARED = 3
@@ -57,7 +58,8 @@ def bench(setting: Setting) -> list[Table]:
             f"{task}: {len(found)} of {tried} pairs are answered right; `trace.rerun` says of "
             f"{N_COMPARED} circuits what hooks say, to {off:.0e}."
         )
-    return [areas(results, notes), *(curves(task, results[task]) for task in TASKS)]
+    tables = [areas(results, notes), *(curves(task, results[task]) for task in TASKS)]
+    return [*tables, *known_circuits(2 if setting.quick else N_PAIRS)]
 
 
 def scored(model: Any, ranked: list[Pair], others: list[Pair]) -> tuple[dict[str, Result], float]:

@@ -17,4 +17,14 @@ if [ ! -f "$bench/.ready" ] || [ "$bench/.ready" -ot .venv/.ready ]; then
   fi
   touch "$bench/.ready"
 fi
+
+# Programs with known circuits are compiled by tracr, which needs jax: in an environment that shares nothing with ours.
+if [[ " $* " == *" circuits "* ]] && [ ! .venv/tracr/programs.npz -nt benchmarks/compile_programs.py ]; then
+  echo "Compiling programs with tracr"
+  .venv/bin/python -m venv .venv/tracr
+  if ! { .venv/tracr/bin/pip install --quiet --disable-pip-version-check tracr-pypi==1.0.0 &&
+    .venv/tracr/bin/python benchmarks/compile_programs.py .venv/tracr/programs.npz; }; then
+    echo "tracr could not be installed or run: compiled circuits will be missing." >&2
+  fi
+fi
 exec "$bench/bin/python" -m benchmarks "$@"
