@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import visit_widget as vw
-from visit_widget.widget.page import page as saved_page
+from visit_widget.viewer.page import page as saved_page
 
 from .generated import Size, saved_graph
 from .report import Table

@@ -11,7 +11,7 @@ from playwright.sync_api import Locator, expect
 from benchmarks.generated import Size, saved_graph
 from tests.browser.steps import layer_area, widget_of
 from tests.browser.test_figure import export as exported
-from visit_widget.widget.page import page as saved_page
+from visit_widget.viewer.page import page as saved_page
 
 SIZE = Size("thirty open layers", opened=30, heads=6, neurons=6)
 LAST = f"L{SIZE.layers - 1}"

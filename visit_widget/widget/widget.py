@@ -159,7 +159,7 @@ class VisitWidget(Output, Steps, Saving, anywidget.AnyWidget):
         super().close()
         if "_own_layout" in vars(self):
             self._own_layout.close()
-            self._desk.methods = {}
+            self._desk.methods, self._desk.slow = {}, {}
             self._session = cast(Session, lifetime.Closed())
 
     @property
