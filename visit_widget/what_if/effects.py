@@ -74,8 +74,9 @@ def effects(
         target = int(trace.logits(at).argmax())
     told = [followed(trace, target), *([] if foil is None else [followed(trace, foil)])]
     signs = torch.tensor([1.0, -1.0][: len(told)], dtype=torch.float64)
-    losses = Variants(trace, done, at, memory, progress).losses(every, where, told)
+    # First, for it sees in passing whether the position can be run alone.
     before = foretold(trace, every, done, where, told, at)
+    losses = Variants(trace, done, at, memory, progress).losses(every, where, told)
     found = {
         part.id: Effect(p, m)
         for part, p, m in zip(every, before, (losses @ signs).tolist(), strict=True)

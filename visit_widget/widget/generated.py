@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -17,12 +16,11 @@ from ..model.attention_call import MODEL_LOCK
 from ..trace.generation import Generation
 from ..trace.steps import Step
 from ..trace.trace import Trace
+from ..what_if.variants import Progress
 from .plain import compact
 
 if TYPE_CHECKING:
     from .session import Session
-
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,10 @@ from ..model import VisitError
 from ..trace.trace import Trace
 from ..viewer.output import Output
 from ..viewer.page import STATIC
+from ..what_if.variants import Progress
 from . import lifetime
 from .answers import effects_map, measured_in, score_matrix
-from .generated import Progress, Steps
+from .generated import Steps
 from .intervening import of_any_prompt, of_no_other
 from .picture import DISPLAY, NO_FILTERS, checks
 from .requests import Desk, logger
