@@ -192,7 +192,7 @@ def test_progress_is_told(model):
 
 
 def test_what_padding_changes_is_run_one_by_one(model, monkeypatch):
-    from visit_widget.findings import corpus as room
+    from visit_widget.trace import batches as room
 
     real = room.trace_batch_prepared
 

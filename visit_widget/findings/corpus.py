@@ -11,7 +11,6 @@ are run in padded batches, and every trace is of its own prompt, exactly as it w
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -25,9 +24,10 @@ from ..model.given import tokenizer_of
 from ..model.loaded import unwrapped
 from ..model.precision import wide
 from ..trace import Trace
-from ..trace.batch import Side, trace_batch_prepared
+from ..trace.batch import Side
+from ..trace.batches import Batches
 from ..trace.fingerprint import fingerprint
-from ..trace.inputs import Prepared, prepare
+from ..trace.inputs import prepare
 from .facts import Fact
 from .results import PROMPTS, Row, Study
 from .store import Found, Store, digest
@@ -133,6 +133,7 @@ class Worker:
         padding: where prompts are padded.
 
     Attributes:
+        batches: what traces them.
         notes: what there is to say of how it went.
     """
 
@@ -140,9 +141,9 @@ class Worker:
         self, model: PreTrainedModel, tokenizer: Any, findings: Mapping[str, Finding], padding: Side
     ) -> None:
         self.model, self.tokenizer = unwrapped(model), tokenizer_of(tokenizer)
-        self.findings, self.padding = dict(findings), padding
-        self.notes: list[str] = []
-        self._checked = self._one_by_one = False
+        self.findings = dict(findings)
+        self.batches = Batches(self.model, self.tokenizer, padding)
+        self.notes = self.batches.notes
 
     def __call__(self, batch: Mapping[int, Fact | list[int]]) -> dict[int, Found]:
         """{number of the prompt: {finding: rows}}, and the prompt's own row under "prompts"."""
@@ -154,7 +155,7 @@ class Worker:
             except VisitError as error:
                 raise type(error)(f"Prompt {number} cannot be used: {error}") from error
         found: dict[int, Found] = {}
-        traces = self._traces(made)
+        traces = self.batches(made, stacklevel=4)
         for (number, given), one in zip(batch.items(), traces, strict=True):
             answer = _answer_of(one, given)
             rows: Found = {PROMPTS: [_about(one, number, given, answer)]}
@@ -163,26 +164,6 @@ class Worker:
                 rows[name] = [_plain(row) for row in finding(one, **more)]
             found[number] = rows
         return found
-
-    def _traces(self, made: list[Prepared]) -> list[Trace]:
-        if self._one_by_one:
-            return self._each(made)
-        try:
-            traces = trace_batch_prepared(
-                self.model, self.tokenizer, made, self.padding, check=not self._checked
-            )
-        except VisitError as error:
-            # Whatever is wrong with a prompt itself comes up again when it is run alone.
-            traces = self._each(made)
-            self._one_by_one = True
-            self.notes.append(f"The prompts were run one by one: {error}")
-            warnings.warn(self.notes[-1], stacklevel=4)
-            return traces
-        self._checked = self._checked or len({len(t) for t in traces}) > 1
-        return traces
-
-    def _each(self, made: list[Prepared]) -> list[Trace]:
-        return [trace_batch_prepared(self.model, self.tokenizer, [p])[0] for p in made]
 
 
 def _named(findings: Sequence[Finding] | Mapping[str, Finding]) -> dict[str, Finding]:

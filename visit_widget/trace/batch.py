@@ -92,6 +92,7 @@ def trace_batch_prepared(
         one = Trace(model, tokenizer, prompt.ids, found, kept, prompt.text)
         one.anatomy_given, one.keep_on = anatomy is not None, keep_on
         one.special, one.notes = prompt.special, (*prompt.notes, *found.notes)
+        one.turns = prompt.turns
         traces.append(one)
     if check:
         shortest = min(range(len(prompts)), key=lambda n: prompts[n].ids.numel())

@@ -167,9 +167,6 @@ class Steps(traitlets.HasTraits):
     """
 
     _session: Session
-    focus: Any
-    target: Any
-    foil: Any
 
     generation = traitlets.Any(None, allow_none=True, read_only=True).tag(sync=True)
     branch = traitlets.Int(None, allow_none=True).tag(sync=True)
@@ -237,17 +234,6 @@ class Steps(traitlets.HasTraits):
         self.set_trait("generation", said.data())
         self.branch = said.now if said.branches else None
         self.step = said.place(self._session.trace)
-
-    def _aim(self, before: dict[str, Any]) -> tuple[int, Any, Any]:
-        """Focus, target and foil of another step: its last token and the one that came, unless they
-        came along.
-        """
-        last = len(self._session.trace) - 1
-        return (
-            self.focus if "focus" in before else last,
-            self.target if "target" in before else None,
-            self.foil if "foil" in before else None,
-        )
 
 
 def _token(step: Step) -> dict[str, Any]:

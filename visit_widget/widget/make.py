@@ -7,13 +7,17 @@ from typing import Any
 
 import torch
 
+from ..findings.facts import Fact
 from ..flow import Keep
 from ..lens import Lens
-from ..model import Anatomy
+from ..lens.progress import Progress
+from ..model import Anatomy, VisitError
+from ..trace.generation import Generation
 from ..trace.inputs import Prompt
 from ..trace.target import TargetLike
 from ..trace.trace import Trace
-from .sentences import check_view
+from .many import several
+from .sentences import check_view, joined
 from .session import Session
 from .subject import session_of, untraced
 from .view_state import alone, check_facts, checked_traits, read
@@ -23,7 +27,7 @@ from .widget import VisitWidget
 def visit(
     model: Any,
     tokenizer: Any = None,
-    prompt: Prompt | None = None,
+    prompt: Prompt | Sequence[Prompt | Fact] | None = None,
     *,
     against: Prompt | Trace | None = None,
     focus: int = -1,
@@ -40,6 +44,7 @@ def visit(
     add_special_tokens: bool | None = None,
     view_state: dict[str, Any] | None = None,
     picture: bool = True,
+    progress: Progress = True,
 ) -> VisitWidget:
     """Show one forward pass of a causal language model as an interactive flow graph.
 
@@ -47,7 +52,9 @@ def visit(
         model: a decoder of `transformers`, left as it is found; or a trace, shown without a pass;
             or a generation (`vw.generate`), shown step by step.
         tokenizer: its tokenizer; None when the prompt is token ids.
-        prompt: as in `trace`. Edited in the browser, it keeps its special tokens.
+        prompt: as in `trace`. Edited in the browser, it keeps its special tokens. A list of
+            prompts, or of facts (`findings.factual_prompts`), shows all of them as small rivers,
+            of which a click opens one (docs/many.md).
         against: another prompt, or a trace of it (of a model of the same make too), to compare
             with: both are drawn, and their difference (docs/compare.md).
         focus: the position whose computation is shown; −1 is the last token.
@@ -71,6 +78,7 @@ def visit(
             again; prompt, focus and all else but `anatomy`, `keep_on` and `picture` come from it.
         picture: whether the notebook keeps a picture beside the widget (at most 400 kB), for
             readers who have no kernel: on GitHub, in a PDF, in a notebook that is not trusted.
+        progress: while many prompts are traced: a bar, silence, or what is told (done, total).
 
     Raises:
         VisitError: an argument cannot be used; the message says why.
@@ -93,11 +101,22 @@ def visit(
         made.picture = picture
         return made
     check_view(view)
-    session = session_of(
-        model, tokenizer, prompt, anatomy, keep_on, attention_mask, add_special_tokens
-    )
+    many = several(prompt)
+    if many is not None and not isinstance(model, (Trace, Generation)):
+        if attention_mask is not None:
+            raise VisitError(
+                "An attention_mask is of one prompt: leave padding out of the ids of each instead."
+            )
+        session = untraced(model, tokenizer, anatomy, keep_on)
+        session.many.take(many, session, focus, target, add_special_tokens, progress)
+    else:
+        session = session_of(
+            model, tokenizer, prompt, anatomy, keep_on, attention_mask, add_special_tokens
+        )
     session.against.read(against, session)
+    target = session.many.target if target is None else target
     first = session.first(focus, target, foil, keep, measure, lens)
+    first = first._replace(notes=joined((first.notes, session.many.notes)))
     made = VisitWidget(session, first, layers, view)
     made.picture = picture
     return made

@@ -11,7 +11,7 @@ from .view_state import PLAIN
 
 Progress = Callable[[int, int], None]
 REDRAWS = (
-    "branch", "step", "against", "focus", "target", "foil", "keep", "measure", "lens",
+    "opened", "branch", "step", "against", "focus", "target", "foil", "keep", "measure", "lens",
     "interventions",
 )  # fmt: skip
 SETTABLE = ("prompt", *REDRAWS, *PLAIN, "view")

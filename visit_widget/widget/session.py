@@ -30,13 +30,12 @@ from .against import Against, against_of, retraced
 from .auditing import audited
 from .generated import Said
 from .intervening import Interventions, before_of
+from .many import Many
 from .plain import compact, present
 from .sentences import joined
 from .vocabulary import matching
 
-VOCABULARY_LIMIT = 50
-ROUTES_LIMIT = 4000
-FOLLOWED_LIMIT = 256
+VOCABULARY_LIMIT, ROUTES_LIMIT, FOLLOWED_LIMIT = 50, 4000, 256
 # What makes an answer of what is drawn.
 Answer = Callable[..., dict[str, Any]]
 
@@ -86,7 +85,7 @@ class Session:
         self._given: dict[str, Lens] = {}
         self.against = Against()
         self.interventions = Interventions(self.against)
-        self.said = Said()
+        self.said, self.many = Said(), Many()
         self._vocabulary: list[str] | None = None
         self._predictions: WeakKeyDictionary[Trace, list[dict[str, Any]]] = WeakKeyDictionary()
         # By trace and position: an audit takes passes of the model, and does not depend on the
@@ -159,7 +158,8 @@ class Session:
         """A new first frame, as the `graph` trait carries it."""
         with MODEL_LOCK:
             known = getattr(self, "_as_is", None)
-            chosen, more = self.lens(lens), self.said.facts(self.trace)
+            more = self.said.facts(self.trace) | self.many.facts(self.trace)
+            chosen = self.lens(lens)
             pair = self.against.pair(self.trace)
             if pair is not None:
                 target, foil = pair.followed(pair.foci(focus), target, foil)

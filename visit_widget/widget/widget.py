@@ -23,6 +23,7 @@ from . import lifetime
 from .answers import effects_map, measured_in, score_matrix
 from .generated import Steps
 from .intervening import of_any_prompt, of_no_other
+from .overview import Overview
 from .picture import DISPLAY, NO_FILTERS, checks
 from .requests import Desk, logger
 from .saved import REDRAWS, SETTABLE
@@ -32,13 +33,13 @@ from .session import First, Session
 from .view_state import check_facts, checked_traits, read, state_of
 
 
-class VisitWidget(Output, Steps, Saving, anywidget.AnyWidget):
+class VisitWidget(Output, Steps, Overview, Saving, anywidget.AnyWidget):
     """A flow graph in a notebook. Made by `visit`.
 
     Every trait may be set and observed from Python. Setting `prompt`, `focus`, `target`, `foil`,
     `keep`, `measure` or `lens` publishes a new `graph`; only a new `prompt` takes a pass of the
-    model. So do `step` and `branch` where it is of a generation (`Steps`). What cannot be used
-    raises a VisitError and changes nothing.
+    model. So do `step` and `branch` where it is of a generation (`Steps`), and `opened` where it is
+    of many prompts (`Overview`). What cannot be used raises a VisitError and changes nothing.
 
     Attributes:
         prompt: the prompt's text.
@@ -118,6 +119,7 @@ class VisitWidget(Output, Steps, Saving, anywidget.AnyWidget):
         )
         self.set_trait("lenses", session.lenses())
         self._tell_step()
+        self._tell_open(first.graph)
         lifetime.loosen(self)
         self._own_layout = self.layout
         self._settled = True
@@ -313,11 +315,13 @@ class VisitWidget(Output, Steps, Saving, anywidget.AnyWidget):
         Args:
             before: the old values of the traits that changed, put back if it cannot be drawn.
         """
+        if self._is_drawn(before):
+            return
         focus, target, foil = self.focus, self.target, self.foil
         if "prompt" in before:
             # The token at the focus, and the model's choice, are another prompt's now.
             focus, target, foil = len(self._session.trace) - 1, None, None
-        elif "step" in before or "branch" in before:
+        elif before.keys() & {"step", "branch", "opened"}:
             focus, target, foil = self._aim(before)
         elif "focus" in before and "target" not in before:
             target = None
@@ -336,7 +340,7 @@ class VisitWidget(Output, Steps, Saving, anywidget.AnyWidget):
                 None if t is None else self._session.follow(t)[0] for t in (target, foil)
             )
             done = self.interventions
-            if before.keys() & {"prompt", "step", "branch"}:
+            if before.keys() & {"prompt", "step", "branch", "opened"}:
                 done = of_any_prompt(done)
             if "against" in before:
                 done = of_no_other(done)
@@ -360,6 +364,7 @@ class VisitWidget(Output, Steps, Saving, anywidget.AnyWidget):
                 self.set_trait(name, value)
             self.set_trait("lenses", self._session.lenses())
             self._tell_step()
+            self._tell_open(graph)
             self.set_trait("lens", graph["lens"])
             self.graph = graph
             self.status = {"state": "ready", "message": notes, **self._session.exactness()}
