@@ -133,6 +133,7 @@
  * @property {Turn[]} [turns] Of a chat: whose words its tokens are.
  * @property {number | null} [step] Of a generation: which new token this pass said.
  * @property {number} [branch]
+ * @property {number} [opened] Which of many prompts this is of.
  * @property {Against | null} [against] The other prompt that it is compared with.
  */
 
@@ -337,8 +338,34 @@
  */
 
 /**
+ * @typedef {object} PromptRow One of many prompts, at a glance.
+ * @property {string} text
+ * @property {string} [brief] Of a chat, what was said last.
+ * @property {string} [problem] Why it cannot be used; it has nothing else then.
+ * @property {boolean} [right] Whether the first choice is the answer, where that is known.
+ * @property {RankedToken} [first] What the model says.
+ * @property {Named} [target] What is followed.
+ * @property {number | null} [probability] Of what is followed.
+ * @property {number | null} [rank]
+ * @property {[number, string][]} [words] What the stream says, each from a layer on; −1 before all.
+ * @property {number} [settled] The layer of the last of them.
+ * @property {(number | null)[]} [probabilities] Before the first layer and after each.
+ * @property {(number | null)[]} [ranks]
+ *
+ * @typedef {object} Prompts Many prompts at a glance.
+ * @property {LensName} lens That read the streams.
+ * @property {PromptRow[]} rows
+ * @property {number[]} [included] Of a saved page: those that can be opened.
+ *
+ * @typedef {"given" | "likely" | "unlikely" | "early" | "late"} Order How they are sorted.
+ */
+
+/**
  * @typedef {object} Traits
  * @property {string} prompt
+ * @property {Prompts | null} prompts Where there are many.
+ * @property {number | null} opened Which of them is open; null for all.
+ * @property {Order} order
  * @property {Generation | null} generation
  * @property {number | null} branch
  * @property {number | null} step
@@ -440,6 +467,7 @@
  * @property {Routes | null} [routes]
  * @property {Attribution | null} [attribution]
  * @property {Predictions | null} [predictions]
+ * @property {Record<string, StandaloneData>} [many] The same of others of many prompts, by number.
  */
 
 export {};

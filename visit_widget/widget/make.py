@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -20,7 +20,7 @@ from .many import several
 from .sentences import check_view, joined
 from .session import Session
 from .subject import session_of, untraced
-from .view_state import alone, check_facts, checked_traits, read
+from .view_state import alone, check_facts, checked_traits, read, take
 from .widget import VisitWidget
 
 
@@ -111,11 +111,12 @@ def visit(
         session.many.take(many, session, focus, target, add_special_tokens, progress)
     else:
         session = session_of(
-            model, tokenizer, prompt, anatomy, keep_on, attention_mask, add_special_tokens
-        )
+            model, tokenizer, cast(Prompt | None, prompt), anatomy, keep_on, attention_mask,
+            add_special_tokens,
+        )  # fmt: skip
     session.against.read(against, session)
-    target = session.many.target if target is None else target
-    first = session.first(focus, target, foil, keep, measure, lens)
+    followed = session.many.target if target is None else target
+    first = session.first(focus, followed, foil, keep, measure, lens)
     first = first._replace(notes=joined((first.notes, session.many.notes)))
     made = VisitWidget(session, first, layers, view)
     made.picture = picture
@@ -124,9 +125,9 @@ def visit(
 
 def _remade(session: Session, state: dict[str, Any]) -> VisitWidget:
     wanted = read(state, session)
-    session.take(wanted.prompt)
+    more = take(wanted, session)
     session.against.take(wanted.against, session)
-    traits = checked_traits(wanted, session)
+    traits = {**checked_traits(wanted, session), **more}
     first = session.first(
         wanted.focus, wanted.target, wanted.foil, wanted.keep, wanted.measure, wanted.lens,
         session.interventions.listed(wanted.interventions, session.trace),

@@ -78,6 +78,7 @@ class Entry:
         focus, foil: as they were when it was left.
         row: what is shown of it.
         read_by: the lens by which it was read.
+        opened: whether it has been opened.
     """
 
     prompt: Prepared | None
@@ -91,6 +92,12 @@ class Entry:
     foil: Followed | None = None
     row: dict[str, Any] = field(default_factory=dict)
     read_by: str = ""
+    opened: bool = False
+
+    @property
+    def key(self) -> tuple[int, ...]:
+        """What decides its streams."""
+        return () if self.prompt is None else (self.focus, *self.prompt.ids.tolist())
 
 
 class Many:
@@ -150,7 +157,6 @@ class Many:
                 raise failed
             raise VisitError(f"None of the prompts can be used. {problems_in(entries)}")
         self.entries, self.now = entries, usable[0]
-        self._held.clear()
         self.open(usable[0], session)
         for entry, one in zip(entries, given, strict=True):
             entry.answer = _answer(session.trace, one)
@@ -158,6 +164,29 @@ class Many:
             if isinstance(wanted, str):
                 wanted = first_token(session.trace, wanted)[0]
             entry.target = None if wanted is None else followed(session.trace, wanted)
+
+    def put(self, entries: list[Entry], drawn: int, session: Session, known: Many) -> None:
+        """As `take`, of prompts that were taken before.
+
+        Args:
+            entries: them, without what is made by their passes.
+            drawn: the number of the one whose trace the session is given.
+            session: of the widget.
+            known: prompts of the same model, whose passes need not be taken again.
+        """
+        model = unwrapped(session.model)
+        check_language_model(model)
+        check_traceable(model)
+        own = {entry.key: entry.streams for entry in known.entries}
+        for entry in entries:
+            entry.streams = own.get(entry.key)
+        self._run(entries, model, session, progress=False)
+        for entry in entries:
+            if entry.prompt is not None:
+                entry.brief = _said_last(entry.prompt, session.tokenizer)
+        self.entries, self.now = entries, drawn
+        self.check(drawn)
+        self.open(drawn, session)
 
     def _run(
         self, entries: list[Entry], model: Any, session: Session, progress: Progress
@@ -167,7 +196,7 @@ class Many:
         """
         failed = None
         run = Batches(model, session.tokenizer, anatomy=session.anatomy, keep_on=session.keep_on)
-        usable = [(e, e.prompt) for e in entries if e.prompt is not None]
+        usable = [(e, e.prompt) for e in entries if e.prompt is not None and e.streams is None]
         plan = batched([p.ids.numel() for _, p in usable], BATCH_PROMPTS, BATCH_TOKENS)
         done = len(entries) - len(usable)
         loud = progress if callable(progress) else progress and len(plan) > 1
@@ -214,20 +243,21 @@ class Many:
         return number
 
     def open(self, number: int, session: Session) -> None:
-        """Give the session the trace of a prompt, taken again unless it is among the last few."""
-        trace = self._held.get(number)
-        if trace is None:
-            prompt = self.entries[number].prompt
-            assert prompt is not None
-            model = unwrapped(session.model)
-            with MODEL_LOCK:
-                check_traceable(model)
-                ready = checked(model, prompt)
-                trace = trace_prepared(
-                    model, session.tokenizer, ready, session.anatomy, session.keep_on
-                )
+        """Give the session the trace of a prompt."""
+        trace = self.trace(number, session)
         self._hold(number, trace)
         session.trace = trace
+
+    def trace(self, number: int, session: Session) -> Trace:
+        """The trace of a prompt, taken again unless it is among the last few."""
+        if number in self._held:
+            return self._held[number]
+        prompt, model = self.entries[number].prompt, unwrapped(session.model)
+        assert prompt is not None
+        with MODEL_LOCK:
+            check_traceable(model)
+            ready = checked(model, prompt)
+            return trace_prepared(model, session.tokenizer, ready, session.anatomy, session.keep_on)
 
     def _hold(self, number: int, trace: Trace) -> None:
         self._held[number] = trace
@@ -251,7 +281,7 @@ class Many:
         """Take note of a new graph: of which prompt it is, what it follows, and the prompt itself
         where it was changed.
         """
-        trace, lens = session.trace, session.painter.lens
+        trace = session.trace
         self.now = self.facts(trace)["opened"]
         entry = self.entries[self.now]
         if self._held.get(self.now) is not trace:
@@ -265,14 +295,18 @@ class Many:
         if entry.target != session.painter.target:
             entry.row = {}
         self.leave(session)
-        self.read(lens, trace, [entry])
         return self.now
 
-    def read(self, lens: Lens, trace: Trace, entries: Sequence[Entry] | None = None) -> None:
-        """Read what has not been read by this lens: all prompts, or some."""
+    def read(self, lens: Lens, trace: Trace, again: bool = False) -> None:
+        """Read what has not been read: the prompt that is drawn by this lens, the others by any, or
+        all of them again by this one.
+        """
         with MODEL_LOCK:
-            for entry in self.entries if entries is None else entries:
-                if entry.streams is not None and (not entry.row or entry.read_by != lens.name):
+            for number, entry in enumerate(self.entries):
+                wanted = not entry.row or (
+                    entry.read_by != lens.name and (again or number == self.now)
+                )
+                if wanted and entry.streams is not None:
                     seen = glance(trace, lens, entry.streams, entry.target)
                     entry.row, entry.read_by = _row(entry, seen), lens.name
 

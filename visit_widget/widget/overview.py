@@ -43,6 +43,7 @@ class Overview(traitlets.HasTraits):
         many, number = self._session.many, proposal["value"]
         if number is not None:
             number = many.check(number)
+            many.entries[number].opened = True
             if number != many.now:
                 many.leave(self._session)
                 many.open(number, self._session)
@@ -64,12 +65,13 @@ class Overview(traitlets.HasTraits):
             if self.opened is not None:
                 self.opened = graph["opened"]
             self._show_all()
+        elif self.prompts is not None:
+            self.set_trait("prompts", None)
 
     def _show_all(self) -> None:
         """Publish the small rivers; while one is open, the others may wait for a new lens."""
         session = self._session
-        if self.opened is None:
-            session.many.read(session.painter.lens, session.trace)
+        session.many.read(session.painter.lens, session.trace, again=self.opened is None)
         self.set_trait("prompts", session.many.data())
 
     def _is_drawn(self, before: dict[str, Any]) -> bool:
@@ -87,8 +89,8 @@ class Overview(traitlets.HasTraits):
         """
         many = self._session.many
         own: tuple[int, Any, Any] = (len(self._session.trace) - 1, None, None)
-        if "opened" in before and many.entries:
-            entry = many.entries[many.check(self.opened)]
+        if "opened" in before and self.opened is not None:
+            entry = many.entries[self.opened]
             own = self._session.trace.position(entry.focus), entry.target, entry.foil
         return (
             self.focus if "focus" in before else own[0],

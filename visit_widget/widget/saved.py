@@ -16,9 +16,10 @@ REDRAWS = (
 )  # fmt: skip
 SETTABLE = ("prompt", *REDRAWS, *PLAIN, "view")
 # The traits of the widget that are saved.
-SAVED = (*SETTABLE, "graph", "status", "lenses", "generation")
-# Those of them that are saved of a generation alone.
+SAVED = (*SETTABLE, "graph", "status", "lenses", "generation", "prompts", "order")
+# Those of them that are saved of a generation alone, and of many prompts alone.
 OF_GENERATIONS = ("generation", "branch", "step")
+OF_MANY = ("prompts", "opened", "order")
 
 
 def saved(

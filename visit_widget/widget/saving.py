@@ -13,7 +13,8 @@ from ..viewer.myst import myst_files
 from ..viewer.page import iframe, page, write_whole
 from . import chromium
 from .figure import check_place, order, picture
-from .saved import OF_GENERATIONS, SAVED, Progress, drawn, saved
+from .saved import OF_GENERATIONS, OF_MANY, SAVED, Progress, drawn, saved
+from .saved_many import chosen, others
 from .sentences import check_view
 from .session import Session
 
@@ -24,6 +25,7 @@ class Saving:
     _session: Session
     view_state: Any
     generation: Any
+    prompts: Any
 
     def save_html(
         self,
@@ -31,6 +33,7 @@ class Saving:
         expand: str | Sequence[int] = "visible",
         progress: Progress | None = None,
         audit: bool = False,
+        prompts: str | Sequence[int] = "opened",
     ) -> Path:
         """Write one self-contained page: no network, no kernel, the same interactions over what it
         includes.
@@ -41,20 +44,25 @@ class Saving:
             progress: called with (layers done, layers in all).
             audit: include the audit of the graph on screen, which takes further passes of the
                 model; one that the widget was already asked for is included in any case.
+            prompts: of many prompts, those that can be opened in the page: "opened" for those that
+                were opened here, "all", or a list of their numbers. Each adds to the page what a
+                page of it alone would hold, and takes a pass of the model; all of them are shown.
 
         Returns:
             The path written.
 
         Raises:
-            VisitError: the file cannot be written there, or `expand` names no layers.
+            VisitError: the file cannot be written there, or `expand` names no layers, or `prompts`
+                no prompts.
         """
-        return _written(Path(path), self._page(expand, progress, audit))
+        return _written(Path(path), self._page(expand, progress, audit, prompts))
 
     def to_iframe(
         self,
         expand: str | Sequence[int] = "visible",
         height: int | None = None,
         audit: bool = False,
+        prompts: str | Sequence[int] = "opened",
     ) -> Any:
         """The page of `save_html` as an iframe that survives a notebook's HTML export.
 
@@ -62,11 +70,12 @@ class Saving:
             expand: as in `save_html`.
             height: in pixels; by default the frame is as tall as what is in it.
             audit: as in `save_html`.
+            prompts: as in `save_html`.
         """
         from IPython.display import HTML
 
         display_as: Any = HTML
-        return display_as(iframe(self._page(expand, None, audit), height))
+        return display_as(iframe(self._page(expand, None, audit, prompts), height))
 
     def save_myst(
         self,
@@ -74,6 +83,7 @@ class Saving:
         expand: str | Sequence[int] = "visible",
         progress: Progress | None = None,
         audit: bool = False,
+        prompts: str | Sequence[int] = "opened",
     ) -> Path:
         """Write what a MyST site or a Jupyter Book 2 shows the widget with, without a kernel:
         `flow.md`, to be included in a page, and the script and style sheet that it names.
@@ -83,6 +93,7 @@ class Saving:
             expand: as in `save_html`.
             progress: as in `save_html`.
             audit: as in `save_html`.
+            prompts: as in `save_html`.
 
         Returns:
             The path of `flow.md`.
@@ -99,7 +110,7 @@ class Saving:
             ) from error
         written = [
             _written(place / name, content)
-            for name, content in myst_files(self._data(expand, progress, audit)).items()
+            for name, content in myst_files(self._data(expand, progress, audit, prompts)).items()
         ]
         return written[-1]
 
@@ -175,18 +186,43 @@ class Saving:
         return _written(target, picture(data, how, program, timeout))
 
     def _traits_now(self) -> dict[str, Any]:
-        left_out = OF_GENERATIONS if self.generation is None else ()
+        left_out = [
+            *(OF_GENERATIONS if self.generation is None else ()),
+            *(OF_MANY if self.prompts is None else ()),
+        ]
         return {name: getattr(self, name) for name in SAVED if name not in left_out}
 
     def _data(
-        self, expand: str | Sequence[int], progress: Progress | None, audit: bool
+        self,
+        expand: str | Sequence[int],
+        progress: Progress | None,
+        audit: bool,
+        prompts: str | Sequence[int] = "opened",
     ) -> dict[str, Any]:
-        traits = self._traits_now()
-        return saved(self._session, traits, expand, progress, audit, self.view_state)
+        session, traits = self._session, self._traits_now()
+        numbers = chosen(session, prompts)
+        if self.prompts is not None:
+            drawn_now = session.many.now
+            traits["prompts"] = {
+                **traits["prompts"], "included": sorted({drawn_now, *numbers})
+            }  # fmt: skip
+        data = saved(session, traits, expand, progress, audit, self.view_state)
+        if numbers:
+            data["many"] = others(session, traits, numbers, expand, progress)
+        return data
 
-    def _page(self, expand: str | Sequence[int], progress: Progress | None, audit: bool) -> str:
-        data = self._data(expand, progress, audit)
-        return page(f"{line(data['traits']['prompt'], 120)} – visit_widget", data)
+    def _page(
+        self,
+        expand: str | Sequence[int],
+        progress: Progress | None,
+        audit: bool,
+        prompts: str | Sequence[int],
+    ) -> str:
+        data = self._data(expand, progress, audit, prompts)
+        name = line(data["traits"]["prompt"], 120)
+        if self.prompts is not None:
+            name = f"{len(self.prompts['rows'])} prompts"
+        return page(f"{name} – visit_widget", data)
 
 
 def _written(target: Path, content: str | bytes) -> Path:

@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import torch
-
 from ..flow import Keep
 from ..flow.elements import MEASURES
 from ..model import VisitError
@@ -16,19 +14,16 @@ from ..trace.fingerprint import fingerprint
 from ..trace.inputs import Prepared
 from ..trace.target import Followed
 from ..trace.trace import Trace
+from .many import Many
+from .many_state import WantedMany, many_of, written_many
 from .picture import checks
 from .sentences import check_view
 from .session import Session
+from .state_parts import REMAKE, followed_of, is_whole, prompt_of, short, written
 
 VERSION = 1
 # What the state has beside the traits of these names.
 PLAIN = ("expanded", "selection", "pins", "filters", "display")
-_REMAKE = "Take it anew from widget.view_state."
-
-KINDS = ("token", "mean", "logsumexp")
-_DTYPES = {str(d).removeprefix("torch."): d for d in (
-    torch.float64, torch.float32, torch.float16, torch.bfloat16,
-)}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -56,6 +51,7 @@ class Wanted:
     interventions: Any
     traits: dict[str, Any]
     against: Prepared | None = None
+    many: WantedMany | None = None
 
 
 def state_of(session: Session, traits: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,8 +68,9 @@ def state_of(session: Session, traits: Mapping[str, Any]) -> dict[str, Any]:
         "model": {**session.facts, "fingerprint": fingerprint(unwrapped(trace.model))},
         **_prompt_of(trace),
         "against": _against_of(session),
-        "target": _written(painter.target),
-        "foil": None if painter.foil is None else _written(painter.foil),
+        "many": written_many(session.many, traits),
+        "target": written(painter.target),
+        "foil": None if painter.foil is None else written(painter.foil),
         **{name: _plain(traits[name]) for name in names},
     }
 
@@ -86,39 +83,39 @@ def read(state: Any, session: Session) -> Wanted:
     """
     if not isinstance(state, Mapping):
         raise VisitError(
-            f"A view state is a dict, as widget.view_state gives it, not {_short(state)}."
+            f"A view state is a dict, as widget.view_state gives it, not {short(state)}."
         )
     version = state.get("version")
     if version != VERSION:
         raise VisitError(
-            f"This view state is of version {_short(version)}, and this visit_widget reads version "
-            f"{VERSION}: {_REMAKE[0].lower()}{_REMAKE[1:]}"
+            f"This view state is of version {short(version)}, and this visit_widget reads version "
+            f"{VERSION}: {REMAKE[0].lower()}{REMAKE[1:]}"
         )
     unknown = [key for key in state if key not in (*_NAMES, *_LATER)]
     if unknown:
-        raise VisitError(f"A view state has no {unknown[0]!r}: leave it out. {_REMAKE}")
+        raise VisitError(f"A view state has no {unknown[0]!r}: leave it out. {REMAKE}")
     missing = [name for name in _NAMES if name not in state]
     if missing:
-        raise VisitError(f"This view state lacks {missing[0]!r}. {_REMAKE}")
+        raise VisitError(f"This view state lacks {missing[0]!r}. {REMAKE}")
     _check_model(state["model"], session)
     measure = state["measure"]
     if measure not in MEASURES:
         raise VisitError(f"measure={measure!r} is not known: use {', '.join(map(repr, MEASURES))}.")
     focus, expanded = state["focus"], state["expanded"]
-    if not _is_whole(focus):
-        raise VisitError(f"The view state's 'focus' is a position, not {_short(focus)}. {_REMAKE}")
-    if not isinstance(expanded, (list, tuple)) or not all(map(_is_whole, expanded)):
+    if not is_whole(focus):
+        raise VisitError(f"The view state's 'focus' is a position, not {short(focus)}. {REMAKE}")
+    if not isinstance(expanded, (list, tuple)) or not all(map(is_whole, expanded)):
         raise VisitError(
-            f"The view state's 'expanded' is a list of layers, not {_short(expanded)}. {_REMAKE}"
+            f"The view state's 'expanded' is a list of layers, not {short(expanded)}. {REMAKE}"
         )
-    target = _followed("target", state["target"])
+    target = followed_of("target", state["target"])
     if target is None:
-        raise VisitError(f"The view state's 'target' is None: nothing is followed. {_REMAKE}")
+        raise VisitError(f"The view state's 'target' is None: nothing is followed. {REMAKE}")
     return Wanted(
-        prompt=_prompt(state),
+        prompt=prompt_of(state),
         focus=focus,
         target=target,
-        foil=_followed("foil", state["foil"]),
+        foil=followed_of("foil", state["foil"]),
         measure=measure,
         keep=Keep.of(state["keep"]),
         view=check_view(state["view"]),
@@ -126,7 +123,24 @@ def read(state: Any, session: Session) -> Wanted:
         interventions=state.get("interventions", []),
         traits={name: state[name] for name in PLAIN},
         against=_against(state.get("against"), session),
+        many=many_of(state.get("many")),
     )
+
+
+def take(wanted: Wanted, session: Session) -> dict[str, Any]:
+    """Give the session the pass that a state is of, and many prompts where it has them.
+
+    Returns:
+        The traits that say which of many is open, and their order.
+    """
+    if wanted.many is None:
+        session.many = Many()
+        session.take(wanted.prompt)
+        return {"opened": None}
+    many = Many()
+    many.put(wanted.many.entries, wanted.many.drawn, session, session.many)
+    session.many = many
+    return {"opened": wanted.many.opened, "order": wanted.many.order}
 
 
 def checked_traits(wanted: Wanted, session: Session) -> dict[str, Any]:
@@ -142,7 +156,7 @@ def checked_traits(wanted: Wanted, session: Session) -> dict[str, Any]:
         if target.vector is not None and target.vector.numel() != trace.d_model:
             raise VisitError(
                 f"The direction that this view state follows has {target.vector.numel()} numbers, "
-                f"not the {trace.d_model} of this model's stream. {_REMAKE}"
+                f"not the {trace.d_model} of this model's stream. {REMAKE}"
             )
     check = checks(trace)
     found = {name: check[name](wanted.traits[name]) for name in check}
@@ -156,7 +170,7 @@ _NAMES = (
 
 
 # What states did not have from the beginning.
-_LATER = ("lens", "interventions", "against")
+_LATER = ("lens", "interventions", "against", "many")
 
 
 def _prompt_of(trace: Trace) -> dict[str, Any]:
@@ -182,25 +196,25 @@ def _against(value: Any, session: Session) -> Prepared | None:
         return None
     names = {"prompt", "as_text", "input_ids", "special", "model"}
     if not isinstance(value, Mapping) or set(value) != names:
-        raise VisitError(f"The view state's 'against' is no prompt but {_short(value)}. {_REMAKE}")
+        raise VisitError(f"The view state's 'against' is no prompt but {short(value)}. {REMAKE}")
     now = session.against.trace
     if value["model"] is not None and (now is None or fingerprint(now.model) != value["model"]):
         raise VisitError(
             "This view state compares with another model: set widget.against to a trace of that "
             "model first."
         )
-    return _prompt(value)
+    return prompt_of(value)
 
 
 def _lens(name: Any) -> str | None:
     if name is not None and not isinstance(name, str):
-        raise VisitError(f"The view state's 'lens' is a name, not {_short(name)}. {_REMAKE}")
+        raise VisitError(f"The view state's 'lens' is a name, not {short(name)}. {REMAKE}")
     return name
 
 
 def _check_model(known: Any, session: Session) -> None:
     if not isinstance(known, Mapping):
-        raise VisitError(f"The view state's 'model' is no dict but {_short(known)}. {_REMAKE}")
+        raise VisitError(f"The view state's 'model' is no dict but {short(known)}. {REMAKE}")
     mine = fingerprint(unwrapped(session.model))
     then = known.get("fingerprint")
     if mine is not None and then is not None and mine != then:
@@ -221,69 +235,8 @@ def check_facts(known: Mapping[str, Any], session: Session) -> None:
         if name != "name" and known.get(name) != value:
             raise VisitError(
                 f"This view state is of another model, {known.get('name')!r}, whose {name} is "
-                f"{_short(known.get(name))}, not {value!r}: load the model that it was taken of."
+                f"{short(known.get(name))}, not {value!r}: load the model that it was taken of."
             )
-
-
-def _prompt(state: Mapping[str, Any]) -> Prepared:
-    text, as_text = state["prompt"], state["as_text"]
-    ids, special = state["input_ids"], state["special"]
-    if not isinstance(ids, (list, tuple)) or not all(map(_is_whole, ids)):
-        raise VisitError(f"The view state's 'input_ids' are no token ids. {_REMAKE}")
-    if not isinstance(text, str) or not isinstance(as_text, bool):
-        raise VisitError(
-            "The view state's 'prompt' is a text and 'as_text' says whether it was given as one, "
-            f"not {_short(text)} and {_short(as_text)}. {_REMAKE}"
-        )
-    if not (special is None or isinstance(special, bool)):
-        raise VisitError(
-            f"The view state's 'special' is True, False or None, not {_short(special)}. {_REMAKE}"
-        )
-    try:
-        made = torch.tensor(ids, dtype=torch.long, device="cpu")
-    except (RuntimeError, OverflowError, ValueError):
-        raise VisitError(f"The view state's 'input_ids' are no token ids. {_REMAKE}") from None
-    return Prepared(made, text if as_text else None, special)
-
-
-def _written(target: Followed) -> dict[str, Any]:
-    """A target in full, unlike the trait, which only names it."""
-    if target.vector is not None:
-        return {
-            "kind": "direction",
-            "name": target.name,
-            "dtype": str(target.vector.dtype).removeprefix("torch."),
-            "vector": target.vector.tolist(),
-        }
-    return {"kind": target.kind, "ids": list(target.ids), "weights": list(target.weights)}
-
-
-def _followed(name: str, value: Any) -> Followed | None:
-    if value is None:
-        return None
-    wrong = VisitError(f"The view state's {name!r} says nothing that can be followed. {_REMAKE}")
-    if not isinstance(value, Mapping):
-        raise wrong
-    try:
-        if value["kind"] == "direction":
-            vector = torch.tensor(value["vector"], dtype=_DTYPES[value["dtype"]], device="cpu")
-            if vector.ndim != 1 or not bool(vector.isfinite().all()) or not bool(vector.any()):
-                raise wrong
-            return Followed("direction", vector=vector, name=str(value["name"]))
-        ids, weights = tuple(value["ids"]), tuple(value["weights"])
-        plain = all(map(_is_whole, ids)) and all(isinstance(w, (int, float)) for w in weights)
-        few = value["kind"] != "token" or len(ids) == 1
-        if (
-            value["kind"] not in KINDS
-            or not ids
-            or len(ids) != len(weights)
-            or not plain
-            or not few
-        ):
-            raise wrong
-        return Followed(value["kind"], ids, tuple(float(w) for w in weights))
-    except (KeyError, TypeError, ValueError, RuntimeError):
-        raise wrong from None
 
 
 def _plain(value: Any) -> Any:
@@ -291,15 +244,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 def alone(**given: tuple[Any, Any]) -> None:

@@ -30,7 +30,7 @@ from .saved import REDRAWS, SETTABLE
 from .saving import Saving
 from .sentences import check_view, joined, sentence
 from .session import First, Session
-from .view_state import check_facts, checked_traits, read, state_of
+from .view_state import check_facts, checked_traits, read, state_of, take
 
 
 class VisitWidget(Output, Steps, Overview, Saving, anywidget.AnyWidget):
@@ -176,15 +176,16 @@ class VisitWidget(Output, Steps, Overview, Saving, anywidget.AnyWidget):
         of the same model, or pass it to `visit`, to make the picture again. What cannot be used
         raises a VisitError and changes nothing.
         """
-        return state_of(self._session, {name: getattr(self, name) for name in SETTABLE})
+        return state_of(self._session, {name: getattr(self, name) for name in (*SETTABLE, "order")})
 
     @view_state.setter
     def view_state(self, state: dict[str, Any]) -> None:
         wanted, session = read(state, self._session), self._session
         check_facts(state["model"], session)
         before = {name: getattr(self, name) for name in SETTABLE}
+        many = session.many
         try:
-            session.take(wanted.prompt)
+            more = take(wanted, session)
             session.against.take(wanted.against, session)
             traits = checked_traits(wanted, session)
             focus, keep = session.trace.position(wanted.focus), wanted.keep
@@ -193,10 +194,15 @@ class VisitWidget(Output, Steps, Overview, Saving, anywidget.AnyWidget):
                 session.interventions.listed(wanted.interventions, session.trace),
             )  # fmt: skip
         except BaseException:
+            session.many = many
             self._put_back(before)
             raise
         traits.update(
-            measure=wanted.measure, keep=keep.to_dict(), view=wanted.view, lens=graph["lens"]
+            measure=wanted.measure,
+            keep=keep.to_dict(),
+            view=wanted.view,
+            lens=graph["lens"],
+            **more,
         )
         self._publish(graph, joined(session.trace.notes), **traits)
 

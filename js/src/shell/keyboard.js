@@ -1,5 +1,6 @@
 /** Keys that the widget takes while it has the focus, and no others. */
 
+import { showsAll } from "../state/selectors.js";
 import { pressed } from "../words/keys.js";
 
 /** @import { Controller } from "../state/controller.js" */
@@ -25,8 +26,11 @@ export function listenToKeys(root, controller, popovers, { search, help }) {
 
   function stepOut() {
     if (popovers.close({ focus: true }) || search.close()) return true;
-    if (controller.getState().selection.length === 0) return false;
-    controller.dispatch({ type: "select", nodes: [] });
+    const state = controller.getState();
+    if (showsAll(state)) return false;
+    if (state.selection.length > 0) controller.dispatch({ type: "select", nodes: [] });
+    else if (state.prompts) controller.dispatch({ type: "open", prompt: null });
+    else return false;
     return true;
   }
 

@@ -1,7 +1,13 @@
 /** One output cell of a widget: puts the shell together around the views, and keeps it up to date. */
 
 import { LATE_NAMES } from "../state/revisions.js";
-import { auditPending, awaitsGraph, latePending, overallProgress } from "../state/selectors.js";
+import {
+  auditPending,
+  awaitsGraph,
+  latePending,
+  opensAnother,
+  overallProgress,
+} from "../state/selectors.js";
 import { fill, h } from "../ui/dom.js";
 import { createPopovers } from "../ui/popover.js";
 import { createTip } from "../ui/tip.js";
@@ -10,6 +16,8 @@ import { createFocusKeeper } from "./focus.js";
 import { watchTheme } from "./host-theme.js";
 import { listenToKeys } from "./keyboard.js";
 import { createLiveRegion } from "./live.js";
+import { createMany } from "./many/many.js";
+import { createManyBar } from "./many/many-bar.js";
 import { createPanel } from "./panel/panel.js";
 import { createPins } from "./pins/pins.js";
 import { createProblems } from "./problems.js";
@@ -70,6 +78,8 @@ export function mountView(el, controller) {
       updateViews(controller.getState());
     },
   });
+  const many = createMany(controller);
+  const manyBar = createManyBar(controller, many.sorted);
   const tape = createTape(controller, popovers);
   const edits = createInterventionBar(controller);
   const filterNote = createFilterNote(controller);
@@ -79,6 +89,7 @@ export function mountView(el, controller) {
   const table = createTable(controller);
   fill(
     root,
+    manyBar.el,
     h(
       "header",
       { class: "vw-header" },
@@ -87,6 +98,7 @@ export function mountView(el, controller) {
     ),
     progress,
     problems.el,
+    many.el,
     h("div", { class: "vw-strip" }, edits.el, search.el, filterNote.el),
     h("div", { class: "vw-body" }, main, panel.el),
     pins.el,
@@ -106,9 +118,20 @@ export function mountView(el, controller) {
   let dark = false;
   /** @type {string | null} */
   let chosen = null;
-  const regions = [promptBar, toolbar, tape, edits, problems, panel, table, pins].map(
-    ({ roving }) => roving,
-  );
+  /** Whether many prompts are on show, until the one that was chosen is drawn. */
+  let showsMany = false;
+  const regions = [
+    many,
+    manyBar,
+    promptBar,
+    toolbar,
+    tape,
+    edits,
+    problems,
+    panel,
+    table,
+    pins,
+  ].map(({ roving }) => roving);
   const keepFocus = createFocusKeeper(root, regions, () => {
     const { view } = controller.getState();
     if (!table.el.hidden) return { el: table.el, chosen };
@@ -125,6 +148,11 @@ export function mountView(el, controller) {
   /** @param {State} state */
   function show(state) {
     const shown = views.find(({ name }) => name === state.view);
+    if (!state.prompts) showsMany = false;
+    else if (state.opened === null) showsMany = true;
+    else if (!opensAnother(state)) showsMany = false;
+    root.classList.toggle("all-prompts", showsMany);
+    manyBar.update(state, state.prompts !== null && !showsMany);
     promptBar.update(state);
     toolbar.update(state);
     problems.update(state);
@@ -141,6 +169,7 @@ export function mountView(el, controller) {
     updateViews(state);
     placePanel(state);
     table.update(state);
+    many.update(state, showsMany);
   }
 
   /**
@@ -261,6 +290,8 @@ export function mountView(el, controller) {
     table.destroy();
     pins.destroy();
     tape.destroy();
+    many.destroy();
+    manyBar.destroy();
     edits.destroy();
     toolbar.destroy();
     popovers.destroy();

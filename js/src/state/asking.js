@@ -9,6 +9,7 @@ import {
   missingDetails,
   problemOf,
   shownMeasure,
+  showsAll,
   staleLayers,
 } from "./selectors.js";
 
@@ -39,7 +40,8 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
 
   /** Asks for everything that the state shows and does not have. */
   function fillIn() {
-    if (!getState().graph || !isWatched()) return;
+    // While many prompts are on show, nobody looks at the graph of one.
+    if (!getState().graph || !isWatched() || showsAll(getState())) return;
     for (const layer of staleLayers(getState())) {
       if (!getState().asked.includes(layer)) void expand(layer);
     }

@@ -9,7 +9,7 @@ import { withHead } from "./filters.js";
 import { withRestClosed, withRestOpened } from "./keep.js";
 import { LATE_NAMES } from "./revisions.js";
 import { sameValue } from "./same.js";
-import { knownNode, problemOf, shownMeasure } from "./selectors.js";
+import { knownNode, opensAnother, problemOf, shownMeasure } from "./selectors.js";
 import { initialState, reduce, STEP_NAMES, TRAIT_NAMES } from "./state.js";
 
 /** @import { Display, Filters, Host, Keep, Measure, Token, Traits, ViewName } from "../types.js" */
@@ -41,6 +41,8 @@ import { initialState, reduce, STEP_NAMES, TRAIT_NAMES } from "./state.js";
  *   {type: "open-rest", node: string} |
  *   {type: "close-rest", node: string} |
  *   {type: "retrace", prompt: string} |
+ *   {type: "open", prompt: number | null} |
+ *   {type: "set-order", order: import("../types.js").Order} |
  *   {type: "set-step", step: number, goesOn?: boolean} |
  *   {type: "set-branch", branch: number} |
  *   {type: "branch", at: number, token: number} |
@@ -52,6 +54,7 @@ import { initialState, reduce, STEP_NAMES, TRAIT_NAMES } from "./state.js";
 
 /** @type {(keyof Steps)[]} Traits that only a kernel can act on. */
 const KERNEL_STEPS = [
+  "opened",
   "branch",
   "step",
   "focus",
@@ -211,6 +214,12 @@ export function createController(given) {
         return changeSteps({ keep: withRestClosed(state.keep, action.node) });
       case "retrace":
         return asker.retrace(action.prompt);
+      case "open":
+        apply({ type: "dismiss", key: "opened" });
+        return changeSteps({ opened: action.prompt });
+      case "set-order":
+        apply({ type: "order", order: action.order });
+        return shareSteps();
       case "set-step":
         return changeSteps({ step: action.step }, action.goesOn);
       case "set-branch":
@@ -248,10 +257,12 @@ export function createController(given) {
     let recomputes = false;
     let reachable = true;
     let usable = true;
-    for (const name of /** @type {const} */ ([...STEP_NAMES, "display"])) {
+    for (const name of /** @type {const} */ ([...STEP_NAMES, "display", "order"])) {
       if (sameValue(host.get(name) ?? initialState[name], state[name])) continue;
       const delivered = host.set(name, state[name]);
-      if (name === "display" || !KERNEL_STEPS.includes(name)) continue;
+      if (name === "display" || name === "order" || !KERNEL_STEPS.includes(name)) continue;
+      // Back to all prompts, and to the one that was open last, no graph is to come.
+      if (name === "opened" && !opensAnother(state)) continue;
       recomputes = true;
       reachable &&= delivered;
       // Another measure is on screen at once: only what is kept by it waits for the kernel. Effects

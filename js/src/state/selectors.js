@@ -242,6 +242,21 @@ export function exactness({ status, audit }) {
 }
 
 /**
+ * Whether another of many prompts is to be opened than the graph is of.
+ *
+ * @param {State} state
+ */
+export const opensAnother = ({ opened, graph }) =>
+  opened !== null && graph?.opened !== undefined && opened !== graph.opened;
+
+/**
+ * Whether many prompts are on show, and none of them is open.
+ *
+ * @param {State} state
+ */
+export const showsAll = ({ prompts, opened }) => prompts !== null && opened === null;
+
+/**
  * Whether the reader has asked for another graph than the one on screen.
  *
  * @param {State} state
@@ -252,6 +267,7 @@ export function awaitsGraph(state) {
   if (state.status.state === "busy") return true;
   // A page without a kernel shows other measures of the graph that it has.
   if (live && (measure !== graph.measure || !sameKeep(keep, graph.keep))) return true;
+  if (live && opensAnother(state)) return true;
   if (live && graph.branch !== undefined) {
     if (state.step !== graph.step || state.branch !== graph.branch) return true;
   }

@@ -14,6 +14,7 @@ import { sameValue } from "./same.js";
 
 /**
  * @typedef {object} Steps What a reader changes, and can take back.
+ * @property {number | null} opened
  * @property {number | null} branch
  * @property {number | null} step
  * @property {number[]} expanded
@@ -39,6 +40,8 @@ import { sameValue } from "./same.js";
  * @typedef {object} StateFacts
  * @property {string} prompt
  * @property {import("../types.js").Generation | null} generation
+ * @property {import("../types.js").Prompts | null} prompts
+ * @property {import("../types.js").Order} order
  * @property {Display} display
  * @property {import("../types.js").LensName[]} lenses That can be chosen at once.
  * @property {FlowGraph | null} graph
@@ -79,6 +82,7 @@ import { sameValue } from "./same.js";
  *   {type: "block-deferred", layer: number} |
  *   {type: "details-asked", ids: string[]} |
  *   {type: "display", display: Display} |
+ *   {type: "order", order: import("../types.js").Order} |
  *   {type: "details", revision: number, details: Record<string, Detail>,
  *     against?: Record<string, Detail>, missing?: Record<string, string>} |
  *   {type: "details-failed", ids: string[]} |
@@ -101,6 +105,7 @@ import { sameValue } from "./same.js";
 /** @type {(keyof Steps)[]} */
 export const STEP_NAMES = [
   // The kernel takes focus and target as of these.
+  "opened",
   "branch",
   "step",
   "expanded",
@@ -127,6 +132,8 @@ export const TRAIT_NAMES = [
   "display",
   "lenses",
   "generation",
+  "prompts",
+  "order",
   ...STEP_NAMES,
 ];
 
@@ -138,6 +145,9 @@ const HISTORY_LIMIT = 100;
 /** @type {State} */
 export const initialState = {
   prompt: "",
+  prompts: null,
+  opened: null,
+  order: "given",
   generation: null,
   branch: null,
   step: null,
@@ -214,6 +224,8 @@ export function reduce(state, action) {
       return sameValue(state.display, action.display)
         ? state
         : { ...state, display: action.display };
+    case "order":
+      return { ...state, order: action.order };
     case "details-asked":
       return { ...state, detailsAsked: action.ids };
     case "details":

@@ -18,6 +18,9 @@ import { RequestError } from "./requests.js";
 /** @type {Traits} */
 const DEFAULTS = {
   prompt: "",
+  prompts: null,
+  opened: null,
+  order: "given",
   generation: null,
   branch: null,
   step: null,
@@ -40,6 +43,9 @@ const DEFAULTS = {
   status: { state: "ready", message: null, max_error: null, exact: null },
 };
 
+/** What a prompt has of its own, in a saved page of many. @type {TraitName[]} */
+const OF_A_PROMPT = ["prompt", "focus", "target", "foil", "interventions", "status", "graph"];
+
 const NO_AUDIT =
   "This page was saved without its audit. In the notebook that it comes from, " +
   "widget.save_html(path, audit=True) saves it along.";
@@ -54,28 +60,30 @@ export function createStandaloneHost(data, { live = false, handlers = {}, onSet 
   const traits = { ...DEFAULTS, ...data.traits };
   /** @type {Set<(name: TraitName) => void>} */
   const listeners = new Set();
+  /** What answers: of many prompts, what was saved of the one that is open. */
+  let now = data;
 
   /** @type {Record<string, (params: any) => any>} */
   const embedded = {
     expand({ layer, revision }) {
-      const block = data.expand?.[layer];
+      const block = now.expand?.[layer];
       if (!block) throw notIncluded(`Layer ${layer} was`);
       return { ...block, revision };
     },
     project({ nodes, revision, lenient }) {
-      const found = nodes.filter((/** @type {string} */ id) => data.project?.[id]);
+      const found = nodes.filter((/** @type {string} */ id) => now.project?.[id]);
       if (found.length === 0 && !lenient) throw notIncluded("More about this part was");
-      const details = found.map((/** @type {string} */ id) => [id, data.project?.[id]]);
-      const gone = nodes.filter((/** @type {string} */ id) => !data.project?.[id]);
+      const details = found.map((/** @type {string} */ id) => [id, now.project?.[id]]);
+      const gone = nodes.filter((/** @type {string} */ id) => !now.project?.[id]);
       const why = notIncluded("This part was").message;
       const missing = Object.fromEntries(gone.map((/** @type {string} */ id) => [id, why]));
-      const { against = null } = data;
+      const { against = null } = now;
       const more = { ...(against ? { against } : {}), ...(lenient ? { missing } : {}) };
       return { revision, nodes: Object.fromEntries(details), ...more };
     },
     audit() {
-      if (!data.audit) throw new RequestError("not-included", NO_AUDIT);
-      return data.audit;
+      if (!now.audit) throw new RequestError("not-included", NO_AUDIT);
+      return now.audit;
     },
     routes: ({ revision }) => late("The routes view", "routes", revision),
     attribution: ({ revision }) => late("What each token adds", "attribution", revision),
@@ -88,8 +96,23 @@ export function createStandaloneHost(data, { live = false, handlers = {}, onSet 
    * @param {number} revision
    */
   function late(what, name, revision) {
-    if (!data[name]) throw notIncluded(`${what} was`);
-    return { ...data[name], revision };
+    if (!now[name]) throw notIncluded(`${what} was`);
+    return { ...now[name], revision };
+  }
+
+  /**
+   * @param {number} number Of many prompts.
+   * @returns {TraitName[]} What else has changed by it.
+   */
+  function openPrompt(number) {
+    const found = number === data.traits.graph?.opened ? data : data.many?.[number];
+    if (!found || found === now) return [];
+    now = found;
+    const own = /** @type {TraitName[]} */ (
+      OF_A_PROMPT.filter((name) => found.traits[name] !== undefined)
+    );
+    for (const name of own) Object.assign(traits, { [name]: found.traits[name] });
+    return own;
   }
 
   return {
@@ -99,7 +122,11 @@ export function createStandaloneHost(data, { live = false, handlers = {}, onSet 
     set(name, value) {
       traits[name] = value;
       onSet?.(name, value);
-      for (const listener of [...listeners]) listener(name);
+      const more =
+        name === "opened" && value !== null ? openPrompt(/** @type {number} */ (value)) : [];
+      for (const changed of [name, ...more]) {
+        for (const listener of [...listeners]) listener(changed);
+      }
       return true;
     },
 

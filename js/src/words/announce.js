@@ -1,7 +1,7 @@
 /** What a screen reader is told when something has changed that its reader did not see. */
 
 import { otherNode } from "../state/other-side.js";
-import { knownNode, measuredOf, mergedGraph, pendingLayers } from "../state/selectors.js";
+import { knownNode, measuredOf, mergedGraph, pendingLayers, showsAll } from "../state/selectors.js";
 import { counted, percent, whole } from "./format.js";
 import { measuredWords, outcome } from "./interventions.js";
 import { partingWords, thereWords } from "./other-side.js";
@@ -32,6 +32,7 @@ const COUNTED = [
 export function announcements(before, after) {
   if (before === after) return [];
   return [
+    ...promptNews(before, after),
     ...graphNews(before, after),
     ...layerNews(before, after),
     ...effectNews(before, after),
@@ -46,9 +47,25 @@ export function announcements(before, after) {
  * @param {State} after
  * @returns {Announcement[]}
  */
+function promptNews(before, after) {
+  const { prompts, opened, graph } = after;
+  if (!prompts || opened === before.opened) return [];
+  if (opened === null) {
+    return [{ topic: "opened", text: `${counted(prompts.rows.length, "prompt")} on show.` }];
+  }
+  // Another graph is told once it has come.
+  if (graph?.opened !== opened) return [];
+  return [{ topic: "opened", text: `Prompt ${opened} is open: ${prompts.rows[opened]?.text}` }];
+}
+
+/**
+ * @param {State} before
+ * @param {State} after
+ * @returns {Announcement[]}
+ */
 function graphNews(before, after) {
   const { graph } = after;
-  if (!graph || graph.revision === before.graph?.revision) return [];
+  if (!graph || graph.revision === before.graph?.revision || showsAll(after)) return [];
   const { target, foil, position } = graph;
   const rank = target.rank === null ? "" : `, rank ${whole(target.rank)}`;
   const now = target.probability === null ? "" : `: ${percent(target.probability)}${rank}`;

@@ -17,7 +17,7 @@ export const KEYS = /** @satisfies {Record<string, Key>} */ ({
   out: {
     on: ["Escape"],
     place: "anywhere",
-    words: "close what is open: a window, the search, a layer, the panel",
+    words: "close what is open: a window, the search, a layer, the panel; back to all prompts",
   },
   left: { on: ["ArrowLeft"], place: "in the picture", words: "go along what flows in and out" },
   right: { on: ["ArrowRight"], place: "in the picture", words: "go along what flows in and out" },

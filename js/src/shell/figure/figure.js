@@ -3,9 +3,11 @@
  * once more, out of sight: all of it, in the theme asked for, with nothing lit under a pointer.
  */
 
-import { isStale } from "../../state/selectors.js";
+import { isStale, showsAll } from "../../state/selectors.js";
 import { h } from "../../ui/dom.js";
 import { VIEWS } from "../../views/index.js";
+import { headline } from "../../words/prompts.js";
+import { drawSheet } from "../many/sheet.js";
 import { isRight, remainder, tokenBars } from "../prompt/token-words.js";
 import { layoutPrompt, promptFacts } from "./prompt-layout.js";
 import { promptShapes } from "./prompt-shapes.js";
@@ -61,6 +63,13 @@ export function drawFigure(state, { home, room, dark, marks }) {
     "aria-hidden": true,
   });
   home.append(host);
+  if (state.prompts && showsAll(state)) {
+    try {
+      return manyFigure(host, state.prompts, state, room.width);
+    } finally {
+      host.remove();
+    }
+  }
   const view = drawView(host, state, { ...room, dark, reducedMotion: true, whole: true });
   try {
     const svg = host.querySelector("svg.vw-stage");
@@ -78,6 +87,30 @@ export function drawFigure(state, { home, room, dark, marks }) {
     view.destroy();
     host.remove();
   }
+}
+
+/**
+ * Many prompts, none of them open.
+ *
+ * @param {HTMLElement} host
+ * @param {import("../../types.js").Prompts} prompts
+ * @param {State} state
+ * @param {number} width
+ */
+function manyFigure(host, prompts, { order, graph }, width) {
+  const svg = /** @type {SVGSVGElement} */ (drawSheet(prompts, order, width));
+  host.append(svg);
+  const { content } = readDrawing(svg, (element) => getComputedStyle(element));
+  const height = Number(svg.getAttribute("height"));
+  const { bg } = paletteOf(getComputedStyle(host));
+  const paper = shape("rect", { width, height }, { stroke: "none", "fill-opacity": "1", fill: bg });
+  const title = `${headline(prompts)} (${graph?.model.name})`;
+  return fileOf(
+    { width, height },
+    { title, summary: "" },
+    [],
+    shape("g", {}, {}, [paper, ...content]),
+  );
 }
 
 /**
@@ -154,6 +187,16 @@ export function assemble(drawing, size, facts, palette, { title, summary }) {
   ]);
   const all = [...drawing.definitions, ...header.definitions];
   const definitions = usedDefinitions(all, content).map((each) => within(each, size));
+  return fileOf({ width, height }, { title, summary }, definitions, content);
+}
+
+/**
+ * @param {{width: number, height: number}} size
+ * @param {{title: string, summary: string}} words
+ * @param {Shape[]} definitions
+ * @param {Shape} content
+ */
+function fileOf({ width, height }, { title, summary }, definitions, content) {
   const root = {
     xmlns: "http://www.w3.org/2000/svg",
     version: "1.1",
