@@ -286,12 +286,12 @@ def test_few_passes_are_kept(model, widget, monkeypatch):
 def test_batches_are_of_like_lengths_and_bounded():
     lengths = [7, 900, 3, 5000, 8, 3, 1000, 1100, 900]
     plan = batched(lengths, 4, BATCH_TOKENS)
-    assert sorted(n for batch in plan for n in batch) == list(range(len(lengths)))
-    for batch in plan:
-        longest = max(lengths[n] for n in batch)
-        assert len(batch) <= 4
-        assert len(batch) == 1 or longest * len(batch) <= BATCH_TOKENS
-    flat = [lengths[n] for batch in plan for n in batch]
+    assert sorted(n for numbers in plan for n in numbers) == list(range(len(lengths)))
+    for numbers in plan:
+        longest = max(lengths[n] for n in numbers)
+        assert len(numbers) <= 4
+        assert len(numbers) == 1 or longest * len(numbers) <= BATCH_TOKENS
+    flat = [lengths[n] for numbers in plan for n in numbers]
     assert flat == sorted(flat)
     assert batched([2] * 9, 4, 100) == [[0, 1, 2, 3], [4, 5, 6, 7], [8]]
 
@@ -385,5 +385,5 @@ def test_the_browser_opens_and_goes_back(widget):
     widget.set_state({"opened": None})
     assert widget.opened is None
     # Taking a step back brings focus and target along.
-    widget.set_state({"opened": 0, "focus": 1, "target": {"id": 7}})
-    assert (widget.opened, widget.focus, widget.target["id"]) == (0, 1, 7)
+    widget.set_state({"opened": 0, "focus": 2, "target": {"id": 7}})
+    assert (widget.opened, widget.focus, widget.target["id"]) == (0, 2, 7)

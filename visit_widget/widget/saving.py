@@ -216,7 +216,7 @@ class Saving:
         expand: str | Sequence[int],
         progress: Progress | None,
         audit: bool,
-        prompts: str | Sequence[int],
+        prompts: str | Sequence[int] = "opened",
     ) -> str:
         data = self._data(expand, progress, audit, prompts)
         name = line(data["traits"]["prompt"], 120)
