@@ -175,7 +175,8 @@ export function createMany({ dispatch, getState, live }) {
       end,
     }[key];
     event.preventDefault();
-    event.stopPropagation();
+    // A grid has other neighbours than a row.
+    event.stopImmediatePropagation();
     tiles[order[to]]?.focus();
   }
 
