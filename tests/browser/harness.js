@@ -3,8 +3,9 @@
 // harness.html?mode=kernel       through the widget's own door: initialize and render, with messages
 // harness.html?mode=standalone   through mountStandalone, as in a saved page
 // &views=2  &theme=dark  &include=nothing (a saved page with nothing but the graph)
-// &tape=yes  &chat=yes (tape.js)
+// &tape=yes  &chat=yes (tape.js)  &many=yes (many.js)
 
+import { opening, withMany } from "/tests/browser/many.js";
 import { speaking, withChat, withTape } from "/tests/browser/tape.js";
 import widget, { mountStandalone } from "/visit_widget/static/widget.js";
 
@@ -17,12 +18,13 @@ const [routes, attribution, predictions] = more;
 let traits = { ...recorded, expanded: [], selection: [] };
 if (options.get("tape")) traits = withTape(traits);
 if (options.get("chat")) traits = withChat(traits);
+if (options.get("many")) traits = withMany(traits);
 const expand = { [block.layer]: block };
 const project = projection.nodes;
 
 /** Traits whose change makes a kernel publish a new graph. */
 const REDRAWN = [
-  ...["branch", "step", "against", "focus", "target", "foil", "measure", "lens", "keep"],
+  ...["opened", "branch", "step", "against", "focus", "target", "foil", "measure", "lens", "keep"],
   "interventions",
 ];
 const same = (a, b) => JSON.stringify(a) === JSON.stringify(b);
@@ -76,7 +78,7 @@ class FakeModel {
   /** A new graph, about what the traits say now; its numbers stay those of the fixture. */
   #publish() {
     const { graph, focus, target, foil, measure, lens, keep, interventions } = this.#state;
-    const { generation, branch, step } = this.#state;
+    const { generation, branch, step, prompts, opened } = this.#state;
     const { against = null, status } = this.#state;
     if (against !== null && !this.others[against]) {
       this.set("against", graph.against?.prompt ?? null);
@@ -85,6 +87,7 @@ class FakeModel {
     }
     const about = {
       ...(generation ? { branch, step } : {}),
+      ...(prompts && opened !== null ? { opened } : {}),
       position: focus,
       target: { ...graph.target, ...target },
       foil: foil && { ...graph.target, ...foil },
@@ -187,6 +190,7 @@ if (options.get("mode") === "standalone") {
   const life = new AbortController();
   window.model = model;
   if (options.get("tape")) speaking(model);
+  if (options.get("many")) opening(model);
   window.endWidget = () => life.abort();
   const experimental = { invoke: async () => [null, []] };
   await definition.initialize?.({ model, signal: life.signal, experimental });

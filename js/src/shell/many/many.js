@@ -119,11 +119,15 @@ export function createMany({ dispatch, getState, live }) {
           "data-prompt": number,
           click: () => open(number),
         });
-      setAttribute(tile, "aria-label", words);
       setAttribute(tile, "aria-disabled", row.problem || !can ? true : null);
       tile.title = row.problem ? `${row.text}\n${row.problem}` : row.text;
       tile.classList.toggle("problem", Boolean(row.problem));
-      fill(tile, riverSvg(layoutPrompt(row, number, inner, weight), inner));
+      // What is seen is letters and numbers apart; what is heard, a sentence.
+      fill(
+        tile,
+        h("span", { class: "vw-offscreen" }, words),
+        riverSvg(layoutPrompt(row, number, inner, weight), inner),
+      );
       return tile;
     });
     order = [];
