@@ -387,3 +387,9 @@ def test_the_browser_opens_and_goes_back(widget):
     # Taking a step back brings focus and target along.
     widget.set_state({"opened": 0, "focus": 2, "target": {"id": 7}})
     assert (widget.opened, widget.focus, widget.target["id"]) == (0, 2, 7)
+
+
+def test_a_reader_without_a_kernel_is_told_of_all_of_them(widget):
+    assert "5 prompts in LlamaForCausalLM" in widget._in_words()
+    widget.opened = 1
+    assert "A flow graph of “a dog”" in widget._in_words()

@@ -38,6 +38,7 @@ class Output(traitlets.HasTraits):
     prompt: Any
     target: Any
     graph: Any
+    opened: Any
 
     _png: bytes | None = None
     _scale = 1.0
@@ -111,6 +112,10 @@ class Output(traitlets.HasTraits):
     def _in_words(self) -> str:
         model, target = self.graph.get("model", {}), self.target or {}
         told = line(str(self.prompt)), line(str(target.get("text", "")), 40)
+        many = getattr(self, "prompts", None)
+        if many and self.opened is None:
+            name = line(str(model.get("name", "")), 60)
+            return f"{len(many['rows'])} prompts in {name}: run the cell to look into them."
         return (
             f"A flow graph of “{told[0]}” → “{told[1]}” in {line(str(model.get('name', '')), 60)}: "
             "run the cell to look into it."
