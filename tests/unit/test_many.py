@@ -227,6 +227,9 @@ def test_chats_and_token_ids_are_prompts(model):
     before, reader.chat_template = reader.chat_template, template
     try:
         widget = vw.visit(model, reader, [CHAT, [3, 17, 42]], progress=False)
+        beside = batch.trace_batch(model, reader, [CHAT, "a dog sat"])
+        assert beside[0].turns == vw.trace(model, reader, CHAT).turns
+        assert beside[0].turns is not None
     finally:
         reader.chat_template = before
     rows = widget.prompts["rows"]
