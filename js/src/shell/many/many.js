@@ -29,7 +29,7 @@ export function createMany({ dispatch, getState, live }) {
   /** The one that was open last. @type {number | null} */
   let last = null;
 
-  const title = h("h2", { class: "vw-many-title" });
+  const title = h("div", { class: "vw-many-title", role: "heading", "aria-level": 2 });
   const sorted = h(
     "select",
     {
