@@ -20,8 +20,8 @@ from ..flow.glance import glance, streams_of
 from ..lens import Lens
 from ..lens.progress import Progress, told
 from ..model import VisitError
-from ..model.attention_call import MODEL_LOCK
 from ..model.encoding import decode
+from ..model.exclusive import MODEL_LOCK
 from ..model.given import check_language_model
 from ..model.loaded import check_traceable, unwrapped
 from ..trace.batches import Batches, batched
