@@ -5,7 +5,7 @@ PORT   ?= 8888
 BIN    := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak bench bundle lint screenshots fixtures families constraints clean test-oldest snapshots
+.PHONY: help setup demo test soak bench bundle lint screenshots fixtures families notebooks hosts constraints clean test-oldest snapshots
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,10 @@ demo: .venv/.ready ## JupyterLab on the quickstart notebook with a real model (P
 
 test: setup ## every test: front end, Python, browser, notebooks
 	@scripts/test.sh
+
+hosts: setup ## the tests on real servers that take longer (docs/hosts.md)
+	@scripts/chromium.sh
+	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m hosts tests/browser
 
 soak: setup ## faults of kernels, channels and pages many times over, into docs/reliability.md (ARGS="--quick")
 	@$(BIN)/python scripts/soak.py $(ARGS)
@@ -43,6 +47,10 @@ snapshots: .venv/.ready ## rewrite tests/browser/snapshots, what the pictures of
 
 fixtures: .venv/.ready ## rewrite tests/fixtures from the demo model
 	@$(BIN)/python scripts/fixtures.py
+
+notebooks: .venv/.ready ## run the notebooks and store their pictures in them (ARGS=quickstart)
+	@scripts/chromium.sh
+	@OMP_NUM_THREADS=1 $(BIN)/python scripts/notebooks.py $(ARGS)
 
 families: .venv/.ready ## trace every family of models and write down which are exact
 	@OMP_NUM_THREADS=1 $(BIN)/python scripts/families.py

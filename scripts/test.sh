@@ -28,7 +28,7 @@ if [ "${1:-all}" = all ]; then
   check "Chromium" scripts/chromium.sh
   # Files side by side, a thread each: tiny matrices gain nothing by more, and browsers wait a lot.
   check "Python, browser and notebook tests (pytest)" env OMP_NUM_THREADS=1 \
-    .venv/bin/python -m pytest --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+    .venv/bin/python -m pytest -m "not hosts" --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
 fi
 
 echo

@@ -172,7 +172,7 @@ class FakeModel {
 function newView() {
   const element = document.createElement("div");
   element.className = "view";
-  document.body.append(element);
+  (document.querySelector("[data-place]") ?? document.body).append(element);
   return element;
 }
 

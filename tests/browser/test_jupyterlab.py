@@ -23,7 +23,7 @@ from tests.browser.cells import (
     told_by,
     wait_until,
 )
-from tests.browser.lab import environment, jupyter_lab
+from tests.browser.lab import FORGIVEN, environment, jupyter_lab, servers
 from tests.browser.steps import click_ribbon, settle
 from tests.tiny import make_speaker, tokenizer
 from visit_widget.viewer.output import VIEW
@@ -197,8 +197,9 @@ def test_the_quickstart_from_first_cell_to_selection(new_page, screenshot, tmp_p
         screenshot(page, "lab-dark")
 
 
+@pytest.mark.parametrize("front_end", servers("JupyterLab"))
 def test_a_stored_notebook_shows_its_picture_and_trusted_its_first_frame(
-    new_page, screenshot, tmp_path
+    front_end, new_page, screenshot, tmp_path
 ):
     folder, workplace = tmp_path / "notebooks", tmp_path / "jupyter"
     folder.mkdir()
@@ -217,8 +218,8 @@ def test_a_stored_notebook_shows_its_picture_and_trusted_its_first_frame(
     about = {"widgets": {"application/vnd.jupyter.widget-state+json": state}}
     nbformat.write(nbformat.v4.new_notebook(cells=cells, metadata=about), file)
 
-    with jupyter_lab(folder, workplace) as address:
-        page = new_page(viewport={"width": 1440, "height": 1000})
+    with jupyter_lab(folder, workplace, front_end) as address:
+        page = new_page(FORGIVEN, viewport={"width": 1440, "height": 1000})
         page.set_default_timeout(PATIENCE)
         page.goto(address.format(notebook=file.name))
         picture = page.locator(".jp-OutputArea-output img")
@@ -226,14 +227,14 @@ def test_a_stored_notebook_shows_its_picture_and_trusted_its_first_frame(
         expect(page.locator(".visit-widget")).to_have_count(0)
         told = page.locator(".jp-OutputArea-output").first
         expect(told).to_contain_text("A flow graph of “the cat sat on the mat”")
-        screenshot(page, "lab-untrusted")
+        screenshot(page, f"{front_end}-untrusted")
         page.close()
 
         subprocess.run(
             [sys.executable, "-m", "jupyter", "trust", file.name],
             cwd=folder, env=environment(workplace), check=True, capture_output=True,
         )  # fmt: skip
-        page = new_page(viewport={"width": 1440, "height": 1000})
+        page = new_page(FORGIVEN, viewport={"width": 1440, "height": 1000})
         page.set_default_timeout(PATIENCE)
         page.goto(address.format(notebook=file.name))
         shown = page.locator(".visit-widget")
@@ -246,4 +247,4 @@ def test_a_stored_notebook_shows_its_picture_and_trusted_its_first_frame(
         layer.click()
         # Nobody answers: after a while the reader is told what to do.
         expect(shown).to_contain_text("run this cell again to look further")
-        screenshot(page, "lab-stored")
+        screenshot(page, f"{front_end}-stored")

@@ -4,7 +4,7 @@ A picture is drawn by the page once the widget is on it, which is after the outp
 comes to stand in an output of its own below, which front ends that show widgets show as one that
 was closed, so not at all; it is filled by an update of that output alone, and the widget above is
 not drawn anew. Pages without widgets (GitHub, nbviewer, a PDF, a notebook that is not trusted)
-show the picture.
+show the picture. Colab does not know of closed widgets: there it is HTML that steps aside.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from uuid import uuid4
 import traitlets
 
 from ..errors import VisitError
+from . import colab
 from .line import line
 
 VIEW, PNG, TEXT = "application/vnd.jupyter.widget-view+json", "image/png", "text/plain"
+HTML = "text/html"
 # Bytes of the file: it is in the notebook beside every widget.
 MOST_BYTES = 400_000
 _DATA_URL = "data:image/png;base64,"
@@ -60,6 +62,9 @@ class Output(traitlets.HasTraits):
         publish: Any = publish_display_data
         bundle = self._repr_mimebundle_()
         if bundle is None:
+            return
+        if colab.here() and not colab.shows_widgets():
+            publish({TEXT: colab.ASK})
             return
         publish(*bundle)
         if not (self.picture or self._png):
@@ -102,10 +107,12 @@ class Output(traitlets.HasTraits):
     def _picture_output(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Data and metadata of the output below the widget."""
         nothing = {"version_major": 2, "version_minor": 0, "model_id": ""}
-        data: dict[str, Any] = {VIEW: nothing, TEXT: ""}
+        data: dict[str, Any] = {TEXT: ""} if colab.here() else {VIEW: nothing, TEXT: ""}
         if self._png is None:
             return data, {}
         width, height = (round(side / self._scale) for side in _size(self._png))
+        if colab.here():
+            return {HTML: colab.picture(self._png, self._in_words(), width, height), **data}, {}
         data[PNG] = b64encode(self._png).decode("ascii")
         return data, {PNG: {"width": width, "height": height, "alt": self._in_words()}}
 

@@ -302,12 +302,13 @@ export function mountView(el, controller) {
 
 /**
  * How tall a view may be: the widget fills the screen where it has it for itself, and elsewhere
- * fits under a notebook's bars. The height of a frame says nothing: it may grow with what is in it.
+ * fits under a notebook's bars. The height of a frame says nothing: it may grow with what is in it;
+ * VS Code's is as tall as the whole notebook, and has no parent.
  * @param {HTMLElement} root
  * @param {HTMLElement} main Where views stand.
  */
 function heightForViews(root, main) {
-  const { defaultView: window, fullscreenElement } = root.ownerDocument;
+  const { defaultView: window, fullscreenElement, body } = root.ownerDocument;
   // On a narrow screen one scrolls anyway: the prompt above takes nothing from the picture.
   const narrow = root.clientWidth < NARROW;
   const above = narrow ? 0 : main.getBoundingClientRect().top - root.getBoundingClientRect().top;
@@ -315,6 +316,7 @@ function heightForViews(root, main) {
   const { innerHeight } = window;
   if (fullscreenElement?.contains(root)) return innerHeight - above;
   const alone = root.closest("#visit") !== null;
-  const whole = window.parent !== window ? 0 : alone ? innerHeight : innerHeight - BARS;
+  const framed = window.parent !== window || body.dataset.vscodeThemeKind !== undefined;
+  const whole = framed ? 0 : alone ? innerHeight : innerHeight - BARS;
   return Math.max(HEIGHT, whole) - above;
 }

@@ -103,7 +103,7 @@ export function createExportMenu(controller, popovers, { root, room, marks, onPr
   async function save(name, make) {
     popovers.close({ focus: true });
     try {
-      download(await make(), fileName(name.toLowerCase()));
+      download(root, await make(), fileName(name.toLowerCase()));
     } catch (error) {
       const why = error instanceof Error ? error.message : String(error);
       onProblem(`The ${name} could not be made: ${why}`);
@@ -135,14 +135,20 @@ function moveInMenu(event) {
 }
 
 /**
+ * VS Code hears of a download by the click that reaches the page's body.
+ *
+ * @param {HTMLElement} root
  * @param {Blob} blob
  * @param {string} name
  */
-function download(blob, name) {
+function download(root, blob, name) {
   const url = URL.createObjectURL(blob);
   const link = document.createElement("a");
   link.href = url;
   link.download = name;
+  link.hidden = true;
+  root.append(link);
   link.click();
+  link.remove();
   setTimeout(() => URL.revokeObjectURL(url), 10_000);
 }
