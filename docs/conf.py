@@ -19,7 +19,7 @@ _INIT = Path(__file__).parents[1] / "visit_widget" / "__init__.py"
 project = "visit_widget"
 author = "The visit-widget authors"
 project_copyright = author
-release = re.findall(r'^__version__ = "(.+)"', _INIT.read_text(encoding="utf-8"), re.M)[0]
+release = re.findall(r'^__version__ = "(.+)"', _INIT.read_text(encoding="utf-8"), re.MULTILINE)[0]
 version = release
 
 extensions = ["myst_parser", "sphinx_copybutton"]
@@ -47,7 +47,7 @@ pygments_dark_style = "github-dark"
 _FRAME = """<figure class="live">
 <iframe data-live src="{up}live/frames/{name}.html" title="{title}" loading="lazy"
  sandbox="allow-scripts allow-downloads"></iframe>
-<figcaption><a href="{up}live/frames/{name}.html">{title}</a>: the widget as it was saved, in a page of its own.</figcaption>
+<figcaption><a href="{up}live/frames/{name}.html">{title}</a>: in a page of its own.</figcaption>
 </figure>
 """
 

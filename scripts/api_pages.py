@@ -1,4 +1,6 @@
-"""The reference of the site, as Markdown made of the package's docstrings. scripts/docs.py calls it."""
+"""The reference of the site, as Markdown made of the package's docstrings; scripts/docs.py
+calls it.
+"""
 
 from __future__ import annotations
 
@@ -175,7 +177,9 @@ def _told(thing: Any) -> str:
         heading = _SECTION.match(line)
         if heading:
             section = heading[1].removesuffix("s") if heading[1] == "Examples" else heading[1]
-            out += ["", f"**{_TITLES.get(section, section)}**", ""]
+            if out and out[-1].strip():
+                out.append("")
+            out += [f"**{_TITLES.get(section, section)}**", ""]
             if section == "Example":
                 out.append("```python")
         elif section and line and not line.startswith(" "):

@@ -28,11 +28,19 @@ import api_pages
 
 ROOT = Path(__file__).parents[1]
 # What pages of the site link to beside docs/, at the same place relative to it.
-BESIDE = ("notebooks", "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "AGENTS.md", "CITATION.cff", "LICENSE")
-LARGEST_FRAME, LARGEST_SITE = 1_600_000, 20_000_000
-_PYTHON = re.compile(r"^```python\n(.*?)^```$", re.M | re.S)
-_LIVE = re.compile(r"^```\{live\} (\w[\w-]*): (.*)\n```$", re.M)
-_TREE = re.compile(r"^```\{toctree\}\n(.*?)^```$", re.M | re.S)
+BESIDE = (
+    "notebooks",
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+    "AGENTS.md",
+    "CITATION.cff",
+    "LICENSE",
+)
+LARGEST_FRAME, LARGEST_SITE = 2_000_000, 20_000_000
+_PYTHON = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_LIVE = re.compile(r"^```\{live\} (\w[\w-]*): (.*)\n```$", re.MULTILINE)
+_TREE = re.compile(r"^```\{toctree\}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def main() -> int:
@@ -40,6 +48,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--out", type=Path, default=ROOT / "build" / "docs")
     parser.add_argument("--quick", action="store_true", help="do not fit a lens")
+    parser.add_argument("--only", help="live pages to make, with commas; the others are missing")
     options = parser.parse_args()
     out: Path = options.out.resolve()
     start = time.perf_counter()
@@ -55,7 +64,7 @@ def main() -> int:
         print("Sphinx found faults in the pages: see above.", file=sys.stderr)
         return 1
     count = write_markdown(sources, site)
-    frames(sources, site / "live" / "frames", options.quick)
+    frames(sources, site / "live" / "frames", options.quick, options.only)
     size = sum(file.stat().st_size for file in site.rglob("*") if file.is_file())
     seconds = time.perf_counter() - start
     print(f"{site / 'index.html'}: {count} pages, {size / 1e6:.1f} MB, {seconds:.0f} s")
@@ -95,7 +104,7 @@ def list_all(sources: Path) -> None:
     index.write_text(f"{head}{more}{fence}{tail}", encoding="utf-8")
 
 
-def frames(sources: Path, folder: Path, quick: bool) -> None:
+def frames(sources: Path, folder: Path, quick: bool, only: str | None) -> None:
     """Run what the pages of docs/live say; each saves the page of its name."""
     import visit_widget as vw
 
@@ -107,6 +116,9 @@ def frames(sources: Path, folder: Path, quick: bool) -> None:
     wanted = {name for page in sources.rglob("*.md") for name, _ in _LIVE.findall(_text(page))}
     for page in sorted((sources / "live").glob("*.md")):
         if page.stem == "index":
+            continue
+        if only and page.stem not in only.split(","):
+            wanted.discard(page.stem)
             continue
         file = made(page, folder, {"vw": vw, "model": model, "tokenizer": tokenizer})
         wanted.discard(page.stem)
@@ -130,7 +142,7 @@ def made(page: Path, folder: Path, given: dict[str, Any]) -> Path:
         os.chdir(scratch)
         try:
             for code in _PYTHON.findall(_text(page)):
-                exec(compile(code, str(page), "exec"), given)  # noqa: S102
+                exec(compile(code, str(page), "exec"), given)
         finally:
             os.chdir(here)
         saved = Path(scratch, f"{page.stem}.html")

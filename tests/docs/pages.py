@@ -16,10 +16,14 @@ NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 # Made by the build: links to them are tested on the built site.
 MADE = ROOT / "docs" / "api"
 
-_FENCE = re.compile(r"^(?P<indent> *)(?P<fence>```+)(?P<kind>[^\n]*)\n(?P<body>.*?)^ *(?P=fence)$", re.M | re.S)
-_LINK = re.compile(r"(?<!\\)!?\[(?:[^\[\]]|\[[^\]]*\])*\]\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
+_FENCE = re.compile(
+    r"^ *(?P<fence>```+)(?P<kind>[^\n]*)\n(?P<body>.*?)^ *(?P=fence)$", re.MULTILINE | re.DOTALL
+)
+_TEXT = r"!?\[(?:[^\[\]]|\[[^\]]*\](?:\([^)]*\))?)*\]"
+_LINK = re.compile(_TEXT + r"\(\s*<?([^)\s>]+)>?(?:\s+\"[^\"]*\")?\s*\)")
+_PICTURE = re.compile(r"!\[[^\]]*\]\(([^)\s]+)\)")
 _ATTRIBUTE = re.compile(r"\b(?:src|srcset|href)=\"([^\"]+)\"")
-_HEADING = re.compile(r"^#{1,6} +(.+?) *#*$", re.M)
+_HEADING = re.compile(r"^#{1,6} +(.+?) *#*$", re.MULTILINE)
 _NOT_RUN = re.compile(r"<!-- not run: (.+) -->\s*\Z")
 _MODEL = re.compile(r"<!-- model: (.+) -->\s*\Z")
 
@@ -57,7 +61,8 @@ def without_code(text: str) -> str:
 def links_of(path: Path) -> list[str]:
     """Where a page's links and pictures lead to, as they are written."""
     text = without_code(text_of(path))
-    return [html.unescape(link) for link in (*_LINK.findall(text), *_ATTRIBUTE.findall(text))]
+    found = {*_LINK.findall(text), *_PICTURE.findall(text), *_ATTRIBUTE.findall(text)}
+    return sorted(map(html.unescape, found))
 
 
 def anchors_of(path: Path) -> set[str]:
