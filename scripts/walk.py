@@ -118,7 +118,7 @@ def tour(walk: Walk) -> None:
     """Where the walk goes."""
     widget = walk.page.locator(".visit-widget")
     layer = widget.locator(f'[data-role="layer"][data-layer="{LAYER}"]')
-    views = widget.get_by_role("button", name="Routes"), widget.get_by_role("button", name="Layers")
+    views = widget.locator('[data-view="routes"]'), widget.locator('[data-view="block"]')
     layer.wait_for()
     walk.look()
     walk.to(layer)

@@ -68,7 +68,8 @@ def test_every_kind_of_link_is_read(tmp_path):
     page = tmp_path / "page.md"
     page.write_text(
         'A [link](a.md), [one with a title](b.md "B"), [`code`](c.md#d), a picture ![x](d.png),\n'
-        '<img alt="" src="e.png">, [brackets [in it]](f.md); not `[g](g.md)`.\n[![i](i.svg)](j.md)\n\n'
+        '<img alt="" src="e.png">, [brackets [in it]](f.md); not `[g](g.md)`.\n'
+        "[![i](i.svg)](j.md)\n\n"
         "```python\nh = [1](h.md)\n```\n",
         encoding="utf-8",
     )
