@@ -125,9 +125,14 @@ def tour(walk: Walk) -> None:
     walk.click()
     walk.look()
     for part in (HEAD, NEURON):
-        walk.to(widget.locator(f'[data-node="{part}"]').first, x=0.3)
+        node = widget.locator(f'[data-node="{part}"]').first
+        walk.to(node, x=0.3)
+        # Rows make room for the one that is pointed at.
+        walk.look(300)
+        walk.to(node, x=0.3)
         walk.click()
         walk.look(2600)
+    walk.page.keyboard.press("Escape")
     walk.to(views[0])
     walk.click()
     walk.look(2600)
