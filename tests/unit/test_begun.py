@@ -74,6 +74,7 @@ def test_pieces_that_are_words_of_their_own_are_not_joined():
     assert words(["the", "capital", "of", "."], "the capital of.") == {}
 
 
+@pytest.mark.demo
 @settings(max_examples=150, deadline=None)
 @given(
     st.lists(
@@ -109,6 +110,7 @@ def test_a_tokenizer_that_does_not_say_where_spaces_are():
     assert begun_words(ids, token_texts(fast, ids), fast.decode(ids)) == {}
 
 
+@pytest.mark.demo
 def test_tokens_of_a_graph_and_of_a_panel_carry_their_words(demo):
     trace = vw.trace(*demo, "Ludwig Wittgenstein wrote of language. His name was Ludwig")
     texts = trace.texts(trace.input_ids.tolist())

@@ -31,9 +31,14 @@ if (typeof DecompressionStream === "undefined") {
   const packed = Uint8Array.from(atob(text("visit-data")), (char) => char.charCodeAt(0));
   const data = new Blob([packed]).stream().pipeThrough(new DecompressionStream("gzip"));
   mountStandalone(root, await new Response(data).json());
-  // A frame around this page learns how tall it is.
+  // The page around this one learns how tall it is, and may say whether it is dark.
   if (parent !== window) {
     const tell = () => parent.postMessage({ visitHeight: Math.ceil(root.offsetHeight) }, "*");
+    addEventListener("message", ({ source, data }) => {
+      const theme = data?.visitTheme;
+      if (source !== parent || !["light", "dark"].includes(theme)) return;
+      document.documentElement.dataset.theme = theme;
+    });
     new ResizeObserver(tell).observe(root);
   }
 }
@@ -61,6 +66,8 @@ _PAGE = """<!doctype html>
 <title>{title}</title>
 <style>{css}
 :root {{ color-scheme: light dark; }}
+:root[data-theme="light"] {{ color-scheme: light; }}
+:root[data-theme="dark"] {{ color-scheme: dark; }}
 body {{ margin: 0; background: Canvas; }}
 </style>
 </head>
