@@ -126,8 +126,8 @@ def _own(trace: Trace, layer: int, x: Tensor) -> Tensor:
 def _integrated(trace: Trace, layer: int, x: Tensor, parts: Tensor, n_points: int) -> Tensor:
     """∫₀¹ J(t x) part dt of each part: (n, d_model).
 
-    Neuron by neuron where the MLP allows it (`slopes.py`). Else the derivative along a part is taken by two passes back (of J^T v in v), which every module that
-    has a gradient allows.
+    Neuron by neuron where the MLP allows it (`slopes.py`). Else the derivative along a part is
+    taken by two passes back (of J^T v in v), which every module that has a gradient allows.
     """
     part = trace.anatomy.blocks[layer]
     assert part.mlp is not None
