@@ -43,7 +43,11 @@ def in_two(function: Any, folder: Path, *arguments: Any, timeout: float = 240) -
         env["PYTHONPATH"] = os.pathsep.join(paths)
         processes.append(
             subprocess.Popen(
-                command, cwd=ROOT, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                command,
+                cwd=ROOT,
+                env=env,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
                 text=True,
             )  # fmt: skip
         )
@@ -56,6 +60,6 @@ def in_two(function: Any, folder: Path, *arguments: Any, timeout: float = 240) -
     failed = [text for p, text in zip(processes, said, strict=True) if p.returncode]
     assert not failed, "\n".join(text[-3000:] for text in failed)
     return [
-        pickle.loads((folder / f"rank-{rank}.pickle").read_bytes())  # noqa: S301 # our own
+        pickle.loads((folder / f"rank-{rank}.pickle").read_bytes())  # our own
         for rank in range(2)
     ]

@@ -27,7 +27,10 @@ def everything(trace):
         found[f"attention{layer}"] = trace.attention(layer, 4)
         found[f"mlp{layer}"] = trace.mlp_output(layer, 4)
         found[f"neurons{layer}"] = trace.neurons(layer, 4)
-    found["neurons"], found["looks"] = trace.neuron_values(LAYER, 4), trace.neuron_directions(LAYER, [0, 3], 4)
+    found["neurons"], found["looks"] = (
+        trace.neuron_values(LAYER, 4),
+        trace.neuron_directions(LAYER, [0, 3], 4),
+    )
     found["parts"] = trace.head_parts(LAYER, 4)
     found["asked"] = trace.query_directions(LAYER, 4)
     found["answered"] = trace.key_directions(LAYER, 4)
@@ -58,7 +61,9 @@ def traced_in_two(path):
 
 def same(ours, theirs, name):
     if isinstance(theirs, torch.Tensor):
-        torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12, msg=lambda m: f"{name}: {m}")
+        torch.testing.assert_close(
+            ours, theirs, rtol=1e-12, atol=1e-12, msg=lambda m: f"{name}: {m}"
+        )
     elif isinstance(theirs, dict):
         assert ours.keys() == theirs.keys(), name
         for key, value in theirs.items():

@@ -36,9 +36,7 @@ def studied(folder, started):
 
     counts.__name__ = "lengths"
     model = make_model("llama", implementation="sdpa")
-    found = vw.study(
-        model, None, PROMPTS, [counts], batch_size=2, folder=folder, progress=False
-    )
+    found = vw.study(model, None, PROMPTS, [counts], batch_size=2, folder=folder, progress=False)
     still = distributed.is_initialized()
     if started:
         distributed.destroy_process_group()

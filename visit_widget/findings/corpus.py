@@ -157,6 +157,23 @@ class Worker:
 
     def __call__(self, batch: Mapping[int, Fact | list[int]]) -> dict[int, Found]:
         """{number of the prompt: {finding: rows}}, and the prompt's own row under "prompts"."""
+        found: dict[int, Found] = {}
+        for number, one in self.traced(batch).items():
+            given = batch[number]
+            answer = answer_of(one, given)
+            rows: Found = {PROMPTS: [_about(one, number, given, answer)]}
+            for name, finding in self.findings.items():
+                more = {"answer": answer} if _wants_answer(finding) else {}
+                rows[name] = [_plain(row) for row in finding(one, **more)]
+            found[number] = rows
+        return found
+
+    def traced(self, batch: Mapping[int, Fact | list[int]]) -> dict[int, Trace]:
+        """The traces of a batch: {number of the prompt: its trace}.
+
+        Raises:
+            VisitError: a prompt cannot be used.
+        """
         made = []
         for number, given in batch.items():
             try:
@@ -164,16 +181,7 @@ class Worker:
                 made.append(prepare(self.model, self.tokenizer, text))
             except VisitError as error:
                 raise type(error)(f"Prompt {number} cannot be used: {error}") from error
-        found: dict[int, Found] = {}
-        traces = self._traces(made)
-        for (number, given), one in zip(batch.items(), traces, strict=True):
-            answer = _answer_of(one, given)
-            rows: Found = {PROMPTS: [_about(one, number, given, answer)]}
-            for name, finding in self.findings.items():
-                more = {"answer": answer} if _wants_answer(finding) else {}
-                rows[name] = [_plain(row) for row in finding(one, **more)]
-            found[number] = rows
-        return found
+        return dict(zip(batch, self._traces(made), strict=True))
 
     def _traces(self, made: list[Prepared]) -> list[Trace]:
         if self._one_by_one:
@@ -253,7 +261,7 @@ def _fact(given: Any) -> Fact | list[int]:
         ) from error
 
 
-def _answer_of(one: Trace, given: Fact | list[int]) -> int | None:
+def answer_of(one: Trace, given: Fact | list[int]) -> int | None:
     """The first token of the answer, as it goes on after the prompt."""
     if not isinstance(given, Fact) or not given.answer or one.tokenizer is None:
         return None

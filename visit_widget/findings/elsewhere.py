@@ -7,8 +7,11 @@ from typing import Any
 
 from ..model import VisitError
 from ..trace import Trace
+from ..trace.target import followed
+from ..what_if.actions import action_of
 from ..what_if.parts import part_of
-from .effects import part_effects
+from ..what_if.variants import Variants
+from .effects import contrasted
 from .reading import top_tokens
 from .results import Row
 
@@ -32,9 +35,9 @@ def part_at_work(
         n_tokens: how many of the tokens that it says are named.
 
     Returns:
-        One row: `part`, `effect`, `foretold` (to first order), `says` (its tokens, by the logit
-        lens), `target` and `foil`; of heads `source`, `token` and `attention` (the token that it
-        looks at most), of neurons `activation`.
+        One row: `part`, `effect`, `target` and `foil` (the two tokens), `says` (what it writes, by
+        the logit lens); of heads `source`, `token` and `attention` (the token that it looks at
+        most), of neurons `activation`.
 
     Raises:
         VisitError: it is no head and no neuron.
@@ -42,12 +45,13 @@ def part_at_work(
     found = part_of(trace, part)
     if found.kind not in KINDS:
         raise VisitError(f"{part!r} is no head and no neuron: ask with 'L3.H4' or 'L3.N919'.")
-    (effect,) = part_effects(trace, answer, [part])
-    layer = found.layer
-    row: Row = {
-        "part": part, "effect": effect["measured"], "foretold": effect["predicted"],
-        "target": effect["target"], "foil": effect["foil"],
-    }  # fmt: skip
+    layer, told = found.layer, contrasted(trace, answer)
+    # Measured alone: what is foretold takes a pass back through the model.
+    measured = Variants(trace, action_of(trace, "zero"), len(trace) - 1).losses(
+        [found], [len(trace) - 1], [followed(trace, token) for token in told]
+    )[0]
+    row: Row = {"part": part, "effect": float(measured[0] - measured[1])}
+    row["target"], row["foil"] = trace.texts(told)
     if found.kind == "head":
         (head,) = found.heads
         weights = trace.attention(layer)[head]

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ..findings.corpus import Worker
+from ..findings.corpus import Worker, answer_of
 from ..findings.elsewhere import most_telling, part_at_work
 from ..findings.facts import Fact, factual_prompts
 from ..findings.head_reads import head_reads
 from ..findings.joint_embedding import joint_embedding
-from ..findings.results import PROMPTS, Study
+from ..findings.results import Study
 from ..findings.sinks import OUTLIER, PARKED
 from ..model import VisitError
 from ..trace.attention import attention_rows
@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from .session import Session
 
 # Facts of each relation that are looked through, where no study was given.
-EACH = 4
+EACH = 3
 N_TELLING = 5
 BATCH = 8
+# Bytes of traces that are kept for the next question.
+KEPT_BYTES = 2**27
 # Heads that are shown apart of those that a head reads.
 N_READ = 12
 # Rows of attention that sinks are told by, and those that a token needs after it.
@@ -143,8 +145,9 @@ class Elsewhere:
 
     def __init__(self) -> None:
         self.study: Study | None = None
-        # What was found, by part: the prompts stay the same.
+        # What was found, by part; and traces of the first facts: the prompts stay the same.
         self._known: dict[str, dict[str, Any]] = {}
+        self._traces: dict[Fact, Trace] = {}
 
     def take(self, study: Study | None) -> None:
         """Look through another study from now on.
@@ -157,7 +160,7 @@ class Elsewhere:
                 "This is no study with prompts: pass what vw.study(…) gives, or None for the "
                 "packaged facts."
             )
-        self.study, self._known = study, {}
+        self.study, self._known, self._traces = study, {}, {}
 
     def __call__(
         self, painter: Painter, part: str, progress: Progress | None = None
@@ -169,24 +172,38 @@ class Elsewhere:
 
     def _look(self, trace: Trace, part: str, progress: Progress | None) -> dict[str, Any]:
         facts, of = self._facts(part)
-        finding = partial(part_at_work, part=part)
-        worker = Worker(trace.model, trace.tokenizer, {"work": finding}, "right")
+        worker = Worker(trace.model, trace.tokenizer, {}, "right")
         rows: list[dict[str, Any]] = []
         for begin in range(0, len(facts), BATCH):
-            if progress is not None:
-                progress(begin, len(facts))
             some = dict(enumerate(facts[begin : begin + BATCH], begin))
-            for found in worker(some).values():
-                rows.append({**found[PROMPTS][0], **found["work"][0]})
-        keys = (
-            "text", "answer", "predicted", "effect", "says", "token", "attention", "activation",
-        )  # fmt: skip
+            for number, one in self._traced(worker, some).items():
+                if progress is not None:
+                    progress(number, len(facts))
+                fact = facts[number]
+                (row,) = part_at_work(one, answer_of(one, fact), part)
+                rows.append({"text": fact.prompt, "answer": bool(fact.answer), **row})
         best = most_telling(rows, N_TELLING)
+        keys = (
+            "text", "answer", "target", "foil", "effect", "says", "token", "attention",
+            "activation",
+        )  # fmt: skip
         return {
             "part": part, "looked": of, "study": self.study is not None,
             "prompts": [{k: row.get(k) for k in keys} for row in best],
             "mean": sum(abs(row["effect"]) for row in rows) / len(rows),
         }  # fmt: skip
+
+    def _traced(self, worker: Worker, facts: dict[int, Fact]) -> dict[int, Trace]:
+        known = {n: self._traces[f] for n, f in facts.items() if f in self._traces}
+        if len(known) == len(facts):
+            return known
+        found = worker.traced(facts)
+        held = sum(map(_size, self._traces.values()))
+        for number, one in found.items():
+            held += _size(one)
+            if held <= KEPT_BYTES:
+                self._traces[facts[number]] = one
+        return found
 
     def _facts(self, part: str) -> tuple[Sequence[Fact], int]:
         """The prompts to run, and of how many they are the most telling."""
@@ -203,6 +220,16 @@ class Elsewhere:
             for r in prompts
         ]
         return facts, len(self.study.prompts)
+
+
+def _size(trace: Trace) -> int:
+    """About how many bytes a trace keeps."""
+    found = 0
+    for n, layer in enumerate(trace.record.layers):
+        kept = layer.attention
+        found += 2 * trace.residual(n, "pre").nbytes
+        found += 0 if kept is None else sum(t.nbytes for t in (kept.query, kept.key, kept.value))
+    return found
 
 
 def _numbers(head: str) -> tuple[int, int]:

@@ -9,7 +9,7 @@ import { pngFile, svgFile } from "./files.js";
 /** @import { StandaloneData } from "../../types.js" */
 
 /** @type {(keyof StandaloneData & ("routes" | "attribution" | "predictions"))[]} */
-const LATE = ["routes", "attribution", "predictions"];
+const LATE = ["routes", "attribution", "predictions", "sinks"];
 
 /**
  * @param {StandaloneData} data
