@@ -49,7 +49,7 @@ def in_two(function: Any, folder: Path, *arguments: Any, timeout: float = 240) -
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
-            )  # fmt: skip
+            )
         )
     said = []
     try:

@@ -79,6 +79,6 @@ def most_telling(rows: Iterable[Mapping[str, Any]], n: int = 5) -> list[Row]:
     """
 
     def size(row: Mapping[str, Any]) -> float:
-        return abs(row["effect"] if "effect" in row else row["measured"])
+        return abs(float(row["effect"] if "effect" in row else row["measured"]))
 
     return [dict(row) for row in sorted(rows, key=size, reverse=True)[:n]]

@@ -106,9 +106,10 @@ def _pull(
     square = trace.work(vector).square().sum().clamp_min(1e-30)
     direction = trace.work(back)[0] * (part.attention_input_scale / square)
     norm = trace.norm(part.attention_norm)
-    scale = None if norm is None else norm.scale(trace.residual(layer, "pre")[position])
+    stream = trace.residual(layer, "pre")[position]
 
     def shares(written: Tensor) -> Tensor:
-        return (written if norm is None else norm.linear(written, scale)) @ direction
+        read = written if norm is None else norm.linear(written, norm.scale(stream))
+        return read @ direction
 
     return shares

@@ -6,7 +6,7 @@ the same ones together. In the end all have all results, whether or not they sha
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 # How long the fastest process waits for the slowest.
-PATIENCE = datetime.timedelta(days=7)
+PATIENCE = dt.timedelta(days=7)
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Ranks:
         made = error = None
         try:
             made = make()
-        except Exception as reason:
+        except Exception as reason:  # noqa: BLE001 - told to the others, then raised
             error = reason
         self._raise(error, self.every(None if error is None else str(error)))
         return cast("T", made)
@@ -85,7 +85,7 @@ class Ranks:
         error = None
         try:
             yield
-        except Exception as reason:
+        except Exception as reason:  # noqa: BLE001 - told to the others, then raised
             error = reason
         self._hand_round(store, notes, error)
 

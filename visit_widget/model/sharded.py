@@ -39,8 +39,8 @@ def gathered(tensor: Tensor) -> Tensor:
 
 def own_forward(module: nn.Module) -> Callable[..., Any] | None:
     """What a module computes in one process; None where nothing was put in its place."""
-    now = vars(module).get("forward")
-    found = None
+    now: Any = vars(module).get("forward")
+    found: Callable[..., Any] | None = None
     while getattr(now, "__qualname__", "").endswith(_PUT_THERE):
         cells = dict(zip(now.__code__.co_freevars, now.__closure__, strict=True))
         now = found = cells["original_forward"].cell_contents

@@ -6,9 +6,9 @@ import { drawFigure } from "./figure.js";
 import { pngFile, svgFile } from "./files.js";
 
 /** @import { State } from "../../state/state.js" */
-/** @import { StandaloneData } from "../../types.js" */
+/** @import { LateName, StandaloneData } from "../../types.js" */
 
-/** @type {(keyof StandaloneData & ("routes" | "attribution" | "predictions"))[]} */
+/** @type {LateName[]} */
 const LATE = ["routes", "attribution", "predictions", "sinks"];
 
 /**

@@ -10,6 +10,8 @@ import { tokenText } from "../../words/words.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const PLOT = { width: 560, height: 300, pad: 34 };
+/** From this correlation of product and distance on, distance says little. */
+const HARDLY = -0.3;
 /** Labels nearer to one another than this are left to the pointer. */
 const APART = { x: 46, y: 13 };
 
@@ -119,7 +121,7 @@ export function drawJoint({ points, correlation, explained }, graph) {
     svg.append(label);
   }
   return {
-    note: `● queries, □ keys, moved and scaled so that what is near attends (product and distance: r ${signed(correlation)}; ${percent(explained)} of the variance in these two components). The first token is left out.`,
+    note: `● queries, □ keys, moved and scaled so that what is near attends${correlation > HARDLY ? ", which it hardly does with so few tokens" : ""} (product and distance: r ${signed(correlation)}; ${percent(explained)} of the variance in these two components). The first token is left out.`,
     content: svg,
   };
 }

@@ -13,7 +13,9 @@ import { BANK } from "../layout/parts.js";
 
 /** So many edges, and so wide at most. */
 const MOST = 12;
-const WIDEST = 7;
+const WIDEST = 4;
+/** Where along an edge its sign stands. */
+const SIGN_AT = 0.22;
 const DOWN = "M-4,-7H4L0,-1Z";
 const UP = "M-4,-1H4L0,-7Z";
 
@@ -86,11 +88,18 @@ export function drawHeadEdges(group, scene, composed) {
   const drawn = edges.flatMap((edge) => {
     const [from, to] = [placeOf(edge.source), placeOf(edge.target)];
     if (!from || !to || from === to) return [];
-    const top = Math.min(from.y, to.y) - 18 - Math.min(90, Math.abs(to.x - from.x) / 5);
+    // The arc's highest point is at three quarters of that, and stays in the picture.
+    const apex = 14 - scene.axisY;
+    const least = apex + (apex - Math.min(from.y, to.y)) / 3;
+    const top = Math.max(
+      least,
+      Math.min(from.y, to.y) - 18 - Math.min(90, Math.abs(to.x - from.x) / 5),
+    );
     const path = `M${from.x},${from.y}C${from.x},${top} ${to.x},${top} ${to.x},${to.y}`;
-    // Where the curve is at its middle.
-    const y = (from.y + to.y + 6 * top) / 8;
-    return [{ ...edge, path, x: (from.x + to.x) / 2, y }];
+    const [t, r] = [SIGN_AT, 1 - SIGN_AT];
+    const x = from.x * r * r * (r + 3 * t) + to.x * t * t * (t + 3 * r);
+    const y = from.y * r ** 3 + 3 * top * t * r + to.y * t ** 3;
+    return [{ ...edge, path, x, y }];
   });
   const joined = /** @type {import("d3-selection").Selection<SVGGElement, DrawnEdge, any, any>} */ (
     group.selectAll("g.vw-composes")
@@ -115,7 +124,7 @@ export function drawHeadEdges(group, scene, composed) {
   joined
     .select("text")
     .attr("x", (d) => d.x)
-    .attr("y", (d) => d.y - 3)
+    .attr("y", (d) => d.y + 4)
     .text((d) => ((d.traced ?? 0) < 0 ? "−" : "+"));
   joined.select("title").text(edgeWords);
 }
