@@ -29,7 +29,7 @@ def main() -> None:
     model, tokenizer = vw.load_demo()
     trace = vw.trace(model, tokenizer, PROMPT)
     for name in LENSES:
-        lens_of(trace, name, fit=True)
+        lens_of(name, trace, fit=True)
     # What else the user's cache holds must not be in the files.
     Session.lenses = lambda _: list(LENSES)
     widget = vw.visit(model, tokenizer, PROMPT, lens="logit")
@@ -50,6 +50,14 @@ def main() -> None:
     write("project", details)
     for method in ("audit", "routes", "attribution", "predictions"):
         write(method, ask(method, revision=widget.graph["revision"]))
+    head = f"L{LAYER}.H4"
+    found = {
+        "sinks": ask("sinks"),
+        "head_reads": ask("head_reads", head=head),
+        "joint_embedding": ask("joint_embedding", head=head),
+        "elsewhere": ask("elsewhere", part=head),
+    }
+    write("findings", found)
 
 
 def write(name: str, message: dict[str, Any]) -> None:

@@ -290,7 +290,34 @@
  * @property {Edge[]} edges
  * @property {AttributionFacts} attribution
  *
- * @typedef {"routes" | "attribution" | "predictions"} LateName Replies about the whole graph.
+ * @typedef {object} Sinks The reply to `sinks`: where attention is parked, and streams far longer
+ *   than the others'.
+ * @property {number} revision
+ * @property {{position: number, layer: number, attention: number, heads: number, of: number}[]} sinks
+ * @property {{position: number, layer: number, ratio: number}[]} outliers
+ * @property {{layer: number, ratio: number}[]} streams Of the position on show.
+ *
+ * @typedef {object} Composed The reply to `head_reads`: edges from the heads that a head reads.
+ * @property {string} head
+ * @property {{query: number, key: number, value: number}} sources Where what it reads stands.
+ * @property {number} count Of all pairs.
+ * @property {{source: string, target: string, reads: "query" | "key" | "value", score: number,
+ *   traced: number | null}[]} edges
+ *
+ * @typedef {object} JointEmbedding The reply to `joint_embedding`.
+ * @property {{kind: "query" | "key", position: number, x: number, y: number}[]} points
+ * @property {number} correlation
+ * @property {number} explained
+ *
+ * @typedef {object} ElsewhereReply The reply to `elsewhere`: the prompts that show a part best.
+ * @property {number} looked Of how many prompts.
+ * @property {boolean} study Whether they are of a study.
+ * @property {number} mean
+ * @property {{text: string, answer: boolean, target: string, foil: string, effect: number,
+ *   says: string[], token: string | null, attention: number | null,
+ *   activation: number | null}[]} prompts
+ *
+ * @typedef {"routes" | "attribution" | "predictions" | "sinks"} LateName Replies about the whole graph.
  */
 
 /**
@@ -437,6 +464,8 @@
  * @property {[number, number] | null} [layers] Those that are not dimmed; null for all.
  * @property {Measure} measure
  * @property {Record<number, LayerEffects>} [effects] Measured, by layer.
+ * @property {Sinks | null} [sinks]
+ * @property {Composed | null} [composed] Edges from head to head.
  * @property {number} width
  * @property {number} height That the picture should keep to, if it can.
  * @property {boolean} dark
@@ -468,6 +497,7 @@
  * @property {Attribution | null} [attribution]
  * @property {Predictions | null} [predictions]
  * @property {Record<string, StandaloneData>} [many] The same of others of many prompts, by number.
+ * @property {Sinks | null} [sinks]
  */
 
 export {};

@@ -14,6 +14,7 @@ const read = async (name) => (await fetch(`/tests/fixtures/${name}.json`)).json(
 const names = ["traits", "expand", "project", "audit", "routes", "attribution", "predictions"];
 const [recorded, block, projection, audit, ...more] = await Promise.all(names.map(read));
 const [routes, attribution, predictions] = more;
+const { sinks, ...findings } = await read("findings");
 
 let traits = { ...recorded, expanded: [], selection: [] };
 if (options.get("tape")) traits = withTape(traits);
@@ -51,7 +52,7 @@ class FakeModel {
   /** What an audit finds. */
   audit = audit;
   /** The replies that depend on nothing but the graph's revision. */
-  replies = { routes, attribution, predictions };
+  replies = { routes, attribution, predictions, sinks, ...findings };
   /** What `vocabulary` searches. */
   vocabulary = vocabularyOf(traits.graph);
   /** The other sides that a graph can have, by prompt; and what it says of their nodes, by id. */
@@ -164,6 +165,11 @@ class FakeModel {
     fail(`The test's model does not answer '${method}'.`);
   }
 
+  /** Says something that nobody asked for. */
+  tell(message) {
+    this.#emit("msg:custom", message, []);
+  }
+
   #emit(name, ...values) {
     for (const listener of [...(this.#listeners.get(name) ?? [])]) listener(...values);
   }
@@ -181,7 +187,7 @@ const views = Number(options.get("views") ?? 1);
 
 if (options.get("mode") === "standalone") {
   const bare = options.get("include") === "nothing";
-  const whole = { traits, expand, project, audit, routes, attribution, predictions };
+  const whole = { traits, expand, project, audit, routes, attribution, predictions, sinks };
   const data = bare ? { traits, expand: {}, project: {} } : whole;
   for (let i = 0; i < views; i++) mountStandalone(newView(), data);
 } else {

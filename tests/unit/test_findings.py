@@ -281,11 +281,40 @@ def test_the_random_control_is_as_long_as_the_stream_and_seeded(monkeypatch):
         first = f.norm_filter(trace, K)
         assert first == f.norm_filter(trace, K)
         assert first != f.norm_filter(trace, K, seed=9)
-    for layer, (stream, random, normed, _) in enumerate(heard[:6:2]):
+    # Each norm's stream and random vector, before and after it: all of ln1 and ln2 at once.
+    for layer, (stream, random) in enumerate(heard[0].unflatten(0, (-1, 2))[::2]):
+        (stream, normed), random = stream, random[0]
         torch.testing.assert_close(stream, seen.pre[layer][-1])
         torch.testing.assert_close(random.norm(), stream.norm())
         assert abs(torch.cosine_similarity(random, stream, 0)) < 0.8
         torch.testing.assert_close(normed, blocks_of(model)[layer].before_attention(stream))
+
+
+def test_norms_are_read_alike_some_at_a_time():
+    with float64_throughout():
+        _, trace, _ = made("llama")
+        every = f.norm_filter(trace, K)
+        lens = f.reading.logit_lens(trace)
+        lens.memory, memory = 1, lens.memory
+        try:
+            assert f.norm_filter(trace, K) == every
+        finally:
+            lens.memory = memory
+
+
+def test_what_is_read_on_shelves_is_what_is_read_alone():
+    with float64_throughout():
+        model, trace, _ = made("llama")
+        narrow = torch.zeros(6, trace.d_model, dtype=torch.float64)
+        shelves = [0, 2, 0, 1, 2, 1]
+        for n, shelf in enumerate(shelves):
+            narrow[n, 6 * shelf : 6 * shelf + 6] = torch.randn(6).double()
+        dense = torch.randn(3, trace.d_model).double()
+        tops = f.reading.Tops(trace, K)
+        places = tops.put(narrow, shelves), tops.put(dense)
+        for place, vectors in zip(places, (narrow, dense), strict=True):
+            for ids, vector in zip(tops.at(place).tolist(), vectors, strict=True):
+                assert ids == said(model, vector).argsort(descending=True)[:K].tolist()
 
 
 @pytest.mark.parametrize("family", ["gpt2", "gemma2", "phi"])

@@ -107,6 +107,49 @@ def test_feed_forward_of_a_gated_mlp_is_the_closed_form():
             torch.testing.assert_close(parts.sum(0), whole, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gemma2"])
+def test_feed_forward_neuron_by_neuron_is_what_derivatives_say(family, monkeypatch):
+    """The short way against passes back through the whole module, a part at a time."""
+    with float64_throughout():
+        _, trace, _ = made(family)
+        for layer in range(trace.n_layers):
+            parts, off = f.feed_forward_parts(trace, layer, 4)
+            with monkeypatch.context() as patch:
+                patch.setattr("visit_widget.findings.feed_forward.neuron_integrals", nothing)
+                slow, slow_off = f.feed_forward_parts(trace, layer, 4)
+            torch.testing.assert_close(parts, slow, rtol=1e-9, atol=1e-10)
+            assert off == pytest.approx(slow_off, abs=1e-9)
+
+
+def nothing(*_):
+    return None
+
+
+class Mixing(torch.nn.Module):
+    """An MLP whose neurons hear of one another."""
+
+    def __init__(self, up, down):
+        super().__init__()
+        self.up, self.down = up, down
+
+    def forward(self, x):
+        return self.down(torch.softmax(self.up(x), -1))
+
+
+def test_neurons_that_hear_of_one_another_go_the_long_way():
+    from visit_widget.findings.slopes import _slopes
+
+    up, down = torch.nn.Linear(6, 8).double(), torch.nn.Linear(8, 6).double()
+    points = torch.randn(1, 4, 6).double()
+    assert _slopes(Mixing(up, down), down, [up], points) is None
+    plain = torch.nn.Sequential(up, torch.nn.GELU(), down)
+    (slopes,) = _slopes(plain, down, [up], points)
+    z = up(points)[0].detach().requires_grad_()
+    torch.testing.assert_close(slopes, torch.autograd.grad(torch.nn.functional.gelu(z).sum(), z)[0])
+    deep = torch.nn.Sequential(torch.nn.Linear(6, 6).double(), torch.nn.GELU(), *plain)
+    assert _slopes(deep, down, [deep[0], up], points) is None
+
+
 def test_feed_forward_with_biases_is_the_integral():
     with float64_throughout():
         model, trace, seen = made("gpt2")

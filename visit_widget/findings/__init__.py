@@ -10,8 +10,10 @@ from .composition import composition, traced_share
 from .confidence import confidence_neurons
 from .corpus import study
 from .effects import part_effects, rank_effects
+from .elsewhere import most_telling, part_at_work
 from .facts import Fact, factual_prompts, load_counterfact
 from .feed_forward import feed_forward_mixing, feed_forward_parts
+from .head_reads import head_reads
 from .heads import head_overlap
 from .joint_embedding import joint_embedding
 from .layer_norms import norm_filter
@@ -38,6 +40,7 @@ __all__ = [
     "feed_forward_mixing",
     "feed_forward_parts",
     "head_overlap",
+    "head_reads",
     "interval",
     "jaccard",
     "joint_embedding",
@@ -45,8 +48,10 @@ __all__ = [
     "memory_values",
     "mixed_parts",
     "mixing_ratio",
+    "most_telling",
     "norm_filter",
     "overlap",
+    "part_at_work",
     "part_effects",
     "prediction_by_layer",
     "query_key_overlap",

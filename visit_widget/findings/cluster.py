@@ -1,11 +1,13 @@
-"""Batches of a study mapped over a Ray cluster: one model an actor.
+"""Batches of a study mapped over a Ray cluster by Ray Data: one model an actor, one batch a block.
 
-Ray starts actors again that died, and hands them the batch that they were at: nothing else is lost.
+A worker that dies is started again and handed the batch that it was at: nothing else is lost.
 """
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..model import VisitError
@@ -15,19 +17,36 @@ from .store import Found
 if TYPE_CHECKING:
     from .corpus import Worker
 
-# How often an actor is started again, and a batch handed out again, before the study gives up.
+# How often a batch is handed out again, whose worker died, before the study gives up.
 ATTEMPTS = 3
 
 
 class Actor:
-    """What runs on a worker: a copy of the study's `Worker`."""
+    """What runs on a worker: a copy of the study's `Worker`.
 
-    def __init__(self, worker: Worker) -> None:
-        self.worker = worker
+    Args:
+        shared: where Ray keeps the worker that is copied, in a list: Ray would fetch it otherwise.
+    """
 
-    def run(self, batch: Mapping[int, Fact | list[int]]) -> tuple[dict[int, Found], list[str]]:
-        """What the findings give on a batch, and what there is to say of how it went."""
-        return self.worker(batch), self.worker.notes
+    def __init__(self, shared: list[Any]) -> None:
+        import ray
+
+        self.worker: Worker = ray.get(shared[0])
+
+    def __call__(self, block: Mapping[str, Any]) -> dict[str, list[bytes]]:
+        """What the findings give on the batches of a block, and what there is to say of it.
+
+        What goes wrong with a prompt goes back as it is, for Ray Data would wrap it.
+        """
+        said = []
+        for packed in block["batch"]:
+            batch: Mapping[int, Fact | list[int]] = pickle.loads(packed)
+            try:
+                answer: Any = self.worker(batch), self.worker.notes
+            except VisitError as error:
+                answer = error
+            said.append(pickle.dumps(answer))
+        return {"said": said}
 
 
 def over_ray(
@@ -45,33 +64,62 @@ def over_ray(
         n_workers: actors. Each gets a GPU where the model is on one, else a CPU.
 
     Raises:
-        VisitError: Ray is not installed.
+        VisitError: Ray Data is not installed; or a prompt cannot be used.
     """
     try:
         import ray
-        from ray.util import ActorPool
+        import ray.data
     except ImportError as error:
         raise VisitError(
-            'engine="ray" needs Ray: pip install "visit-widget[ray]", or leave engine= out.'
+            'engine="ray" needs Ray Data: pip install "visit-widget[ray]", or leave engine= out.'
         ) from error
+    if not batches:
+        return
+    device = next(worker.model.parameters()).device.type
+    needs: dict[str, Any] = {"num_gpus": 1} if device == "cuda" else {"num_cpus": 1}
+    with _running(ray), _quiet(ray.data.DataContext.get_current()):
+        shared = ray.put(worker)
+        rows = [{"batch": pickle.dumps({n: facts[n] for n in batch})} for batch in batches]
+        # A block is what is handed out, and handed out again.
+        found = ray.data.from_items(rows, override_num_blocks=len(rows)).map_batches(
+            Actor,
+            fn_constructor_args=([shared],),
+            batch_size=1,
+            compute=ray.data.ActorPoolStrategy(
+                size=max(1, min(n_workers, len(rows))), max_tasks_in_flight_per_actor=1
+            ),
+            max_restarts=ATTEMPTS,
+            max_task_retries=ATTEMPTS,
+            **needs,
+        )
+        for row in found.iter_rows():
+            answer = pickle.loads(row["said"])
+            if isinstance(answer, VisitError):
+                raise answer
+            results, notes = answer
+            worker.notes += [note for note in notes if note not in worker.notes]
+            yield results
+
+
+@contextmanager
+def _running(ray: Any) -> Iterator[None]:
+    """The cluster that the script is in, or that RAY_ADDRESS names; else one on this machine."""
     ours = not ray.is_initialized()
-    if ours:  # the cluster that RAY_ADDRESS names, or this machine
+    if ours:
         ray.init(include_dashboard=False, log_to_driver=False)
     try:
-        device = next(worker.model.parameters()).device.type
-        needs: dict[str, Any] = {"num_gpus": 1} if device == "cuda" else {"num_cpus": 1}
-        remote = ray.remote(Actor).options(
-            max_restarts=ATTEMPTS, max_task_retries=ATTEMPTS, **needs
-        )
-        shared = ray.put(worker)
-        actors = [remote.remote(shared) for _ in range(max(1, min(n_workers, len(batches))))]
-        given = ({n: facts[n] for n in batch} for batch in batches)
-        pool = ActorPool(actors)
-        for found, notes in pool.map_unordered(lambda a, batch: a.run.remote(batch), given):
-            worker.notes += [note for note in notes if note not in worker.notes]
-            yield found
-        for actor in actors:
-            ray.kill(actor)
+        yield
     finally:
         if ours:
             ray.shutdown()
+
+
+@contextmanager
+def _quiet(context: Any) -> Iterator[None]:
+    """Without bars of Ray Data's own, and no batch waits until all are there."""
+    before = context.enable_progress_bars, context.execution_options.preserve_order
+    context.enable_progress_bars, context.execution_options.preserve_order = False, False
+    try:
+        yield
+    finally:
+        context.enable_progress_bars, context.execution_options.preserve_order = before

@@ -64,16 +64,15 @@ def composition(
 
 
 @dataclass(frozen=True)
-class _Weights:
+class Maps:
     """A layer's heads as maps of the stream, (…, d_model) each, the gain of the norm folded in.
 
     Attributes:
         layer: its number.
-        query, key: (n_heads, d_head, d_model), rotary embedding as at one position.
+        query, key: (n_heads, d_head, d_model), rotary embedding as at one position; empty where
+            they were not asked for.
         value: (n_heads, d_value, d_model).
         out: (n_heads, d_value, d_model) W_O.
-        left, sizes, right: of W_OV = Σ_r sizes_r · left_r right_rᵀ, (n_heads, r, d_model) what it
-            reads, (n_heads, r), and (n_heads, r, d_model) what it writes.
     """
 
     layer: int
@@ -81,6 +80,17 @@ class _Weights:
     key: Tensor
     value: Tensor
     out: Tensor
+
+
+@dataclass(frozen=True)
+class _Weights(Maps):
+    """The same, and W_OV = Σ_r sizes_r · left_r right_rᵀ.
+
+    Attributes:
+        left, sizes, right: (n_heads, r, d_model) what each component reads, (n_heads, r), and
+            (n_heads, r, d_model) what it writes.
+    """
+
     left: Tensor
     sizes: Tensor
     right: Tensor
@@ -104,29 +114,34 @@ class _Pair:
 
 
 @torch.inference_mode(False)
-def _weights(trace: Trace, layer: int, at: int) -> _Weights:
+def maps_of(trace: Trace, layer: int, at: int, wanted: tuple[str, ...] = READS) -> Maps:
     """One layer's heads, by derivatives of the model's own projection at one position."""
     projection = Projection(trace, layer, [at])
     x = projection.input.clone().requires_grad_()
-    with torch.enable_grad():
-        query, key = projection(x)
-        value = projection.values(x)
-        maps = [
-            trace.work(gradients_of(t[:, 0].flatten(), x))[:, 0].view(*t[:, 0].shape, -1)
-            for t in (query, key, value)
-        ]
-    norm = trace.norm(trace.anatomy.blocks[layer].attention_norm)
-    if norm is not None:
-        maps = [norm.pull_back(m, m.new_ones(())) for m in maps]
     row = trace.attention_row(layer, at)
     n_heads = len(row.weights)
-    query, key, value = (m.repeat_interleave(n_heads // len(m), 0) for m in maps)
-    out = row.outlet.to_stream(row.matrix)
+    norm = trace.norm(trace.anatomy.blocks[layer].attention_norm)
+    made: dict[str, Tensor] = {}
+    with torch.enable_grad():
+        if "query" in wanted:
+            made["query"], made["key"] = projection(x)
+        made["value"] = projection.values(x)
+    found = dict.fromkeys(READS, row.matrix.new_zeros(n_heads, 0, trace.d_model))
+    for name, t in made.items():
+        m = trace.work(gradients_of(t[:, 0].flatten(), x))[:, 0].view(*t[:, 0].shape, -1)
+        m = m if norm is None else norm.pull_back(m, m.new_ones(()))
+        found[name] = m.repeat_interleave(n_heads // len(m), 0)
+    return Maps(layer, out=row.outlet.to_stream(row.matrix), **found)
+
+
+def _weights(trace: Trace, layer: int, at: int) -> _Weights:
+    maps = maps_of(trace, layer, at)
+    value, out = maps.value, maps.out
     # The thin factors of a product of rank d_value: no d_model × d_model matrix is made.
     q_left, r_left = torch.linalg.qr(value.mT)
     q_right, r_right = torch.linalg.qr(out.mT)
     u, sizes, vh = torch.linalg.svd(r_left @ r_right.mT)
-    return _Weights(layer, query, key, value, out, (q_left @ u).mT, sizes, (q_right @ vh.mT).mT)
+    return _Weights(**vars(maps), left=(q_left @ u).mT, sizes=sizes, right=(q_right @ vh.mT).mT)
 
 
 def _scores(every: list[_Weights], reads: str) -> Iterator[_Pair]:

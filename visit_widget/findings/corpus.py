@@ -29,6 +29,7 @@ from ..trace.batches import Batches
 from ..trace.fingerprint import fingerprint
 from ..trace.inputs import prepare
 from .facts import Fact
+from .ranks import ranks_of
 from .results import PROMPTS, Row, Study
 from .store import Found, Store, digest
 
@@ -66,7 +67,9 @@ def study(
         folder: where to keep what is found, a file for each batch, whole or not there. Asked again
             for the same, a study goes on from what lies there, whatever stopped it.
         part: (i, n): only every n-th prompt, from the i-th. Several processes with one folder and
-            a part each make one study.
+            a part each make one study. Those that torchrun or `accelerate launch` started share the
+            prompts out by themselves, and each returns all of it; those that one model is sharded
+            over (tensor parallelism) take the same ones.
         engine: "local", or "ray" to map batches over a Ray cluster (the extra `ray`).
         n_workers: actors of engine="ray", each with the model.
         progress: a bar, silence, or a function that is told (done, total).
@@ -87,23 +90,31 @@ def study(
     if not facts:
         raise VisitError("There are no prompts to study: pass a list of texts or facts.")
     about = {
-        "model": fingerprint(unwrapped(model)),
         "prompts": digest([vars(f) if isinstance(f, Fact) else list(f) for f in facts]),
         "findings": {name: _written(finding) for name, finding in named.items()},
     }
-    store = Store(folder, about)
-    done = store.done()
-    todo = [n for n in range(index, len(facts), of) if n not in done]
     worker = Worker(model, tokenizer, named, padding)
-    batches = [todo[n : n + batch_size] for n in range(0, len(todo), batch_size)]
-    mine = len(range(index, len(facts), of))
-    with told(progress, mine, "study", "prompt") as tell:
-        count = mine - len(todo)
-        tell(count, mine)
-        for found in _results(engine, worker, facts, batches, n_workers):
-            store.put(found)
-            count += len(found)
-            tell(count, mine)
+    with ranks_of(worker.model) as ranks:
+        if engine != "local" and ranks.shares > 1:
+            raise VisitError(
+                f"engine={engine!r} has workers of its own, and torchrun started {ranks.shares} "
+                "processes as well: leave engine= out, or start the script once."
+            )
+        store = ranks.agree(lambda: Store(folder, {"model": fingerprint(worker.model), **about}))
+        done, asked = ranks.done(store), range(index, len(facts), of)
+        todo = [n for n in asked if n not in done]
+        batches = [todo[n : n + batch_size] for n in range(0, len(todo), batch_size)]
+        mine = batches[ranks.share :: ranks.shares]
+        left = sum(map(len, mine))
+        total = left if ranks.shares > 1 else len(asked)
+        count, shown = total - left, progress if ranks.first else False
+        with ranks.sharing(store, worker.notes), told(shown, total, "study", "prompt") as tell:
+            tell(count, total)
+            for found in _results(engine, worker, facts, mine, n_workers):
+                if ranks.first:
+                    store.put(found)
+                count += len(found)
+                tell(count, total)
     return Study(store, list(named), len(facts), worker.notes)
 
 
@@ -147,6 +158,23 @@ class Worker:
 
     def __call__(self, batch: Mapping[int, Fact | list[int]]) -> dict[int, Found]:
         """{number of the prompt: {finding: rows}}, and the prompt's own row under "prompts"."""
+        found: dict[int, Found] = {}
+        for number, one in self.traced(batch).items():
+            given = batch[number]
+            answer = answer_of(one, given)
+            rows: Found = {PROMPTS: [_about(one, number, given, answer)]}
+            for name, finding in self.findings.items():
+                more = {"answer": answer} if _wants_answer(finding) else {}
+                rows[name] = [_plain(row) for row in finding(one, **more)]
+            found[number] = rows
+        return found
+
+    def traced(self, batch: Mapping[int, Fact | list[int]]) -> dict[int, Trace]:
+        """The traces of a batch: {number of the prompt: its trace}.
+
+        Raises:
+            VisitError: a prompt cannot be used.
+        """
         made = []
         for number, given in batch.items():
             try:
@@ -154,16 +182,7 @@ class Worker:
                 made.append(prepare(self.model, self.tokenizer, text))
             except VisitError as error:
                 raise type(error)(f"Prompt {number} cannot be used: {error}") from error
-        found: dict[int, Found] = {}
-        traces = self.batches(made, stacklevel=4)
-        for (number, given), one in zip(batch.items(), traces, strict=True):
-            answer = _answer_of(one, given)
-            rows: Found = {PROMPTS: [_about(one, number, given, answer)]}
-            for name, finding in self.findings.items():
-                more = {"answer": answer} if _wants_answer(finding) else {}
-                rows[name] = [_plain(row) for row in finding(one, **more)]
-            found[number] = rows
-        return found
+        return dict(zip(batch, self.batches(made, stacklevel=5), strict=True))
 
 
 def _named(findings: Sequence[Finding] | Mapping[str, Finding]) -> dict[str, Finding]:
@@ -223,7 +242,7 @@ def _fact(given: Any) -> Fact | list[int]:
         ) from error
 
 
-def _answer_of(one: Trace, given: Fact | list[int]) -> int | None:
+def answer_of(one: Trace, given: Fact | list[int]) -> int | None:
     """The first token of the answer, as it goes on after the prompt."""
     if not isinstance(given, Fact) or not given.answer or one.tokenizer is None:
         return None

@@ -44,16 +44,23 @@ def part_effects(
     Returns:
         A row for each part: `part` (its id), `predicted`, `measured`, `target`, `foil`.
     """
-    said = trace.logits()
-    target = int(said.argmax()) if answer is None else answer
-    if foil is None:
-        foil = next(t for t in said.topk(2).indices.tolist() if t != target)
+    target, besides = contrasted(trace, answer)
+    foil = besides if foil is None else foil
     found = trace.effects(parts, target, foil, action, positions)
     return [
         {"part": name, "predicted": effect.predicted, "measured": effect.measured,
          "target": found.target, "foil": found.foil}
         for name, effect in found.items()
     ]  # fmt: skip
+
+
+def contrasted(trace: Trace, answer: int | None) -> tuple[int, int]:
+    """The token whose logit is followed, the right answer or the first choice, and what the model
+    finds most likely besides.
+    """
+    said = trace.logits()
+    target = int(said.argmax()) if answer is None else answer
+    return target, next(t for t in said.topk(2).indices.tolist() if t != target)
 
 
 def rank_effects(

@@ -15,6 +15,7 @@ from ..model.watch import first_tensor
 from ..trace import Trace
 from .mixing import mixed_parts, ratio_of, through
 from .results import Row
+from .slopes import neuron_integrals
 
 # Points of the quadrature on the way from zero to the input.
 N_POINTS = 24
@@ -125,19 +126,23 @@ def _own(trace: Trace, layer: int, x: Tensor) -> Tensor:
 def _integrated(trace: Trace, layer: int, x: Tensor, parts: Tensor, n_points: int) -> Tensor:
     """∫₀¹ J(t x) part dt of each part: (n, d_model).
 
-    The derivative along a part is taken by two passes back (of J^T v in v), which every module that
-    has a gradient allows.
+    Neuron by neuron where the MLP allows it (`slopes.py`). Else the derivative along a part is
+    taken by two passes back (of J^T v in v), which every module that has a gradient allows.
     """
     part = trace.anatomy.blocks[layer]
     assert part.mlp is not None
     nodes, weights = np.polynomial.legendre.leggauss(n_points)
     times = torch.tensor((nodes + 1) / 2, dtype=x.dtype, device=x.device)
     shares = torch.tensor(weights / 2, dtype=x.dtype, device=x.device)
+    way = _own(trace, layer, times[:, None] * x)
+    by_neuron = neuron_integrals(trace, layer, way, shares, parts)
+    if by_neuron is not None:
+        return by_neuron
     found = torch.zeros_like(parts)
     with torch.enable_grad(), exclusive(trace.model), eval_mode(part.mlp):
         try:
             for n, part_n in enumerate(parts):
-                points = _own(trace, layer, times[:, None] * x).clone().requires_grad_()
+                points = way.clone().requires_grad_()
                 written = first_tensor(part.mlp(points))
                 assert written is not None
                 v = torch.zeros_like(written, requires_grad=True)

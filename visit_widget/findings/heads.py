@@ -40,7 +40,8 @@ def head_overlap(trace: Trace, k: int = K, position: int = -1) -> list[Row]:
         }
         ways = {"W_O": tops.put(found.heads)}
         if has_places(trace, n_heads, width):
-            ways["direct"] = tops.put(in_own_place(trace, found.mixed, range(n_heads), n_heads))
+            heads = list(range(n_heads))
+            ways["direct"] = tops.put(in_own_place(trace, found.mixed, heads, n_heads), heads)
         layers.append((layer, found.heads.norm(dim=-1), wholes, ways))
     for layer, norms, wholes, ways in layers:
         ranks = (norms.argsort(descending=True).argsort() + 1).tolist()

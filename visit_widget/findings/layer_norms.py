@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..lens.ranking import largest
+from ..lens.ranking import above, largest, smallest
 from ..model.norms import Norm
 from ..model.precision import noise
 from ..trace import Trace
@@ -51,17 +51,26 @@ def norm_filter(
     target, lens = target_of(trace, position), logit_lens(trace)
     # Other vectors for every prompt, and the same ones again for the same.
     own = zlib.crc32(repr((seed, trace.input_ids.tolist())).encode())
+    places, vectors = [], []
     for layer, name, norm, stream in _norms(trace, position):
         random = noise(trace.d_model, seed=own + layer).to(stream)
         random = random * (stream.norm() / random.norm())
         before = torch.stack([stream, random])
-        both = torch.cat([before, norm(before)])
-        for final_norm in (True, False):
-            logits = lens.logits(both) if final_norm else raw_logits(trace, both)
-            for n, vector in enumerate(("stream", "random")):
-                pair = logits[[n, n + 2]]
-                row = {"layer": layer, "norm": name, "final_norm": final_norm, "vector": vector}
-                rows.append({**row, **_change(trace, pair, target, k, n_tokens)})
+        places.append((layer, name))
+        vectors.append(torch.stack([before, norm(before)], 1))
+    # (norms · vectors, before and after, d_model); some norms at a time are read together.
+    every = torch.cat(vectors) if vectors else torch.zeros(0, 2, trace.d_model)
+    at_once = max(2, lens.memory // (8 * trace.n_vocab * every.element_size()))
+    for final_norm in (True, False):
+        changes: list[dict[str, Any]] = []
+        for some in every.split(at_once):
+            logits = lens.logits(some) if final_norm else raw_logits(trace, some.flatten(0, 1))
+            changes += _changes(trace, logits.view(len(some), 2, -1), target, k, n_tokens)
+        for n, change in enumerate(changes):
+            layer, name = places[n // 2]
+            vector = ("stream", "random")[n % 2]
+            row = {"layer": layer, "norm": name, "final_norm": final_norm, "vector": vector}
+            rows.append({**row, **change})
     return rows
 
 
@@ -76,22 +85,30 @@ def _norms(trace: Trace, position: int) -> Iterator[tuple[int, str, Norm, Tensor
             yield layer, "ln2", second, pre if part.parallel else trace.mid(layer, position)
 
 
-def _change(trace: Trace, logits: Tensor, target: int, k: int, n_tokens: int) -> dict[str, Any]:
-    """What changes between two readings, (2, n_vocab) logits."""
+def _changes(
+    trace: Trace, logits: Tensor, target: int, k: int, n_tokens: int
+) -> list[dict[str, Any]]:
+    """What changes between two readings, for each of (n, 2, n_vocab) logits."""
+    flat = logits.flatten(0, 1)
+    tops = largest(flat, min(k, flat.shape[-1]))[1].unflatten(0, (-1, 2))
+    ranks = above(flat, flat[:, target]).unflatten(0, (-1, 2)) + 1
     chances = logits.softmax(-1)
-    change = chances[1] - chances[0]
-    tops = largest(logits, min(k, logits.shape[-1]))[1]
-    ranks = (logits > logits[:, target, None]).sum(-1) + 1
-    lost, gained = largest(-change[None], n_tokens), largest(change[None], n_tokens)
-    return {
-        "overlap": float(overlap(tops[0], tops[1])),
-        "moved": float(change.abs().sum() / 2),
-        "target_before": float(chances[0, target]),
-        "target_after": float(chances[1, target]),
-        "target_rank_before": int(ranks[0]),
-        "target_rank_after": int(ranks[1]),
-        "losers": trace.texts(lost[1][0].tolist()),
-        "losers_change": (-lost[0][0]).tolist(),
-        "winners": trace.texts(gained[1][0].tolist()),
-        "winners_change": gained[0][0].tolist(),
-    }
+    said = chances[..., target].tolist()
+    change = chances[:, 1] - chances[:, 0]
+    lost, gained = smallest(change, n_tokens), largest(change, n_tokens)
+    shared, moved = overlap(tops[:, 0], tops[:, 1]), change.abs().sum(-1) / 2
+    return [
+        {
+            "overlap": float(shared[n]),
+            "moved": float(moved[n]),
+            "target_before": said[n][0],
+            "target_after": said[n][1],
+            "target_rank_before": int(ranks[n, 0]),
+            "target_rank_after": int(ranks[n, 1]),
+            "losers": trace.texts(lost[1][n].tolist()),
+            "losers_change": lost[0][n].tolist(),
+            "winners": trace.texts(gained[1][n].tolist()),
+            "winners_change": gained[0][n].tolist(),
+        }
+        for n in range(len(logits))
+    ]

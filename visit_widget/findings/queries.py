@@ -107,7 +107,11 @@ def _layer(trace: Trace, layer: int, at: int, n_sources: int, tops: Tops) -> _La
         "": None if circuit is None else [*circuit, found.outlet.to_stream(mixed)],
         "_naive": _naive(trace, layer, at, places, values),
     }
-    put = {name: v if v is None else [tops.put(x) for x in v] for name, v in read.items()}
+    shelves = {"": None, "_naive": places[0].tolist()}
+    put = {
+        name: None if vectors is None else [tops.put(x, shelves[name]) for x in vectors]
+        for name, vectors in read.items()
+    }
     return _Layer(layer, chosen, put)
 
 

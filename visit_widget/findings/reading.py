@@ -52,20 +52,34 @@ class Tops:
     def __init__(self, trace: Trace, k: int) -> None:
         self._trace, self._k = trace, k
         self._pieces: list[Tensor] = []
-        self._count = 0
+        self._shelves: list[int] = []
         self._read: Tensor | None = None
 
-    def put(self, vectors: Tensor) -> slice:
-        """Add (n, d_model) or (d_model,) vectors; the place of what they say in `at`."""
+    def put(self, vectors: Tensor, shelves: Sequence[int] | None = None) -> slice:
+        """Add vectors.
+
+        Args:
+            vectors: (n, d_model) or (d_model,).
+            shelves: (n,) numbers; those of one number are read together. Vectors that are zero but
+                for the same columns take a fraction of the product.
+
+        Returns:
+            The place of what they say in `at`.
+        """
         rows = vectors.reshape(-1, vectors.shape[-1])
+        begin = len(self._shelves)
         self._pieces.append(rows)
-        self._count += len(rows)
-        return slice(self._count - len(rows), self._count)
+        self._shelves += [-1] * len(rows) if shelves is None else shelves
+        return slice(begin, len(self._shelves))
 
     def at(self, place: slice) -> Tensor:
         """(n, k) token ids of what was put there."""
         if self._read is None:
-            self._read = top_tokens(self._trace, torch.cat(self._pieces), self._k)
+            every, shelves = torch.cat(self._pieces), torch.tensor(self._shelves)
+            numbers = [(shelves == shelf).nonzero()[:, 0] for shelf in shelves.unique()]
+            said = [top_tokens(self._trace, every[n.to(every.device)], self._k) for n in numbers]
+            order = torch.cat(numbers).argsort()
+            self._read = torch.cat(said)[order.to(said[0].device)]
         return self._read[place]
 
 

@@ -10,8 +10,11 @@ import torch
 from torch import Tensor
 
 BLOCK = 128
+# For many of a row, shorter blocks: of each of those found, all numbers are sorted.
+SHORT_BLOCK, MANY = 64, 24
 # Below this many columns plain top-k is as fast.
 LONG = 8 * 1024
+_ROWS_AT_ONCE = 8
 
 
 def largest(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -36,16 +39,36 @@ def smallest(rows: Tensor, k: int) -> tuple[Tensor, Tensor]:
 
 def _extreme(rows: Tensor, k: int, up: bool) -> tuple[Tensor, Tensor]:
     n, width = rows.shape
-    n_blocks = width // BLOCK
+    block = SHORT_BLOCK if k >= MANY else BLOCK
+    n_blocks = width // block
     if rows.device.type != "cpu" or width < LONG or not 0 < k <= n_blocks // 2:
         found = rows.topk(k, -1, largest=up)
         return found.values, found.indices
-    blocks = rows[:, : n_blocks * BLOCK].unflatten(-1, (n_blocks, BLOCK))
+    blocks = rows[:, : n_blocks * block].unflatten(-1, (n_blocks, block))
     peaks = blocks.amax(-1) if up else blocks.amin(-1)
     chosen = peaks.topk(k, -1, largest=up).indices
-    within = torch.arange(BLOCK, device=rows.device)
-    columns = (chosen[..., None] * BLOCK + within).flatten(1)
-    left_over = torch.arange(n_blocks * BLOCK, width, device=rows.device).expand(n, -1)
+    within = torch.arange(block, device=rows.device)
+    columns = (chosen[..., None] * block + within).flatten(1)
+    left_over = torch.arange(n_blocks * block, width, device=rows.device).expand(n, -1)
     columns = torch.cat([columns, left_over], -1)
     found = rows.gather(-1, columns).topk(k, -1, largest=up)
     return found.values, columns.gather(-1, found.indices)
+
+
+def above(rows: Tensor, than: Tensor) -> Tensor:
+    """(n,) how many numbers of each row are larger than one of its own.
+
+    Counted in floats: on a CPU several times faster than summing booleans, and exact up to sixteen
+    million. A few rows at a time stay in the cache.
+
+    Args:
+        rows: (n, width).
+        than: (n,).
+    """
+    counts = torch.empty_like(than, dtype=torch.long)
+    larger = rows.new_empty(min(_ROWS_AT_ONCE, len(rows)), rows.shape[1])
+    for some, bound, count in zip(
+        *(t.split(_ROWS_AT_ONCE) for t in (rows, than, counts)), strict=True
+    ):
+        count.copy_(torch.gt(some, bound[:, None], out=larger[: len(some)]).sum(-1))
+    return counts

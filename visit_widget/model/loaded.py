@@ -18,6 +18,7 @@ from transformers import PreTrainedModel
 
 from .errors import UnsupportedModelError, VisitError
 from .given import check_language_model, not_a_model
+from .sharded import check_sharding, whole
 
 
 def unwrapped(model: Any) -> PreTrainedModel:
@@ -78,6 +79,7 @@ def check_weights(model: PreTrainedModel) -> None:
     for module in model.modules():
         if _is_away(module):
             _hook_of(module)
+    check_sharding(model.modules())
     if any(p.is_inference() for p in tensors_of(model)):
         raise VisitError(
             "The model's weights were made inside torch.inference_mode, so that no derivative can "
@@ -111,8 +113,9 @@ def modules_of(module: nn.Module) -> list[nn.Module]:
 
 @contextmanager
 def lent(module: nn.Module, modules: Iterable[nn.Module] | None = None) -> Iterator[None]:
-    """Within the block the module's own code runs, not what `torch.compile` made of it; weights
-    that were put away before are put away after it, also if a run is broken off.
+    """Within the block the module's own code runs, not what `torch.compile` made of it, and whole,
+    if it is sharded over processes; weights that were put away before are put away after it, also
+    if a run is broken off.
 
     Args:
         module: the module that is lent.
@@ -123,6 +126,7 @@ def lent(module: nn.Module, modules: Iterable[nn.Module] | None = None) -> Itera
     with ExitStack() as stack:
         if "torch._dynamo" in sys.modules and hasattr(torch.compiler, "set_stance"):
             stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(whole(modules))
         try:
             yield
         finally:

@@ -20,6 +20,7 @@ from .attention import listening
 from .exclusive import exclusive
 from .loaded import eval_mode, weights_of
 from .precision import noise
+from .sharded import gathered, own_forward
 from .watch import Call, Watched, noting
 from .writer_rows import experts_one_by_one
 
@@ -148,7 +149,9 @@ def _copied(block: nn.Module, model: PreTrainedModel, dtype: torch.dtype) -> nn.
     for module in inside:
         for tensor in _own_tensors(module):
             if id(tensor) not in memo:
-                memo[id(tensor)] = _tensor_in(dtype, tensor)
+                made = _tensor_in(dtype, gathered(tensor))
+                parameter = isinstance(tensor, nn.Parameter) and not isinstance(made, nn.Parameter)
+                memo[id(tensor)] = nn.Parameter(made, requires_grad=False) if parameter else made
                 kept.append(tensor)
         for value in vars(module).values():
             if isinstance(value, PretrainedConfig) or type(value).__name__ == "AlignDevicesHook":
@@ -162,6 +165,8 @@ def _copied(block: nn.Module, model: PreTrainedModel, dtype: torch.dtype) -> nn.
             # With it, `forward` is that of the module that was copied.
             for name in ("_hf_hook", "forward", "_old_forward"):
                 vars(module).pop(name, None)
+        elif own_forward(module) is not None:
+            del module.forward  # it has all of its weights
     return twin.eval()
 
 

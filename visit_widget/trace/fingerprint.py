@@ -13,6 +13,7 @@ from transformers import PreTrainedModel
 
 from ..model import VisitError
 from ..model.precision import widest
+from ..model.sharded import gathered
 from .audit import tolerance_of
 from .stream import carry
 from .trace import Trace
@@ -47,7 +48,7 @@ def _samples(tensors: Mapping[str, Tensor]) -> list[bytes]:
     """Some numbers of each tensor, one copy for all tensors of a kind: this is asked often."""
     samples, kinds = dict[str, bytes](), defaultdict[Any, dict[str, Tensor]](dict)
     for name, tensor in tensors.items():
-        flat = tensor.reshape(-1)
+        flat = gathered(tensor).reshape(-1)
         some = flat[:: max(1, flat.numel() // N_SAMPLED)]
         kinds[tensor.dtype, tensor.device][name] = some
     for kind in kinds.values():

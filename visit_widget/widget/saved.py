@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ..model import VisitError
+from .finding import sinks
 from .session import Session
 from .view_state import PLAIN
 
@@ -68,6 +69,7 @@ def saved(
         "audit": session.audit() if audit and not session.edited else session.known_audit(),
         "attribution": None if session.edited else session.attribution(),
         "predictions": session.predictions(),
+        "sinks": None if session.edited else sinks_of(session),
         "routes": _routes(session, wanted=traits["view"] == "routes"),
         "view_state": view_state,
         **({} if other is None else {"against": other}),
@@ -92,8 +94,14 @@ def drawn(session: Session, traits: dict[str, Any], layers: Sequence[int] | None
         "expand": {} if routes else {str(layer): session.expand(layer) for layer in wanted},
         "attribution": None if session.edited else session.attribution(),
         "predictions": session.predictions(),
+        "sinks": None if session.edited else sinks_of(session),
         "routes": session.routes() if routes else None,
     }
+
+
+def sinks_of(session: Session) -> dict[str, Any]:
+    """Where attention is parked, as it is asked for."""
+    return session.of_pass("Sinks are", sinks)
 
 
 def _layers(session: Session, expanded: list[int], expand: str | Sequence[int]) -> list[int]:

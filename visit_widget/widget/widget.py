@@ -21,6 +21,7 @@ from ..viewer.page import STATIC
 from ..what_if.variants import Progress
 from . import lifetime
 from .answers import effects_map, measured_in, score_matrix
+from .finding import Findings
 from .generated import Steps
 from .intervening import of_any_prompt, of_no_other
 from .overview import Overview
@@ -33,7 +34,7 @@ from .session import First, Session
 from .view_state import check_facts, checked_traits, read, state_of, take
 
 
-class VisitWidget(Output, Steps, Overview, Saving, anywidget.AnyWidget):
+class VisitWidget(Output, Steps, Overview, Findings, Saving, anywidget.AnyWidget):
     """A flow graph in a notebook. Made by `visit`.
 
     Every trait may be set and observed from Python. Setting `prompt`, `focus`, `target`, `foil`,
@@ -135,6 +136,7 @@ class VisitWidget(Output, Steps, Overview, Saving, anywidget.AnyWidget):
                 "vocabulary": session.vocabulary,
                 "retrace": self._retrace,
                 "keep_picture": self.keep_picture,
+                **self._findings(session),
             },
             self.send,
             {
@@ -142,6 +144,7 @@ class VisitWidget(Output, Steps, Overview, Saving, anywidget.AnyWidget):
                 "effects_map": partial(session.of_pass, "Maps of effects are", effects_map),
                 "patching": partial(session.of_pass, "Patching is", session.against.patched),
                 "branch": self._branch_off,
+                **self._slow_findings(session),
             },
         )
         self.on_msg(lambda _widget, message, _buffers: self._desk.receive(message))

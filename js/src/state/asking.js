@@ -49,8 +49,8 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
     if (missing.some((id) => !getState().detailsAsked.includes(id))) void project(missing);
     for (const name of LATE_NAMES) {
       const { view, lateAsked, graph } = getState();
-      // What tokens add is told of the pass as it is.
-      const told = name !== "attribution" || !graph?.before;
+      // What tokens add, and where attention is parked, is told of the pass as it is.
+      const told = !["attribution", "sinks"].includes(name) || !graph?.before;
       const wanted = name === "routes" ? view === "routes" : told;
       if (wanted && isStale(getState(), name) && !lateAsked.includes(name)) void late(name);
     }
@@ -149,6 +149,18 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
   const scoreParts = (head, source) =>
     host.request("score_parts", { head, source, revision: revisionNow() });
 
+  /**
+   * A finding that only a window shows, as does how far it is.
+   *
+   * @param {string} method
+   * @param {Record<string, unknown>} params
+   * @param {AbortSignal} signal
+   * @param {(done: number, total: number) => void} onProgress
+   * @returns {Promise<any>}
+   */
+  const find = (method, params, signal, onProgress) =>
+    host.request(method, { ...params, revision: revisionNow() }, { signal, onProgress });
+
   /** @param {number} layer */
   async function expand(layer) {
     const revision = revisionNow();
@@ -211,8 +223,10 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
       if (awaitsGraph(getState())) return askLater(revision, { type: "late-unasked", name });
       const { type = "" } = /** @type {{type?: string}} */ (error);
       // Still counted as asked, or the next change of anything would ask again.
-      if (UNAVAILABLE.includes(type)) apply({ type: "late-missing", name });
-      if (name === "routes" || !UNAVAILABLE.includes(type)) {
+      // Marks are no loss that a reader has to be told of.
+      const quiet = name === "sinks" || UNAVAILABLE.includes(type);
+      if (quiet) apply({ type: "late-missing", name });
+      if (name === "routes" || !quiet) {
         report(problemOf(name), error, { type: "ask-late", problem: problemOf(name) });
       }
     } finally {
@@ -353,6 +367,7 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
     mapEffects,
     mapPatching,
     scoreParts,
+    find,
     isSilent: () => silentRequests > 0,
   };
 }

@@ -22,6 +22,7 @@ import { initialState, reduce, STEP_NAMES, TRAIT_NAMES } from "./state.js";
  *   {type: "close-layer", layer: number} |
  *   {type: "ask-details"} |
  *   {type: "ask-audit"} |
+ *   {type: "compose", composed: import("../types.js").Composed | null} |
  *   {type: "ask-late", problem: string} |
  *   {type: "set-focus", position: number} |
  *   {type: "look-at", position: number, layer?: number | null, nodes?: string[]} |
@@ -151,6 +152,8 @@ export function createController(given) {
       case "ask-audit":
         apply({ type: "audit-unasked" });
         return asker.fillIn();
+      case "compose":
+        return apply(action);
       case "ask-late":
         for (const name of LATE_NAMES) {
           if (problemOf(name) === action.problem) apply({ type: "late-unasked", name });
@@ -324,6 +327,7 @@ export function createController(given) {
     mapEffects: asker.mapEffects,
     mapPatching: asker.mapPatching,
     scoreParts: asker.scoreParts,
+    find: asker.find,
     live: host.live,
     destroy,
   };

@@ -32,7 +32,7 @@ export const BARE_NODE = {
 const BARE_EDGE = { share: null, logit: null, norm: null, proximity: null, value: null };
 
 /** @type {LateName[]} Replies about the whole graph, asked for when a view wants them. */
-export const LATE_NAMES = ["routes", "predictions", "attribution"];
+export const LATE_NAMES = ["routes", "predictions", "attribution", "sinks"];
 
 /**
  * A new revision makes everything void that was asked of the earlier one. Of the same prompt, what
@@ -59,6 +59,7 @@ export function takeGraph(state, graph) {
     detailsMissing: {},
     audit: null,
     effects: {},
+    composed: null,
     auditAsked: false,
     lateAsked: [],
     lateMissing: [],
@@ -70,12 +71,12 @@ export function takeGraph(state, graph) {
     const goesOn = begins(old, graph);
     // Of a generation's next step what is on show is about the same tokens, and one more.
     if (!goesOn && !begins(graph, old)) {
-      return { ...next, routes: null, attribution: null, predictions: null };
+      return { ...next, routes: null, attribution: null, predictions: null, sinks: null };
     }
     return dropGone(goesOn ? next : { ...next, routes: null }, () => true);
   }
   // Routes, and what tokens add, are of the pass as it is.
-  const told = graph?.before ? { ...next, routes: null, attribution: null } : next;
+  const told = graph?.before ? { ...next, routes: null, attribution: null, sinks: null } : next;
   return dropGone(told, () => true);
 }
 

@@ -62,6 +62,8 @@ import { sameValue } from "./same.js";
  *   earlier one of the same prompt while the new one is on its way.
  * @property {Attribution | null} attribution
  * @property {Predictions | null} predictions
+ * @property {import("../types.js").Sinks | null} sinks
+ * @property {import("../types.js").Composed | null} composed The edges from head to head on show.
  * @property {LateName[]} lateAsked What has been asked for this revision, also if in vain.
  * @property {LateName[]} lateMissing What a saved page, or a kernel that is gone, cannot give.
  * @property {Record<string, {done: number, total: number}>} progress By what it is the progress of.
@@ -87,6 +89,7 @@ import { sameValue } from "./same.js";
  *     against?: Record<string, Detail>, missing?: Record<string, string>} |
  *   {type: "details-failed", ids: string[]} |
  *   {type: "effects", layer: number, effects: import("../types.js").LayerEffects | null} |
+ *   {type: "compose", composed: import("../types.js").Composed | null} |
  *   {type: "audit-asked"} |
  *   {type: "audit", revision: number | undefined, audit: Audit} |
  *   {type: "audit-unasked"} |
@@ -181,6 +184,8 @@ export const initialState = {
   routes: null,
   attribution: null,
   predictions: null,
+  sinks: null,
+  composed: null,
   lateAsked: [],
   lateMissing: [],
   progress: {},
@@ -240,6 +245,8 @@ export function reduce(state, action) {
       const others = withoutKey(state.effects, layer);
       return { ...state, effects: effects ? { ...others, [layer]: effects } : others };
     }
+    case "compose":
+      return { ...state, composed: action.composed };
     case "audit-asked":
       return { ...state, auditAsked: true };
     case "audit":

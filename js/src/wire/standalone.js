@@ -88,6 +88,7 @@ export function createStandaloneHost(data, { live = false, handlers = {}, onSet 
     routes: ({ revision }) => late("The routes view", "routes", revision),
     attribution: ({ revision }) => late("What each token adds", "attribution", revision),
     predictions: ({ revision }) => late("What is predicted", "predictions", revision),
+    sinks: ({ revision }) => late("Where attention is parked", "sinks", revision),
   };
 
   /**

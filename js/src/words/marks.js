@@ -64,5 +64,20 @@ export const marksOf = ({ name, does, inStream }) => [
     words: "what the token adds to the target; below zero, what it takes",
   },
   { mark: "tick", name: "✓ under a token", words: "the model says the token that follows" },
+  {
+    mark: "parked",
+    name: "▾ on a token",
+    words: "an attention sink, or a stream far longer than the others’: hover for how far",
+  },
+  {
+    mark: "outlier",
+    name: "▴ on the river",
+    words: "from here on the stream is far longer than the other tokens’",
+  },
+  {
+    mark: "composes",
+    name: "arc from head to head",
+    words: "how much one reads of the other: whole line its query, dashes its key, dots its value",
+  },
   { mark: "space", name: "␣ and ⏎", words: "a space and a new line that belong to a token" },
 ];

@@ -6,10 +6,10 @@ import { drawFigure } from "./figure.js";
 import { pngFile, svgFile } from "./files.js";
 
 /** @import { State } from "../../state/state.js" */
-/** @import { StandaloneData } from "../../types.js" */
+/** @import { LateName, StandaloneData } from "../../types.js" */
 
-/** @type {(keyof StandaloneData & ("routes" | "attribution" | "predictions"))[]} */
-const LATE = ["routes", "attribution", "predictions"];
+/** @type {LateName[]} */
+const LATE = ["routes", "attribution", "predictions", "sinks"];
 
 /**
  * @param {StandaloneData} data

@@ -19,6 +19,7 @@ import { signed } from "../../words/format.js";
 import { wordsOf } from "../../words/lenses.js";
 import { contribution, nodeFacts, nodeTitle } from "../../words/words.js";
 import { createWhatIf } from "../what-if/section.js";
+import { createFindings } from "../windows/findings.js";
 import { createWhyWindow } from "../windows/why.js";
 import { bothSources, otherTokens, sourceRows } from "./other-section.js";
 import {
@@ -85,6 +86,7 @@ export function createPanel(controller, popovers) {
   const roving = createRoving(el, { scroller: content });
   const whatIf = createWhatIf(controller, popovers);
   const why = createWhyWindow(controller, popovers);
+  const findings = createFindings(controller, popovers);
 
   /** @param {State} state */
   function update(state) {
@@ -167,6 +169,7 @@ export function createPanel(controller, popovers) {
       onRoute && openLink(node, state, controller),
       ...(node.kind === "rest" ? restSection(node, { ...controller, keep: state.keep }) : []),
       ...sections(state, graph, node, waits),
+      findings(id, state, graph),
       footer(id, state),
     ];
   }

@@ -5,6 +5,7 @@
 
 import { isStale } from "../../state/selectors.js";
 import { createChangeGuard, fill, h, iconButton, setAttribute } from "../../ui/dom.js";
+import { sinkWords } from "../../words/findings.js";
 import {
   attributionWords,
   isRight,
@@ -85,10 +86,10 @@ export function createUnderTokens({ getState, dispatch }, popovers, onRoom) {
    * @param {HTMLElement} el Gets the room as custom properties.
    */
   function update(state, el) {
-    const { graph, attribution, predictions, lateMissing } = state;
+    const { graph, attribution, predictions, sinks, lateMissing } = state;
     const { under } = state.display;
-    if (!changed(graph, attribution, predictions, lateMissing, cells, under)) return;
-    if (graph && repliesChanged(attribution, predictions, cells)) show(state, graph);
+    if (!changed(graph, attribution, predictions, sinks, lateMissing, cells, under)) return;
+    if (graph && repliesChanged(attribution, predictions, sinks, cells)) show(state, graph);
     const given = (/** @type {Under} */ name) => !lateMissing.includes(name) || !!state[name];
     const shown = (/** @type {Under} */ name) => under.includes(name) && given(name);
     choose.hidden = !graph || (!given("attribution") && !given("predictions"));
@@ -111,7 +112,7 @@ export function createUnderTokens({ getState, dispatch }, popovers, onRoom) {
    * @param {FlowGraph} graph
    */
   function show(state, graph) {
-    const { attribution, predictions } = state;
+    const { attribution, predictions, sinks } = state;
     const bars = attribution ? tokenBars(attribution) : [];
     // Old numbers may stand a while longer, but not with the new graph's target.
     const saysSo = attribution !== null && !isStale(state, "attribution");
@@ -131,7 +132,9 @@ export function createUnderTokens({ getState, dispatch }, popovers, onRoom) {
       setAttribute(under, "role", words.length > 0 && "img");
       setAttribute(under, "aria-label", words.join(" ") || null);
       under.title = words.join("\n");
-      chip.title = [title, ...words].filter(Boolean).join("\n");
+      const parked = sinkWords(sinks, position);
+      chip.classList.toggle("parked", parked.length > 0);
+      chip.title = [title, ...words, ...parked].filter(Boolean).join("\n");
     });
     sum.textContent = attribution ? remainder(attribution) : "";
     sum.title = saysSo ? remainderWords(graph, attribution) : "";

@@ -84,12 +84,13 @@ export function createLayersView(controller, { tip, onProblem }) {
     if (regather(whole, heads)) gathered = whole && gatherHeads(whole, heads);
     const graph = gathered;
     if (!graph) return;
-    const { expanded, selection, effects } = state;
+    const { expanded, selection, effects, sinks, composed } = state;
     const measure = shownMeasure(state);
     const pending = pendingLayers(state);
     pendingDrawn = pending.length;
     const told = measure === "effect" ? effects : undefined;
     const of = [graph, expanded, pending, selection, hovered, measure, layers, told];
+    of.push(sinks, composed);
     if (!changed(...of, ...Object.values(room))) return;
     const view = {
       graph,
@@ -100,6 +101,8 @@ export function createLayersView(controller, { tip, onProblem }) {
       measure,
       layers,
       effects: told,
+      sinks,
+      composed,
       ...room,
     };
     try {

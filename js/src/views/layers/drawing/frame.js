@@ -40,6 +40,8 @@ export function createFrame(el) {
     sources: group(stream, "vw-sources"),
     nodes: group(stream, "vw-nodes"),
     labels: group(stream, "vw-labels"),
+    composed: group(stream, "vw-composed"),
+    outliers: group(stream, "vw-outliers"),
     closes: group(stream, "vw-shuts"),
     rank: group(svg, "vw-rank"),
     legend: group(svg, "vw-legend"),

@@ -7,6 +7,7 @@ import { headOf } from "../layout/detail.js";
 import { createMemory } from "../layout/memory.js";
 import { layoutScene } from "../layout/scene.js";
 import { spotBeside } from "../layout/spot.js";
+import { drawHeadEdges, drawOutliers } from "./findings.js";
 import { createFrame } from "./frame.js";
 import { drawWriterLabels } from "./labels.js";
 import { drawNodes, drawSources, markNodes, markSources } from "./nodes.js";
@@ -178,6 +179,7 @@ export function createStage(el, { dispatch }) {
       if (!view || !scene?.folded.has(head)) return;
       scene = layoutScene({ ...view, interest, memory });
       draw(scene, { animated: !view.reducedMotion });
+      drawFindings(scene, view);
       mark();
     };
     if (after === 0) turn();
@@ -185,6 +187,17 @@ export function createStage(el, { dispatch }) {
   }
 
   const isDragged = createDragWatch();
+  const foundChanged = createChangeGuard();
+
+  /**
+   * @param {Scene | null} now
+   * @param {StageView} of
+   */
+  function drawFindings(now, { sinks, composed }) {
+    if (!now) return;
+    drawOutliers(frame.outliers, now, sinks);
+    drawHeadEdges(frame.composed, now, composed);
+  }
 
   return {
     update(next) {
@@ -208,6 +221,7 @@ export function createStage(el, { dispatch }) {
         const panel = layerToReveal(drawn, scene, { room, roomBefore, at });
         if (panel) reveal(scroller, panel, { room, from, animated });
       }
+      if (foundChanged(scene, next.sinks, next.composed)) drawFindings(scene, next);
       mark();
     },
     spot(id) {
