@@ -32,6 +32,7 @@ def arguments() -> argparse.Namespace:
             "routes",
             "scores",
             "what-if",
+            "compare",
             "drawing-in-browser",
             "memory",
             "labels",
@@ -51,6 +52,7 @@ def main() -> None:
     # Heavy, and not for --help.
     from . import (
         circuits,
+        comparing,
         drawing,
         generating,
         in_browser,
@@ -69,8 +71,8 @@ def main() -> None:
     setting = Setting(options.tokens, options.memory_tokens, options.repeats, options.quick)
     benchmarks = {
         "trace": tracing, "generate": generating, "lens": projecting, "draw": drawing,
-        "routes": routing, "scores": scores, "what-if": what_if, "drawing-in-browser": in_browser,
-        "memory": memory, "labels": labels, "circuits": circuits,
+        "routes": routing, "scores": scores, "what-if": what_if, "compare": comparing,
+        "drawing-in-browser": in_browser, "memory": memory, "labels": labels, "circuits": circuits,
     }  # fmt: skip
     # What lenses and measures say is no matter of time, and takes its own: it is asked for by name.
     pages = {"labels": LENSES_PAGE, "circuits": MEASURES_PAGE}
