@@ -29,9 +29,12 @@ def bench(setting: Setting) -> list[Table]:
 
 def _table(setting: Setting, where: str) -> Table:
     clean, corrupted = (vw.trace(setting.model, setting.tokenizer, t) for t in PAIRS[where])
-    changed = sum(a != b for a, b in zip(clean.input_ids, corrupted.input_ids, strict=True))
-    first = next(n for n, pair in enumerate(zip(clean.tokens, corrupted.tokens)) if len({*pair}) > 1)
-    assert changed == 1
+    differs = [
+        n
+        for n, pair in enumerate(zip(clean.tokens, corrupted.tokens, strict=True))
+        if len({*pair}) > 1
+    ]
+    assert len(differs) == 1
     contenders: dict[str, Callable[[], object]] = {
         PLAIN: lambda: setting.forward(corrupted.input_ids)
     }
@@ -50,7 +53,7 @@ def _table(setting: Setting, where: str) -> Table:
         )
     result = race(contenders, setting.rounds(ROUNDS), warm_ups=1)
     n = len(corrupted)
-    table = Table(f"Two prompts of {n} tokens, that differ in token {first + 1}")
+    table = Table(f"Two prompts of {n} tokens, that differ in token {differs[0] + 1}")
     for name in contenders:
         if name != PLAIN:
             table.compare(result, name, PLAIN)

@@ -137,7 +137,7 @@ class _Plan(NamedTuple):
     # Columns that are the same in both passes, so that nothing comes of them.
     unchanged: frozenset[int]
     # Of `where`, those that are not.
-    changed: list[int] = []
+    changed: tuple[int, ...] = ()
 
 
 def _plan(
@@ -174,7 +174,7 @@ def _plan(
     ]
     if over == "heads":
         same = _unchanged(pair)
-        changed = [p for p in where if p not in same]
+        changed = tuple(p for p in where if p not in same)
         return _Plan(
             _array(grid), ("layer", "head"), chosen, heads, (), where, frozenset(), changed
         )

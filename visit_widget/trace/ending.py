@@ -72,9 +72,7 @@ class Ending(Alone):
             return
         with torch.enable_grad():
             for layer in range(self.trace.n_layers):
-                self.block(
-                    layer, self.recorded(layer).repeat(2, 1).requires_grad_(), recorded=True
-                )
+                self.block(layer, self.recorded(layer).repeat(2, 1).requires_grad_(), recorded=True)
         known.add((self.positions[0], self.position))
 
     def _moved(self, layer: int, pre: Tensor, ours: Tensor, recorded: Tensor) -> Tensor:
@@ -100,7 +98,10 @@ class Ending(Alone):
         return written.reshape(pre.shape)
 
     def _answer(
-        self, layer: int, source: Tensor, looks: Sequence[Look]
+        self,
+        layer: int,
+        source: Tensor,
+        looks: Sequence[Look],  # noqa: ARG002 - there are none
     ) -> Callable[[AttentionCall], Tensor]:
         kept, first, at = self.trace.attention_record(layer), self.positions[0], self.position
         mask, m = self._mask(layer)[0], len(self.positions)

@@ -16,7 +16,7 @@ REDRAWS = (
 )  # fmt: skip
 SETTABLE = ("prompt", *REDRAWS, *PLAIN, "view")
 # The traits of the widget that are saved.
-SAVED = (*SETTABLE, "graph", "status", "lenses", "generation")
+SAVED = (*SETTABLE, "graph", "status", "lenses", "generation", "runs")
 # Those of them that are saved of a generation alone.
 OF_GENERATIONS = ("generation", "branch", "step")
 
