@@ -18,7 +18,6 @@ from ..model import Anatomy, VisitError
 from ..model.attention_call import MODEL_LOCK
 from ..model.given import check_language_model, tokenizer_of
 from ..model.loaded import check_traceable, unwrapped
-from ..pairs import Pair
 from ..trace.audit import last_logits_error, tolerance_of
 from ..trace.inputs import Prepared, Prompt, checked
 from ..trace.target import Followed, TargetLike, first_token, followed
@@ -294,7 +293,8 @@ class Session:
             missing: dict[str, str] = {}
             others = [self.lens(name) for name in self.lenses()]
             other = self.against.details(nodes, others)
-            nodes = [i for i in nodes if i not in other.get("against", ()) or not Pair.of_b(i)]
+            there = other.get("against", ())
+            nodes = [i for i in nodes if i not in there or self.against.shared(i, self.painter)]
             for node_id in nodes if lenient else ():
                 try:
                     sheet_of(self.painter, node_id)

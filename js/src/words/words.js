@@ -272,5 +272,7 @@ export const rankWords = (rank) => `rank ${whole(rank)}`;
  * @param {number} position
  */
 export function tokenText(graph, position) {
+  // One of the other prompt's, that has no partner here (state/only-there.js).
+  if (position < 0) return graph.against?.tokens[-1 - position]?.text ?? "a token there";
   return graph.tokens[position]?.text ?? `token ${position}`;
 }

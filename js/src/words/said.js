@@ -1,8 +1,8 @@
 /** What is said of the tokens that a model went on with, and of the branches of its text. */
 
-import { percent, whole } from "../../words/format.js";
+import { percent, whole } from "./format.js";
 
-/** @import { Generation, SaidToken } from "../../types.js" */
+/** @import { Generation, SaidToken } from "../types.js" */
 
 /**
  * In a line: "␣a 3.1%, rank 4; the first choice was ␣the (41.0%)".
