@@ -308,6 +308,9 @@
  * @property {Node[]} nodes
  * @property {Edge[]} edges
  * @property {AttributionFacts} attribution
+ * @property {{position: number, attribution: AttributionFacts,
+ *   nodes: {id: string, kind: NodeKind, influence: number | null, label: string | null}[]}} [against]
+ *   The other prompt's, its nodes by their places here.
  *
  * @typedef {"routes" | "attribution" | "predictions"} LateName Replies about the whole graph.
  */

@@ -25,6 +25,21 @@ export const saidWords = (token, at) => `New token ${whole(at + 1)}, ${saidFacts
 export const saidMark = ({ first, put }) => (put ? "✎" : first ? "≠" : "");
 
 /**
+ * Which step of a generation is explained.
+ *
+ * @param {Generation} generation
+ * @param {import("../types.js").FlowGraph} graph
+ */
+export function stepWords({ tokens, branches }, { step = null, branch = 0 }) {
+  const token = step === null ? null : tokens[step];
+  const of = branches.length > 1 ? ` Branch ${branchWords(branches, branch)}.` : "";
+  if (step === null || !token) {
+    return `Another prompt than that of the generation’s ${whole(tokens.length)} new tokens is shown.${of}`;
+  }
+  return `New token ${whole(step + 1)} of ${whole(tokens.length)} is explained: ${saidFacts(token)}.${of}`;
+}
+
+/**
  * @param {Generation["branches"]} branches
  * @param {number} at
  */

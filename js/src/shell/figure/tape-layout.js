@@ -1,7 +1,6 @@
 /** The tape of a generation in a figure: its tokens in lines, the step on show marked, and said. */
 
-import { whole } from "../../words/format.js";
-import { branchWords, saidFacts, saidMark } from "../../words/said.js";
+import { saidMark, stepWords } from "../../words/said.js";
 import { CHIP, chipOf, SAID, wrapped } from "./chip.js";
 import { shape } from "./tree.js";
 
@@ -34,13 +33,7 @@ const BAR = 3;
 export function tapeFacts({ generation, graph }) {
   if (!generation || !graph) return null;
   const step = graph.step ?? null;
-  const { tokens, branches } = generation;
-  const branch = graph.branch ?? 0;
-  const text =
-    step === null || !tokens[step]
-      ? `Another prompt than the generation’s ${whole(tokens.length)} new tokens is shown.`
-      : `New token ${whole(step + 1)} of ${whole(tokens.length)} is explained: ${saidFacts(tokens[step])}.`;
-  const of = branches.length > 1 ? ` Branch ${branchWords(branches, branch)}.` : "";
+  const { tokens } = generation;
   return {
     tokens: tokens.map((token) => ({
       text: `${token.text}${saidMark(token)}`,
@@ -48,7 +41,7 @@ export function tapeFacts({ generation, graph }) {
       other: saidMark(token) !== "",
     })),
     step,
-    words: text + of,
+    words: stepWords(generation, graph),
   };
 }
 

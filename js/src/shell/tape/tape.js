@@ -211,10 +211,11 @@ export function createTape({ dispatch, getState, searchVocabulary, live }, popov
     const { generation, step } = getState();
     if (!generation || generation.tokens.length < 2) return;
     const again = step === null || step === generation.tokens.length - 1;
-    playing = again ? 0 : step + 1;
-    showPlay();
+    const first = again ? 0 : step + 1;
     dispatch({ type: "set-passing", passing: true });
-    dispatch({ type: "set-step", step: playing });
+    playing = first;
+    showPlay();
+    dispatch({ type: "set-step", step: first });
   }
 
   /** Goes to the next once this one is drawn and has stood for a while. @param {State} state */

@@ -24,7 +24,12 @@ export function bothSides(node, other, graph, { list, controller }) {
       : "";
   return h(
     "div",
-    { class: "vw-sides", "data-role": "both-sides", role: "group", "aria-label": "Both sides" },
+    {
+      class: "vw-both-sides",
+      "data-role": "both-sides",
+      role: "group",
+      "aria-label": "Both sides",
+    },
     h(
       "div",
       { class: brought ? "vw-side-here brought" : "vw-side-here", "data-part": id },

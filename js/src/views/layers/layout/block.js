@@ -277,7 +277,7 @@ function placeWhole(frame, node, outflows, x, bank, side = "left") {
         face: "number",
         tone: signOf(value, measure),
       },
-      ...(toLeft ? thereBeside(frame, node, value, seen[1], beside.x, room) : []),
+      ...(toLeft ? thereBeside(frame, node, value, word.text, beside.x, room) : []),
     ],
     name: seenName(index, node, value, measure, seen) + besideWords(index, node, value, measure),
   });
@@ -299,11 +299,11 @@ function placeWhole(frame, node, outflows, x, bank, side = "left") {
 }
 
 /**
- * What a whole adds in the other prompt, and by how much that differs, left of what it adds here.
+ * What a whole adds in the other prompt, and by how much that differs, left of its word.
  * @param {WholeFrame} frame
  * @param {Node} node
  * @param {number | null} value
- * @param {string} own The words that end at `end`.
+ * @param {string} own The word that ends at `end`.
  * @param {number} end
  * @param {number} room
  * @returns {SceneText[]}
@@ -314,11 +314,11 @@ function thereBeside({ index, measure }, node, value, own, end, room) {
   const difference = differenceOf(index, node, value, measure);
   const words = [`there ${formatValue(there, measure)}`];
   if (difference !== null) words.unshift(`${words[0]}, Δ ${formatValue(difference, measure)}`);
-  const x = end - textWidth(own, CAPTION, "sans") - 9;
+  const x = end - textWidth(own, 13) - 9;
   const fits = (/** @type {string} */ text) =>
     textWidth(text, CAPTION, "sans") <= room + x - end + 60;
   const text = words.find(fits);
-  return text ? [{ x, y: 12, text, face: "there", anchor: "end" }] : [];
+  return text ? [{ x, y: -2, text, face: "there", anchor: "end" }] : [];
 }
 
 /**

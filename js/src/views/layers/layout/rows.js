@@ -135,7 +135,7 @@ function thereTexts({ index, measure, node, value, roomy, thereRoom = 0 }, end) 
   const beside = { x: end - thereRoom - 1, y: 3.7, text, face: "there", anchor: "end" };
   if (!roomy || difference === null) return [beside];
   const differs = `Δ ${formatValue(difference, measure)}`;
-  return [beside, { x: end, y: 15.5, text: differs, face: "there", anchor: "end" }];
+  return [beside, { x: end, y: 20, text: differs, face: "there", anchor: "end" }];
 }
 
 /**
