@@ -247,7 +247,7 @@ export function nodeFacts(node, graph, { share, whole, measured, other = null })
   const facts = [contribution(node, graph), effectWords(node, measured), wasWords(node, graph)];
   if (share !== null && whole !== null)
     facts.push(`${shareOf(share)} of ${wholeName(whole, graph)}`);
-  if (node.kind === "key" || node.kind === "value") facts.push(memoryWords(node));
+  if ((node.kind === "key" || node.kind === "value") && !node.only) facts.push(memoryWords(node));
   if (node.activation !== null && node.activation !== undefined) {
     facts.push(`activation ${signed(node.activation)}`);
   }

@@ -195,19 +195,20 @@ export function createPanel(controller, popovers) {
         unit: node.unit,
         lens: node.kind === "logits" ? undefined : lens.name,
       }),
-      otherTokens(other, graph),
+      !node.only && otherTokens(other, graph),
       WRITERS.has(node.kind) && collapsedTokens(lens.least, node.bottom, target, detail.readings),
       readingsSection(detail.readings, target),
       targetSection(node, graph, detail.foil ?? null, other),
-      attentionSection(
-        graph,
-        detail.attention ?? null,
-        node.kind === "head" ? knownAttention(state, node) : new Map(),
-        node.kind === "query" ? null : node.source,
-        controller.live && node.head !== null && !isRouteId(node.id) && detail.attention
-          ? (anchor, position) => why.toggle(anchor, `L${node.layer}.H${node.head}`, position)
-          : null,
-      ),
+      !node.only &&
+        attentionSection(
+          graph,
+          detail.attention ?? null,
+          node.kind === "head" ? knownAttention(state, node) : new Map(),
+          node.kind === "query" ? null : node.source,
+          controller.live && node.head !== null && !isRouteId(node.id) && detail.attention
+            ? (anchor, position) => why.toggle(anchor, `L${node.layer}.H${node.head}`, position)
+            : null,
+        ),
       detail.sources && sourcesOf(graph, node, other, controller),
       problemNote(state),
     ];
