@@ -75,11 +75,11 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
   function passesBy() {
     const { graph, step, passing, playing, live } = getState();
     if (graph?.step == null) return false;
-    if (passing || (playing && live)) return true;
     const now = `${graph.branch} ${step}`;
     if (shown.step !== now) shown = { step: now, since: shown.step === null ? 0 : Date.now() };
     const left = shown.since + RESTS_MS - Date.now();
     clearTimeout(resting);
+    if (passing || (playing && live)) return true;
     if (left > 0) resting = setTimeout(fillIn, left);
     return left > 0;
   }
