@@ -42,7 +42,8 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--write", action=argparse.BooleanOptionalAction, default=None,
-        help="write docs/performance.md (the default where everything is measured in full)",
+        help="write docs/performance.md (the default where everything is measured in full); with "
+        "--only, the tables of these alone",
     )  # fmt: skip
     return parser.parse_args()
 
@@ -64,7 +65,7 @@ def main() -> None:
         tracing,
         what_if,
     )
-    from .report import LENSES_PAGE, MEASURES_PAGE, write_page
+    from .report import LENSES_PAGE, MEASURES_PAGE, write_page, write_some
     from .setting import Setting, machine
 
     start = time.perf_counter()
@@ -97,7 +98,7 @@ def main() -> None:
         return
     in_full = options.only is None and not options.quick and options.repeats is None
     if in_full if options.write is None else options.write:
-        write_page(where, tables)
+        (write_page if options.only is None else write_some)(where, tables)
         print("Written into docs/performance.md.")
 
 

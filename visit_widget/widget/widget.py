@@ -176,8 +176,7 @@ class VisitWidget(Output, Steps, Runs, Saving, anywidget.AnyWidget):
         of the same model, or pass it to `visit`, to make the picture again. What cannot be used
         raises a VisitError and changes nothing.
         """
-        traits = {name: getattr(self, name) for name in (*SETTABLE, "runs")}
-        return state_of(self._session, traits)
+        return state_of(self._session, {name: getattr(self, name) for name in SETTABLE})
 
     @view_state.setter
     def view_state(self, state: dict[str, Any]) -> None:

@@ -253,6 +253,7 @@ function placeWhole(frame, node, outflows, x, bank, side = "left") {
   const unsaid = saysNothing(node);
   const word = unsaid ? { text: "nothing" } : fitLabel(node, room, 13);
   const seen = [word.text, number ? `${kind} ${number}` : kind];
+  const there = toLeft ? thereBeside(frame, node, value, word.text, beside.x, room) : [];
   frame.nodes.push({
     id: node.id,
     kind: node.kind,
@@ -277,9 +278,11 @@ function placeWhole(frame, node, outflows, x, bank, side = "left") {
         face: "number",
         tone: signOf(value, measure),
       },
-      ...(toLeft ? thereBeside(frame, node, value, word.text, beside.x, room) : []),
+      ...there,
     ],
-    name: seenName(index, node, value, measure, seen) + besideWords(index, node, value, measure),
+    name:
+      seenName(index, node, value, measure, [...seen, ...there.map(({ text }) => text)]) +
+      besideWords(index, node, value, measure),
   });
   if (!write) return;
   const mouth = tributaryLine([x, y - edge], outward * BANK, {
@@ -404,8 +407,8 @@ function headings({ parts, bands, neurons }, { x, grid, index }, top, lowerTop) 
       { x: x + grid.headRight - 6 - THERE_ROOM, y, text: "there", face: "there", anchor: "end" },
       { x: x + grid.headRight - 5, y, text: "here", face: "caption", anchor: "end" },
     ]);
-  if (grid.there > 0 && bands.length) texts.push(...besides(top - 9));
-  if (grid.there > 0 && neurons.length) texts.push(...besides(lowerTop - 9));
+  if (grid.there > 0 && grid.tokens && bands.length) texts.push(...besides(top - 9));
+  if (grid.there > 0 && grid.tokens && neurons.length) texts.push(...besides(lowerTop - 9));
   if (grid.rowX !== null) texts.push(heading("output rows", grid.rowX, top - 9));
   const looks = grid.neuronKeys && neurons.some(({ key }) => key);
   if (looks) {

@@ -81,8 +81,8 @@ export function rowNode(spec) {
       tone: isNothing ? undefined : numberTone(tone, value, measure),
     });
   }
-  const seen = texts.map(({ text }) => text);
   if (thereRoom > 0) texts.push(...thereTexts(spec, right - x - 5));
+  const seen = texts.map(({ text }) => text);
   return {
     id: node.id,
     kind: node.kind,
