@@ -248,7 +248,12 @@ def test_a_patch_without_a_partner_is_refused():
 @pytest.mark.parametrize("family", FAMILIES)
 def test_runs_begin_where_something_is_changed(family, over, monkeypatch):
     """From the first position that differs on alone, whole prompts give the same."""
-    model = float64_throughout(make_model(family))
+    with float64_throughout():
+        check_begun_runs(family, over, monkeypatch)
+
+
+def check_begun_runs(family, over, monkeypatch):
+    model = make_model(family)
     clean, corrupted = (vw.trace(model, None, ids) for ids in (PROMPT_IDS, SAME_LENGTH))
     begun = []
 
@@ -275,7 +280,12 @@ def test_runs_begin_where_something_is_changed(family, over, monkeypatch):
 
 
 def test_what_cannot_be_run_in_part_is_run_whole(monkeypatch):
-    model = float64_throughout(make_model("llama"))
+    with float64_throughout():
+        check_whole_runs(monkeypatch)
+
+
+def check_whole_runs(monkeypatch):
+    model = make_model("llama")
     clean, corrupted = (vw.trace(model, None, ids) for ids in (PROMPT_IDS, SAME_LENGTH))
     expected = vw.patching(clean, corrupted, "heads", TARGET, FOIL).measured
 
