@@ -8,7 +8,8 @@ from typing import Any
 
 from ..model import VisitError
 from .many import Entry, Many
-from .state_parts import REMAKE, followed_of, prompt_of, written
+from .prompt_state import REMAKE, prompt_in
+from .state_parts import followed_of, written
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def many_of(value: Any) -> WantedMany | None:
         opened, order = value["opened"], value["order"]
         entries = [
             Entry(
-                None if one["input_ids"] is None else prompt_of(one),
+                None if one["input_ids"] is None else prompt_in(one),
                 str(one["prompt"]),
                 str(one["problem"]),
                 focus=int(one["focus"]),

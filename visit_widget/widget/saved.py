@@ -15,7 +15,7 @@ REDRAWS = (
     "opened", "branch", "step", "against", "focus", "target", "foil", "keep", "measure", "lens",
     "interventions",
 )  # fmt: skip
-SETTABLE = ("prompt", *REDRAWS, *PLAIN, "view")
+SETTABLE = ("prompt", *REDRAWS, *PLAIN, "view", "runs")
 # The traits of the widget that are saved.
 SAVED = (*SETTABLE, "graph", "status", "lenses", "generation", "prompts", "order")
 # Those of them that are saved of a generation alone, and of many prompts alone.

@@ -1,4 +1,4 @@
-"""Parts of a view state as plain data: prompts, and what is followed."""
+"""What is followed, in a view state."""
 
 from __future__ import annotations
 
@@ -8,41 +8,13 @@ from typing import Any
 import torch
 
 from ..model import VisitError
-from ..trace.inputs import Prepared
 from ..trace.target import Followed
-
-REMAKE = "Take it anew from widget.view_state."
+from .prompt_state import REMAKE, is_whole
 
 KINDS = ("token", "mean", "logsumexp")
 _DTYPES = {str(d).removeprefix("torch."): d for d in (
     torch.float64, torch.float32, torch.float16, torch.bfloat16,
 )}  # fmt: skip
-
-
-def prompt_of(state: Mapping[str, Any]) -> Prepared:
-    """A prompt as it was written down.
-
-    Raises:
-        VisitError: it is none.
-    """
-    text, as_text = state["prompt"], state["as_text"]
-    ids, special = state["input_ids"], state["special"]
-    if not isinstance(ids, (list, tuple)) or not all(map(is_whole, ids)):
-        raise VisitError(f"The view state's 'input_ids' are no token ids. {REMAKE}")
-    if not isinstance(text, str) or not isinstance(as_text, bool):
-        raise VisitError(
-            "The view state's 'prompt' is a text and 'as_text' says whether it was given as one, "
-            f"not {short(text)} and {short(as_text)}. {REMAKE}"
-        )
-    if not (special is None or isinstance(special, bool)):
-        raise VisitError(
-            f"The view state's 'special' is True, False or None, not {short(special)}. {REMAKE}"
-        )
-    try:
-        made = torch.tensor(ids, dtype=torch.long, device="cpu")
-    except (RuntimeError, OverflowError, ValueError):
-        raise VisitError(f"The view state's 'input_ids' are no token ids. {REMAKE}") from None
-    return Prepared(made, text if as_text else None, special)
 
 
 def written(target: Followed) -> dict[str, Any]:
@@ -88,14 +60,3 @@ def followed_of(name: str, value: Any) -> Followed | None:
         return Followed(value["kind"], ids, tuple(float(w) for w in weights))
     except (KeyError, TypeError, ValueError, RuntimeError):
         raise wrong from None
-
-
-def is_whole(value: Any) -> bool:
-    """Whether it is a whole number, and no truth value."""
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def short(value: Any) -> str:
-    """A value as a sentence names it."""
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:40]}…"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,13 +13,15 @@ from ..model.loaded import unwrapped
 from ..trace.fingerprint import fingerprint
 from ..trace.inputs import Prepared
 from ..trace.target import Followed
-from ..trace.trace import Trace
 from .many import Many
 from .many_state import WantedMany, many_of, written_many
 from .picture import checks
+from .prompt_state import FIELDS, REMAKE, is_whole, prompt_in, prompt_state, short
+from .runs import check_runs
+from .said_state import check_said, said_state
 from .sentences import check_view
 from .session import Session
-from .state_parts import REMAKE, followed_of, is_whole, prompt_of, short, written
+from .state_parts import followed_of, written
 
 VERSION = 1
 # What the state has beside the traits of these names.
@@ -38,6 +40,8 @@ class Wanted:
         interventions: likewise, not checked yet.
         keep: likewise.
         traits: the state's values of `PLAIN`, not checked yet: that takes the prompt's trace.
+        generation: what is said of a generation, or None.
+        runs: those of it.
     """
 
     prompt: Prepared
@@ -52,6 +56,8 @@ class Wanted:
     traits: dict[str, Any]
     against: Prepared | None = None
     many: WantedMany | None = None
+    generation: dict[str, Any] | None = None
+    runs: Sequence[Mapping[str, Any]] = ()
 
 
 def state_of(session: Session, traits: Mapping[str, Any]) -> dict[str, Any]:
@@ -62,13 +68,14 @@ def state_of(session: Session, traits: Mapping[str, Any]) -> dict[str, Any]:
         traits: its traits, of `PLAIN` and "focus", "measure", "keep", "view" at least.
     """
     trace, painter = session.trace, session.painter
-    names = ("focus", "measure", "keep", "view", "lens", "interventions", *PLAIN)
+    names = ("focus", "measure", "keep", "view", "lens", "interventions", "runs", *PLAIN)
     return {
         "version": VERSION,
         "model": {**session.facts, "fingerprint": fingerprint(unwrapped(trace.model))},
-        **_prompt_of(trace),
+        **prompt_state(trace),
         "against": _against_of(session),
         "many": written_many(session.many, traits),
+        "generation": said_state(session.said, session.said.place(trace)),
         "target": written(painter.target),
         "foil": None if painter.foil is None else written(painter.foil),
         **{name: _plain(traits[name]) for name in names},
@@ -112,7 +119,7 @@ def read(state: Any, session: Session) -> Wanted:
     if target is None:
         raise VisitError(f"The view state's 'target' is None: nothing is followed. {REMAKE}")
     return Wanted(
-        prompt=prompt_of(state),
+        prompt=prompt_in(state),
         focus=focus,
         target=target,
         foil=followed_of("foil", state["foil"]),
@@ -124,6 +131,8 @@ def read(state: Any, session: Session) -> Wanted:
         traits={name: state[name] for name in PLAIN},
         against=_against(state.get("against"), session),
         many=many_of(state.get("many")),
+        generation=check_said(state.get("generation")),
+        runs=check_runs(state.get("runs", ())),
     )
 
 
@@ -135,7 +144,7 @@ def take(wanted: Wanted, session: Session) -> dict[str, Any]:
     """
     if wanted.many is None:
         session.many = Many()
-        session.take(wanted.prompt)
+        session.take(wanted.prompt, wanted.generation)
         return {"opened": None}
     many = Many()
     many.put(wanted.many.entries, wanted.many.drawn, session, session.many)
@@ -160,7 +169,8 @@ def checked_traits(wanted: Wanted, session: Session) -> dict[str, Any]:
             )
     check = checks(trace)
     found = {name: check[name](wanted.traits[name]) for name in check}
-    return {**found, "expanded": [trace.layer(layer) for layer in wanted.traits["expanded"]]}
+    layers = [trace.layer(layer) for layer in wanted.traits["expanded"]]
+    return {**found, "expanded": layers, "runs": list(wanted.runs)}
 
 
 _NAMES = (
@@ -170,16 +180,7 @@ _NAMES = (
 
 
 # What states did not have from the beginning.
-_LATER = ("lens", "interventions", "against", "many")
-
-
-def _prompt_of(trace: Trace) -> dict[str, Any]:
-    return {
-        "prompt": trace.prompt,
-        "as_text": trace._text is not None,
-        "input_ids": trace.input_ids.tolist(),
-        "special": trace.special,
-    }
+_LATER = ("lens", "interventions", "against", "many", "generation", "runs")
 
 
 def _against_of(session: Session) -> dict[str, Any] | None:
@@ -188,13 +189,13 @@ def _against_of(session: Session) -> dict[str, Any] | None:
     if other is None:
         return None
     same = other.model is session.trace.model
-    return {**_prompt_of(other), "model": None if same else fingerprint(other.model)}
+    return {**prompt_state(other), "model": None if same else fingerprint(other.model)}
 
 
 def _against(value: Any, session: Session) -> Prepared | None:
     if value is None:
         return None
-    names = {"prompt", "as_text", "input_ids", "special", "model"}
+    names = {*FIELDS, "model"}
     if not isinstance(value, Mapping) or set(value) != names:
         raise VisitError(f"The view state's 'against' is no prompt but {short(value)}. {REMAKE}")
     now = session.against.trace
@@ -203,7 +204,7 @@ def _against(value: Any, session: Session) -> Prepared | None:
             "This view state compares with another model: set widget.against to a trace of that "
             "model first."
         )
-    return prompt_of(value)
+    return prompt_in(value)
 
 
 def _lens(name: Any) -> str | None:

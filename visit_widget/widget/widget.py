@@ -27,6 +27,7 @@ from .intervening import of_any_prompt, of_no_other
 from .overview import Overview
 from .picture import DISPLAY, NO_FILTERS, checks
 from .requests import Desk, logger
+from .runs import Runs
 from .saved import REDRAWS, SETTABLE
 from .saving import Saving
 from .sentences import check_view, joined, sentence
@@ -34,7 +35,7 @@ from .session import First, Session
 from .view_state import check_facts, checked_traits, read, state_of, take
 
 
-class VisitWidget(Output, Steps, Overview, Findings, Saving, anywidget.AnyWidget):
+class VisitWidget(Output, Steps, Overview, Runs, Findings, Saving, anywidget.AnyWidget):
     """A flow graph in a notebook. Made by `visit`.
 
     Every trait may be set and observed from Python. Setting `prompt`, `focus`, `target`, `foil`,
@@ -61,7 +62,7 @@ class VisitWidget(Output, Steps, Overview, Findings, Saving, anywidget.AnyWidget
         keep: what pruning keeps; set a Keep or a mapping of its fields.
         interventions: what is done to parts of the pass: [{"id", "action", "positions"}], or
             {id: action} as `Trace.rerun` takes; [] for the pass as it is. `graph` is then of the
-            pass run again, and its "before" says what was.
+            pass run again, and its "before" says what was. `runs` keeps each of them.
         pins: ids of up to four nodes that are compared.
         filters: {"layers": [first, last] or None, "heads": {layer: heads}}: what is drawn plainly;
             the rest is dimmed or drawn as one, and stays in all sums.
@@ -121,6 +122,7 @@ class VisitWidget(Output, Steps, Overview, Findings, Saving, anywidget.AnyWidget
         self.set_trait("lenses", session.lenses())
         self._tell_step()
         self._tell_open(first.graph)
+        self._note_run(first.graph)
         lifetime.loosen(self)
         self._own_layout = self.layout
         self._settled = True
@@ -185,7 +187,7 @@ class VisitWidget(Output, Steps, Overview, Findings, Saving, anywidget.AnyWidget
     def view_state(self, state: dict[str, Any]) -> None:
         wanted, session = read(state, self._session), self._session
         check_facts(state["model"], session)
-        before = {name: getattr(self, name) for name in SETTABLE}
+        before, said = {name: getattr(self, name) for name in SETTABLE}, session.said
         many = session.many
         try:
             more = take(wanted, session)
@@ -198,6 +200,7 @@ class VisitWidget(Output, Steps, Overview, Findings, Saving, anywidget.AnyWidget
             )  # fmt: skip
         except BaseException:
             session.many = many
+            session.said = said
             self._put_back(before)
             raise
         traits.update(
@@ -349,7 +352,10 @@ class VisitWidget(Output, Steps, Overview, Findings, Saving, anywidget.AnyWidget
                 None if t is None else self._session.follow(t)[0] for t in (target, foil)
             )
             done = self.interventions
-            if before.keys() & {"prompt", "step", "branch", "opened"}:
+            if (
+                before.keys() & {"prompt", "step", "branch", "opened"}
+                and "interventions" not in before
+            ):
                 done = of_any_prompt(done)
             if "against" in before:
                 done = of_no_other(done)
@@ -376,6 +382,7 @@ class VisitWidget(Output, Steps, Overview, Findings, Saving, anywidget.AnyWidget
             self._tell_open(graph)
             self.set_trait("lens", graph["lens"])
             self.graph = graph
+            self._note_run(graph)
             self.status = {"state": "ready", "message": notes, **self._session.exactness()}
 
     def _put_back(self, before: dict[str, Any]) -> None:
