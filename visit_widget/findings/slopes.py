@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from ..model.attention_call import MODEL_LOCK
+from ..model.exclusive import exclusive
 from ..model.linear import is_plain, linear_map
 from ..model.loaded import eval_mode
 from ..trace import Trace
@@ -81,7 +81,7 @@ def _slopes(
         caught.append(args[0])
         raise _ReachedError
 
-    with MODEL_LOCK, eval_mode(mlp), torch.enable_grad():
+    with exclusive(mlp), eval_mode(mlp), torch.enable_grad():
         handles = [m.register_forward_hook(enters) for m in inner]
         handles.append(down.register_forward_pre_hook(reached))
         try:
