@@ -42,6 +42,9 @@ def main() -> int:
     asked = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     asked.add_argument("names", nargs="*", help="without .ipynb; all by default")
     names = asked.parse_args().names or sorted(file.stem for file in FOLDER.glob("*.ipynb"))
+    for name in names:
+        if not (FOLDER / f"{name}.ipynb").is_file():
+            asked.error(f"there is no notebooks/{name}.ipynb: name those that are there.")
     failed = False
     with tempfile.TemporaryDirectory() as cache:
         prepare(Path(cache))
