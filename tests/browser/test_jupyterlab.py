@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -16,6 +15,14 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 import visit_widget as vw
+from tests.browser.cells import (
+    change_theme,
+    run_new_cell,
+    signed,
+    start_all_cells,
+    told_by,
+    wait_until,
+)
 from tests.browser.lab import environment, jupyter_lab
 from tests.browser.steps import click_ribbon, settle
 from tests.tiny import make_speaker, tokenizer
@@ -41,54 +48,6 @@ def patient_expectations():
     expect.set_options(timeout=PATIENCE)
     yield
     expect.set_options(timeout=5_000)
-
-
-def start_all_cells(page: Page) -> None:
-    """Starts every cell, as the menu does, and comes back at once."""
-    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")
-
-
-def change_theme(page: Page, theme: str) -> None:
-    page.evaluate(
-        "(theme) => window.jupyterapp.commands.execute('apputils:change-theme', { theme })", theme
-    )
-
-
-def run_new_cell(page: Page, source: str) -> str:
-    """Adds a cell at the end, runs it, and gives what it printed."""
-    page.evaluate(
-        """async (source) => {
-            const { commands, shell } = window.jupyterapp;
-            const notebook = shell.currentWidget.content;
-            notebook.activeCellIndex = notebook.widgets.length - 1;
-            await commands.execute("notebook:insert-cell-below");
-            notebook.activeCell.model.sharedModel.setSource(source);
-            await commands.execute("notebook:run-cell");
-        }""",
-        source,
-    )
-    return page.evaluate(
-        """() => {
-            const cells = window.jupyterapp.shell.currentWidget.content.model.cells;
-            return cells.get(cells.length - 1).toJSON().outputs.map((o) => o.text ?? "").join("");
-        }"""
-    )
-
-
-def told_by(page: Page, expression: str):
-    """What a cell finds the value of `expression` to be."""
-    return json.loads(run_new_cell(page, f"import json; print(json.dumps({expression}))"))
-
-
-def wait_until(page: Page, expression: str, value) -> None:
-    """Waits until a cell finds the value: what a reader does reaches the kernel in its own time."""
-    deadline = perf_counter() + 30
-    while (told := told_by(page, expression)) != value:
-        assert perf_counter() < deadline, f"{expression} is {told!r}, not {value!r}"
-
-
-def signed(value: float) -> str:
-    return f"{'−' if value < 0 else '+'}{abs(value):.2f}"
 
 
 def follow_it_otherwise(page: Page, widget: Locator, screenshot) -> None:

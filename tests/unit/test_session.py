@@ -20,7 +20,7 @@ import traitlets
 import visit_widget as vw
 from tests.pages import data_in
 from tests.tiny import blocks_of, look, make_model, make_speaker, matrix_of, tokenizer
-from visit_widget.model.attention_call import MODEL_LOCK
+from visit_widget.model.exclusive import MODEL_LOCK
 
 PROMPT = "the cat sat on the mat"
 TRAITS = (

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..model import UnsupportedModelError
-from ..model.attention_call import MODEL_LOCK
+from ..model.exclusive import exclusive
 from ..model.loaded import eval_mode
 from ..model.watch import first_tensor
 from ..trace import Trace
@@ -110,7 +110,7 @@ def _run(trace: Trace, layer: int, x: Tensor) -> Tensor:
     """
     part = trace.anatomy.blocks[layer]
     assert part.mlp is not None
-    with torch.no_grad(), MODEL_LOCK, eval_mode(part.mlp):
+    with torch.no_grad(), exclusive(trace.model), eval_mode(part.mlp):
         written = first_tensor(part.mlp(_own(trace, layer, x)))
     assert written is not None
     return trace.work(written).reshape(len(x), -1)
@@ -139,7 +139,7 @@ def _integrated(trace: Trace, layer: int, x: Tensor, parts: Tensor, n_points: in
     if by_neuron is not None:
         return by_neuron
     found = torch.zeros_like(parts)
-    with torch.enable_grad(), MODEL_LOCK, eval_mode(part.mlp):
+    with torch.enable_grad(), exclusive(trace.model), eval_mode(part.mlp):
         try:
             for n, part_n in enumerate(parts):
                 points = way.clone().requires_grad_()

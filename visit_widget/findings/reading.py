@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..lens import Lens, lens_of
-from ..model.attention_call import MODEL_LOCK
+from ..model.exclusive import MODEL_LOCK
 from ..model.linear import apply
 from ..trace import Trace
 

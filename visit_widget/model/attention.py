@@ -22,7 +22,8 @@ from transformers import AttentionInterface, PreTrainedModel
 from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS, AttentionMaskInterface
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from .attention_call import MODEL_LOCK, Attend, AttentionCall, Before, Listener, own_attention
+from .attention_call import Attend, AttentionCall, Before, Listener, own_attention
+from .exclusive import exclusive
 from .loaded import eval_mode
 from .operations import overhearing
 
@@ -189,7 +190,7 @@ def listening(
     """
     if modules is None and within is not None:
         modules = [within]
-    with MODEL_LOCK, eval_mode(within or model), ExitStack() as stack:
+    with exclusive(model), eval_mode(within or model), ExitStack() as stack:
         if not _switch(stack, model, within, implementation):
             stack.enter_context(overhearing(model, listener, modules, before))
         else:

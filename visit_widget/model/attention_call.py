@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -11,11 +10,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from .errors import UnsupportedModelError
+from .exclusive import MODEL_LOCK
 from .loaded import eval_mode
-
-# One model, one hook, one listener at a time: a widget's handlers may run on any thread while a
-# cell is running.
-MODEL_LOCK = threading.RLock()
 
 # Called like the `eager_attention_forward` of transformers.
 Attend = Callable[..., tuple[Tensor, Tensor | None]]

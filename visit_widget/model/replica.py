@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from transformers import Cache, PretrainedConfig, PreTrainedModel
 
 from .attention import listening
-from .attention_call import MODEL_LOCK
+from .exclusive import exclusive
 from .loaded import eval_mode, weights_of
 from .precision import noise
 from .sharded import gathered, own_forward
@@ -86,7 +86,7 @@ class Replica:
         runs = None if self._dtype is None or current in _ANY_DTYPE else "eager"
         args, kwargs = self._arguments(stream)
         with (
-            MODEL_LOCK,
+            exclusive(self._model),
             eval_mode(self.block),
             experts_one_by_one(self.block),
             noting(names, seen),

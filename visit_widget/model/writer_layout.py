@@ -8,8 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from .attention_call import MODEL_LOCK
 from .errors import UnsupportedModelError
+from .exclusive import MODEL_LOCK
 from .gates import find_gate
 from .weight_calls import Run
 from .weights import Weights, template

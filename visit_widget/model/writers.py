@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from .attention_call import MODEL_LOCK
+from .exclusive import MODEL_LOCK
 from .gates import look_for
 from .weights import Weights
 from .writer_layout import find_layout

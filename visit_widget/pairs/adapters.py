@@ -17,7 +17,7 @@ from torch import nn
 from transformers import PretrainedConfig, PreTrainedModel
 
 from ..model import VisitError
-from ..model.attention_call import MODEL_LOCK
+from ..model.exclusive import exclusive
 from ..model.loaded import tensors_of, unwrapped
 from ..model.replica import FAILURES
 from ..trace import Trace
@@ -68,7 +68,7 @@ def adapter_pair(
         if unknown or not names:
             raise VisitError(f"There is no adapter {unknown[:1]}: this model has {known}.")
     made = []
-    with MODEL_LOCK:
+    with exclusive(inner):
         for on in (False, True):
             own = _twin(inner)
             _switch(own, on, names)

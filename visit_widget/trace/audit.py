@@ -17,7 +17,8 @@ from torch import Tensor, nn
 
 from ..model import BlockAnatomy
 from ..model.attention import listening
-from ..model.attention_call import MODEL_LOCK, AttentionCall
+from ..model.attention_call import AttentionCall
+from ..model.exclusive import exclusive
 from ..model.forward import logits_of
 from ..model.joins import Join
 from ..model.loaded import eval_mode
@@ -121,7 +122,7 @@ class Audit:
 
 def audit(trace: Trace, position: int) -> Audit:
     """Check every identity at one position."""
-    with MODEL_LOCK, torch.no_grad():
+    with exclusive(trace.model), torch.no_grad():
         theirs = _fresh_pass(trace, position)
         rows = _eager_rows(trace, position)
         by_layer: dict[str, _ByLayer] = {

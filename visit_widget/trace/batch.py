@@ -18,8 +18,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..model import Anatomy, VisitError, anatomy_of
-from ..model.attention_call import MODEL_LOCK
 from ..model.encoding import special_id
+from ..model.exclusive import exclusive
 from ..model.given import check_language_model, check_text_only, tokenizer_of
 from ..model.loaded import check_traceable, unwrapped
 from .audit import tolerance_of
@@ -84,7 +84,7 @@ def trace_batch_prepared(
         return [trace_prepared(model, tokenizer, p, anatomy, keep_on) for p in prompts]
     for prompt in prompts:
         check_text_only(model, prompt.ids)
-    with MODEL_LOCK:
+    with exclusive(model):
         found = anatomy or anatomy_of(model)
         records = _records(model, tokenizer, found, prompts, padding, keep_on)
     traces = []

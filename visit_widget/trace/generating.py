@@ -29,7 +29,7 @@ from transformers import (
 )  # fmt: skip
 
 from ..model import Anatomy, VisitError
-from ..model.attention_call import MODEL_LOCK
+from ..model.exclusive import exclusive
 from ..model.loaded import eval_mode
 from ..model.watch import device_of, input_device
 from .audit import capped
@@ -130,7 +130,7 @@ def generated(
     """
     shortest = input_ids.numel() if shortest is None else shortest
     n_said = input_ids.numel() - shortest + 1
-    with MODEL_LOCK, _seeded(model, seed):
+    with exclusive(model), _seeded(model, seed):
         if begun is not None and goes_on_from_a_cache(model, options):
             cache = cache_of(model, anatomy, begun, len(begun.final) - 1)
             passes = Passes(model, anatomy, keep_on, n_said, begun)

@@ -22,8 +22,8 @@ from torch import Tensor
 from transformers import PreTrainedModel
 
 from ..model import Anatomy, VisitError, anatomy_of
-from ..model.attention_call import MODEL_LOCK
 from ..model.encoding import decode, encode
+from ..model.exclusive import exclusive
 from ..model.given import check_language_model, check_text_only, tokenizer_of
 from ..model.loaded import check_traceable, unwrapped
 from ..model.tokens import SPACE
@@ -357,7 +357,7 @@ def generate(
         options.setdefault("tokenizer", tokenizer)
     made = prepare(model, tokenizer, prompt, attention_mask, add_special_tokens)
     check_text_only(model, made.ids)
-    with MODEL_LOCK:
+    with exclusive(model):
         found = anatomy or anatomy_of(model)
         new = generated(model, found, made.ids, options, seed, keep_on)
     limit = option(model, options, "max_new_tokens")

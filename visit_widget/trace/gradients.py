@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from ..model.attention_call import MODEL_LOCK
+from ..model.exclusive import exclusive
 from .alone import Alone, NotAloneError
 from .tape import At, Place, Tape, pulled
 from .unbroken import unbroken
@@ -62,7 +62,7 @@ def gradients(trace: Trace, directions: Tensor, position: int) -> Gradients:
     """
     trace.needs_model("A gradient")
     pieces = directions.detach().split(AT_ONCE)
-    with torch.inference_mode(False), MODEL_LOCK:
+    with torch.inference_mode(False), exclusive(trace.model):
         try:
             if trace.edits is not None:
                 raise NotAloneError("What is done to a pass is done to all of it.")

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..model import VisitError
-from ..model.attention_call import MODEL_LOCK
+from ..model.exclusive import exclusive
 from ..model.loaded import eval_mode
 from ..model.norms import Norm
 from ..model.watch import first_tensor
@@ -61,7 +61,7 @@ class LinearMlp:
         stream = trace.into(part.mlp_entry, mid[list(positions)])
         self._norm: Norm | None = None
         self.before = trace.work(stream)
-        with torch.no_grad(), MODEL_LOCK, eval_mode(part.mlp):
+        with torch.no_grad(), exclusive(self._trace.model), eval_mode(part.mlp):
             normed = stream if part.mlp_norm is None else part.mlp_norm(stream[None])[0]
             normed = trace.into(part.mlp, normed)
         kept: list[Any] = []
@@ -90,7 +90,7 @@ class LinearMlp:
                 raise
         part, x = self._part, self._source.detach()
         assert part.mlp is not None
-        with torch.no_grad(), MODEL_LOCK, eval_mode(part.mlp):
+        with torch.no_grad(), exclusive(self._trace.model), eval_mode(part.mlp):
             written = first_tensor(part.mlp(x[None]))
         assert written is not None
         return written.reshape(len(x), -1).detach()
@@ -105,7 +105,7 @@ class LinearMlp:
         """(n, d_model) → what the MLP writes, (n, d_model)."""
         part = self._part
         assert part.mlp is not None
-        with MODEL_LOCK, eval_mode(part.mlp), torch.enable_grad():
+        with exclusive(self._trace.model), eval_mode(part.mlp), torch.enable_grad():
             held = Held(x, kept)
             with held:
                 written = first_tensor(part.mlp(x[None]))

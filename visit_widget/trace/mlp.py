@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..model import VisitError
-from ..model.attention_call import MODEL_LOCK
+from ..model.exclusive import MODEL_LOCK, exclusive
 from ..model.linear import input_dtype, linear_map
 from ..model.loaded import eval_mode
 from ..model.watch import first_tensor
@@ -119,7 +119,7 @@ def mlp_rows(trace: Trace, layer: int, positions: Sequence[int]) -> tuple[Outlet
     assert part.mlp is not None
     assert mid is not None
     stream = trace.into(part.mlp_entry, mid[list(positions)])
-    with torch.no_grad(), MODEL_LOCK, eval_mode(part.mlp):
+    with torch.no_grad(), exclusive(trace.model), eval_mode(part.mlp):
         normed = stream[None] if part.mlp_norm is None else part.mlp_norm(stream[None])
         written = first_tensor(part.mlp(trace.into(part.mlp, normed)))
     assert written is not None
@@ -148,7 +148,7 @@ def neuron_directions(trace: Trace, layer: int, row: MlpRow, neurons: Tensor) ->
     # One copy of the input for each neuron, so that one derivative serves all.
     x = trace.into(part.mlp, row.input).to(own).repeat(len(neurons), 1).requires_grad_()
     until = part.activation or part.down_projection
-    with torch.enable_grad(), MODEL_LOCK:
+    with torch.enable_grad(), exclusive(trace.model):
         before = _run_until(part.mlp, until, x[None])[0].reshape(len(neurons), -1)
         chosen = before.gather(1, neurons.to(before.device)[:, None].clone()).sum()
         return trace.work(torch.autograd.grad(chosen, x)[0])

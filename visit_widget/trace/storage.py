@@ -20,7 +20,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from ..model import Anatomy, BlockAnatomy, VisitError, anatomy_of
-from ..model.attention_call import MODEL_LOCK, own_attention
+from ..model.attention_call import own_attention
+from ..model.exclusive import exclusive
 from ..model.joins import Join
 from ..model.loaded import check_traceable, unwrapped
 from ..model.operations import plain_attention
@@ -218,7 +219,7 @@ def _with_model(packed: Packed, model: Any, tokenizer: Any, anatomy: Anatomy | N
                 f"This trace was made with {lost} that no file can hold: load it without its "
                 "model, or make it anew with vw.trace."
             )
-    with MODEL_LOCK:
+    with exclusive(model):
         found = anatomy or anatomy_of(model)
         devices = [device_of(part.block) or torch.device("cpu") for part in found.blocks]
         if len(devices) != len(about["layers"]):

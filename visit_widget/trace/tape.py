@@ -16,7 +16,8 @@ from transformers import PreTrainedModel
 
 from ..model import Anatomy, VisitError
 from ..model.attention import listening
-from ..model.attention_call import MODEL_LOCK, AttentionCall, Listener
+from ..model.attention_call import AttentionCall, Listener
+from ..model.exclusive import exclusive
 from ..model.forward import logits_of
 from ..model.watch import first_tensor, input_device
 from .edits import Edits
@@ -51,7 +52,12 @@ class Tape:
         self.model, self.frugal = model, frugal
         self._kept: dict[Place, Tensor] = {}
         last = len(anatomy.blocks) - 1
-        with MODEL_LOCK, torch.inference_mode(False), torch.enable_grad(), ExitStack() as stack:
+        with (
+            exclusive(model),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            ExitStack() as stack,
+        ):
             implementation = differentiable(model)
             hear = _nothing if edits is None else _editing(edits, anatomy, layers)
             stack.enter_context(listening(model, hear, implementation=implementation))
@@ -87,7 +93,12 @@ class Tape:
         """
         streams = [self._kept[place] for place in places]
         given = directions.to(self._last).reshape(len(directions), *self._last.shape)
-        with MODEL_LOCK, torch.inference_mode(False), torch.enable_grad(), ExitStack() as stack:
+        with (
+            exclusive(self.model),
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            ExitStack() as stack,
+        ):
             if self.frugal:
                 implementation = differentiable(self.model)
                 again = listening(self.model, _nothing, implementation=implementation)
@@ -136,6 +147,12 @@ class Tape:
             hooks.append(middle.register_forward_pre_hook(between, with_kwargs=True))
         for hook in hooks:
             stack.callback(hook.remove)
+
+
+@contextmanager
+def _recorded() -> Iterator[None]:
+    with torch.inference_mode(False), torch.enable_grad():
+        yield
 
 
 def _nothing(_: AttentionCall) -> None:

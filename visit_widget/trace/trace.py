@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from ..model import VisitError
-from ..model.attention_call import MODEL_LOCK
+from ..model.exclusive import MODEL_LOCK
 from ..model.linear import apply
 from . import attention as _attention
 from . import directions as _directions

@@ -8,7 +8,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ..model import Anatomy, anatomy_of
-from ..model.attention_call import MODEL_LOCK
+from ..model.exclusive import exclusive
 from ..model.given import check_language_model, check_text_only, tokenizer_of
 from ..model.loaded import check_traceable, unwrapped
 from .inputs import Prepared, Prompt, longest_of, prepare, too_long
@@ -68,7 +68,7 @@ def trace_prepared(
     """
     check_text_only(model, prompt.ids)
     longest, n_tokens = longest_of(model), prompt.ids.numel()
-    with MODEL_LOCK:
+    with exclusive(model):
         found = anatomy or anatomy_of(model)
         try:
             kept = record(model, found, prompt.ids, keep_on)

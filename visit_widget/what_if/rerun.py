@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..model import VisitError
-from ..model.attention_call import MODEL_LOCK
+from ..model.exclusive import exclusive
 from ..model.forward import logits_of
 from ..model.loaded import eval_mode
 from ..model.watch import input_device
@@ -85,7 +85,7 @@ class Rerun:
         trace, done = self.before, action_of(self.before, action)
         part = part_of(trace, name)
         where = positions_of(trace, positions) if part.position is None else [part.position]
-        with MODEL_LOCK:
+        with exclusive(self.before.model):
             Compiler(trace, self.edits).add(part, done, where, torch.tensor(where))
         self.edits.names[name] = str(done)
 
@@ -99,7 +99,7 @@ class Rerun:
         wrong = [name for name in freeze if name not in FREEZE]
         if wrong:
             raise VisitError(f"freeze={wrong[0]!r} is nothing that can be held: use {FREEZE}.")
-        with MODEL_LOCK:
+        with exclusive(self.before.model):
             if "attention" in freeze:
                 edits.held = {
                     n: layer.attention

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ..model import VisitError
-from ..model.attention_call import MODEL_LOCK
+from ..model.exclusive import exclusive
 from ..model.forward import logits_of
 from ..model.loaded import eval_mode
 from ..model.watch import first_tensor, input_device
@@ -77,7 +77,7 @@ class Variants:
         Raises:
             VisitError: a part cannot be edited.
         """
-        with MODEL_LOCK, torch.inference_mode(False), torch.no_grad():
+        with exclusive(self.trace.model), torch.inference_mode(False), torch.no_grad():
             where = [[p.position] if p.position is not None else list(positions) for p in parts]
             self._done, self._of = 0, len(parts)
             found = torch.zeros(len(parts), len(told), dtype=torch.float64)

@@ -16,7 +16,7 @@ from ..flow import Edge, Node, Painter
 from ..flow.detail import details
 from ..lens import Lens, lens_of
 from ..model import Anatomy, VisitError
-from ..model.attention_call import MODEL_LOCK
+from ..model.exclusive import MODEL_LOCK
 from ..model.loaded import check_traceable, unwrapped
 from ..pairs import Pair, PairPainter, patching
 from ..pairs.comparison import parting_of

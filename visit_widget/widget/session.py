@@ -17,7 +17,7 @@ from ..flow.predictions import predictions
 from ..flow.target import name_of
 from ..lens import Lens, known_lenses, lens_of
 from ..model import Anatomy, VisitError
-from ..model.attention_call import MODEL_LOCK
+from ..model.exclusive import MODEL_LOCK
 from ..model.given import check_language_model, tokenizer_of
 from ..model.loaded import check_traceable, unwrapped
 from ..pairs import Pair
