@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from transformers.pytorch_utils import Conv1D
 
-from ..model.attention_call import MODEL_LOCK
+from ..model.exclusive import MODEL_LOCK
 from ..model.linear import is_plain, linear_map
 from ..model.loaded import eval_mode
 from ..trace import Trace
