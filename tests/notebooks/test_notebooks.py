@@ -16,9 +16,8 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 
 from scripts.notebooks import MOST_BYTES
-from visit_widget.viewer.output import VIEW
-
 from tests.tiny import make_speaker, tokenizer
+from visit_widget.viewer.output import VIEW
 
 ROOT = Path(__file__).parents[2]
 # Whose models are on the hub alone.

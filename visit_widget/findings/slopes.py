@@ -50,7 +50,8 @@ def neuron_integrals(
     known = {p for m in (*inner, down) for p in m.parameters()}
     if not all(map(is_plain, inner)) or set(mlp.parameters()) - known:
         return None
-    slopes = _slopes(mlp, down, inner, points)
+    with exclusive(trace.model):
+        slopes = _slopes(mlp, down, inner, points)
     if slopes is None:
         return None
     found = torch.zeros((), dtype=parts.dtype, device=parts.device)
@@ -81,7 +82,7 @@ def _slopes(
         caught.append(args[0])
         raise _ReachedError
 
-    with exclusive(mlp), eval_mode(mlp), torch.enable_grad():
+    with eval_mode(mlp), torch.enable_grad():
         handles = [m.register_forward_hook(enters) for m in inner]
         handles.append(down.register_forward_pre_hook(reached))
         try:

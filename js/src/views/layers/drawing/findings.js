@@ -15,7 +15,7 @@ import { BANK } from "../layout/parts.js";
 const MOST = 12;
 const WIDEST = 4;
 /** Where along an edge its sign stands. */
-const SIGN_AT = 0.22;
+const SIGN_AT = 0.1;
 const DOWN = "M-4,-7H4L0,-1Z";
 const UP = "M-4,-1H4L0,-7Z";
 
@@ -89,7 +89,7 @@ export function drawHeadEdges(group, scene, composed) {
     const [from, to] = [placeOf(edge.source), placeOf(edge.target)];
     if (!from || !to || from === to) return [];
     // The arc's highest point is at three quarters of that, and stays in the picture.
-    const apex = 14 - scene.axisY;
+    const apex = 5 - scene.axisY;
     const least = apex + (apex - Math.min(from.y, to.y)) / 3;
     const top = Math.max(
       least,
