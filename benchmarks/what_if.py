@@ -7,6 +7,11 @@ from typing import Any
 
 import visit_widget as vw
 from visit_widget.flow import Painter
+from visit_widget.trace.target import followed
+from visit_widget.what_if.actions import action_of
+from visit_widget.what_if.effects import names_of
+from visit_widget.what_if.parts import part_of
+from visit_widget.what_if.variants import Variants
 from visit_widget.widget.answers import measured_in
 
 from .report import Table
@@ -16,8 +21,8 @@ from .timing import race
 N_TOKENS = 14
 LAYER = 23
 PLAIN = "plain forward"
-HEADS, DRAWN = "heads", "drawn"
-BUDGETS = {HEADS: 6.0, DRAWN: 2.0}
+HEADS, DRAWN, ALONE = "heads", "drawn", "measured"
+BUDGETS = {HEADS: 6.0, DRAWN: 2.0, ALONE: 6.0}
 
 
 def bench(setting: Setting) -> list[Table]:
@@ -31,15 +36,24 @@ def bench(setting: Setting) -> list[Table]:
 
     def trace_again(_: int) -> None:
         """One each, for what a trace has found out it keeps."""
-        fresh.update({name: vw.trace(setting.model, None, ids) for name in parts})
+        fresh.update({name: vw.trace(setting.model, None, ids) for name in (*parts, ALONE)})
+
+    def measured(trace: vw.Trace) -> object:
+        at = len(trace) - 1
+        told = [followed(trace, int(trace.logits(at).argmax()))]
+        every = [part_of(trace, name) for name in names_of(trace, HEADS, None)]
+        return Variants(trace, action_of(trace, "zero"), at).losses(every, [at], told)
 
     contenders: dict[str, Callable[[], object]] = {PLAIN: lambda: setting.forward(ids)}
     for name, wanted in parts.items():
         contenders[f"{name}, fresh"] = lambda name=name, of=wanted: fresh[name].effects(of)
         contenders[f"{name}, asked"] = lambda of=wanted: asked.effects(of)
+    contenders[f"{ALONE}, fresh"] = lambda: measured(fresh[ALONE])
+    contenders[f"{ALONE}, asked"] = lambda: measured(asked)
     result = race(contenders, setting.rounds(12), before_round=trace_again)
 
     titles = {
+        ALONE: f"all {n_heads} heads, measured alone",
         HEADS: f"all {n_heads} heads",
         DRAWN: f"{len(drawn)} drawn parts of layer {LAYER}",
     }

@@ -9,6 +9,13 @@ if [ ! -f visit_widget/static/widget.js ]; then
 fi
 .venv/bin/python scripts/warm_demo.py
 
+# JupyterLab asks at its first start whether to fetch news: here it does not, in this environment alone.
+settings=.venv/share/jupyter/lab/settings/overrides.json
+if [ ! -f "$settings" ]; then
+  mkdir -p "$(dirname "$settings")"
+  echo '{"@jupyterlab/apputils-extension:notification": {"fetchNews": "false"}}' > "$settings"
+fi
+
 flags=(
   --ServerApp.port="$port" --ServerApp.port_retries=20 --ServerApp.root_dir="$PWD"
   --LabApp.default_url=/lab/tree/notebooks/quickstart.ipynb

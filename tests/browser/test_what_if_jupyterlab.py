@@ -297,14 +297,16 @@ def test_effects_their_map_and_why(notebook, screenshot):
     screenshot(page, "lab-what-if-streams")
     cell.click()
     wait_until(page, "[widget.focus, widget.selection]", [JAPAN, ["L10.post"]])
+    expect(widget.locator('[data-kind="head"][data-layer="10"]').first).to_be_visible()
+    settle(widget)
 
     back = f"widget.focus = {LAST}; widget.expanded = [23]; widget.selection = ['L23.H4']"
     run_new_cell(page, back)
     expect(panel_of(widget)).to_contain_text(measured)
+    share = 100 * told_by(page, f"float(weights(23)[4, {LAST}, {JAPAN}])")
     part(widget, "why").click()
     window = part(widget, "why-window")
     expect(window).to_contain_text("Why L23 · head 4 looks at ␣Japan")
-    share = 100 * told_by(page, f"float(weights(23)[4, {LAST}, {JAPAN}])")
     expect(window).to_contain_text(f"{share:.1f}% of its attention")
     screenshot(page, "lab-what-if-why")
     change_theme(page, "JupyterLab Dark")
