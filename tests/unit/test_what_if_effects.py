@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
+from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 import visit_widget as vw
 from tests.families.configs import PROMPT, build
@@ -62,8 +64,16 @@ def test_measured_effects_are_those_of_whole_runs(family, action):
 
 @pytest.mark.parametrize("family", OTHERS)
 def test_measured_effects_in_families_of_every_make(family):
+    release = f"transformers {transformers.__version__}"
+    if family not in CONFIG_MAPPING:
+        pytest.skip(f"{release} has no {family}")
     with float64_throughout():
-        trace = vw.trace(build(family).double().eval(), None, PROMPT)
+        try:
+            trace = vw.trace(build(family).double().eval(), None, PROMPT)
+        except RuntimeError as error:
+            if "without overflow" not in str(error):
+                raise
+            pytest.skip(f"{release} makes the mask of {family} in float32 only")
         names = [n for n in parts_of(trace) if n.split(".")[-1][0] not in "QAK" and ".KV" not in n]
         found = trace.effects(names, TARGET)
         for name, effect in found.items():

@@ -36,8 +36,9 @@ def table(rows: list[dict[str, Any]]) -> pd.DataFrame:
             made[name] = made[name].astype("Int64")
     wordy = ("id", "kind", "alone", "source_id", "target_id")
     for name in made.columns:
-        if made[name].dtype == object and name not in wordy and not name.startswith("label"):
-            made[name] = pd.to_numeric(made[name])
+        if made[name].dtype != object or name in wordy or name.startswith(("label", "token")):
+            continue
+        made[name] = pd.to_numeric(made[name])
     return made
 
 

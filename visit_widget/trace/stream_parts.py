@@ -57,7 +57,9 @@ def stream_parts(trace: Trace, layer: int, positions: Sequence[int], by: By) -> 
             f"by={by!r} is not a way to split a stream: use 'layer', 'part' or 'head'."
         )
     trace.needs_model("What wrote a stream")
-    places, names = list(positions), ["embed"]
+    # In order, each once: some models' attention takes its rows for the last of the prompt, and
+    # hides from each what the row in that place does not see.
+    places, names = sorted(set(positions)), ["embed"]
     vectors = trace.work(trace.record.layers[0].pre[places])[None]
     for earlier in range(layer):
         found, vectors = _carried(trace, earlier, places, by, vectors)
@@ -68,7 +70,7 @@ def stream_parts(trace: Trace, layer: int, positions: Sequence[int], by: By) -> 
         else:
             names += [f"L{earlier}.{name}" for name in found]
         vectors = torch.cat([vectors, written])
-    return StreamParts(tuple(names), vectors)
+    return StreamParts(tuple(names), vectors[:, [places.index(place) for place in positions]])
 
 
 def _carried(
