@@ -10,7 +10,7 @@ import torch
 from transformers import PreTrainedModel
 
 from ..model import Anatomy, VisitError, anatomy_of
-from ..model.attention_call import MODEL_LOCK
+from ..model.exclusive import exclusive
 from ..model.loaded import check_traceable, unwrapped
 from .generating import Generated
 from .generation import Generation, _Asked, _said_in
@@ -59,7 +59,7 @@ def resumed(
     whole = torch.cat([prompt.ids, new])
     checked(model, Prepared(whole))
     check_options(model, options or {})
-    with MODEL_LOCK:
+    with exclusive(model):
         found = anatomy or anatomy_of(model)
         passes = None
         if in_one_pass:
