@@ -177,8 +177,8 @@ describe("both sides in the panel", () => {
   test("say both values and the difference, and are pressed", () => {
     const controller = open();
     const el = bothSides(here, other, compared(), { list: [], controller });
-    expect(el.querySelector("[data-part]").textContent).toBe("here␣a+2.00");
-    expect(el.querySelector("[data-bring]").textContent).toBe("there␣b−1.00");
+    expect(el.querySelector("[data-part]").textContent).toBe("here␣a +2.00");
+    expect(el.querySelector("[data-bring]").textContent).toBe("there ␣b −1.00");
     expect(el.textContent).toContain("difference +3.00");
     el.querySelector("button").click();
     expect(done()).toEqual([[FROM("L1.H0")]]);

@@ -9,9 +9,9 @@ import nbformat
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
+from tests.browser.cells import run_new_cell, start_all_cells, told_by, wait_until
 from tests.browser.lab import jupyter_lab
 from tests.browser.steps import settle
-from tests.browser.test_jupyterlab import PATIENCE, run_new_cell, start_all_cells, told_by
 
 SETUP = """
 import visit_widget as vw
@@ -36,6 +36,8 @@ said = vw.generate(model, tokenizer(), "the cat sat on", max_new_tokens=5, do_sa
 tape = listen(vw.visit(said))
 tape
 """
+
+PATIENCE = 90_000  # milliseconds; the kernel imports torch
 
 pytestmark = pytest.mark.slow
 
@@ -69,7 +71,9 @@ def opened(new_page, lab, *sources: str) -> tuple[Page, Locator]:
     page = new_page(viewport={"width": 1440, "height": 1000})
     page.set_default_timeout(PATIENCE)
     page.goto(address.format(notebook=file.name))
-    expect(page.locator(".jp-Notebook")).to_be_visible()
+    page.wait_for_function(
+        "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+    )
     start_all_cells(page)
     widget = page.locator(".visit-widget").first
     expect(widget).to_be_visible()
@@ -122,11 +126,10 @@ def test_parts_are_brought_over_by_hand(new_page, lab, screenshot):
     expect(bar).to_contain_text("nothing is changed now")
     neuron = widget.locator("g.vw-node.kind-neuron").first
     settle(widget)
-    neuron.click()
     name = neuron.get_attribute("data-node")
     neuron.press("p")
     expect(bar).to_contain_text("patched from the other")
-    assert interventions(page) == [{**patched, "id": name}]
+    wait_until(page, "pair.interventions", [{**patched, "id": name}])
     expect(part(widget, "runs")).to_have_text("2 runs")
 
     # Back to the first, and it is taken out of the list and comes back.
@@ -134,15 +137,15 @@ def test_parts_are_brought_over_by_hand(new_page, lab, screenshot):
     screenshot(page, "lab-runs")
     part(widget, "open-run-1").click()
     expect(bar).to_contain_text("L1 · head 2")
-    assert interventions(page) == [patched]
+    wait_until(page, "pair.interventions", [patched])
     part(widget, "runs").click()
     part(widget, "remove-run-2").click()
     page.keyboard.press("Escape")
     expect(part(widget, "runs")).to_have_text("1 run")
-    assert [r["id"] for r in told_by(page, "pair.runs")] == [1]
+    wait_until(page, "[r['id'] for r in pair.runs]", [1])
     widget.get_by_role("button", name="Undo").click()
     expect(part(widget, "runs")).to_have_text("2 runs")
-    assert [r["id"] for r in told_by(page, "pair.runs")] == [1, 2]
+    wait_until(page, "[r['id'] for r in pair.runs]", [1, 2])
 
     # A token of the other prompt, up onto its partner: then this prompt is the other from there on.
     part(widget, "remove-all").click()
@@ -151,7 +154,7 @@ def test_parts_are_brought_over_by_hand(new_page, lab, screenshot):
     other = widget.locator('.vw-other[data-bring="embed"]')
     drag(page, other, widget.locator('[data-part="embed@1"]'))
     expect(bar).to_contain_text("embedding patched from the other")
-    assert interventions(page) == [{**patched, "id": "embed", "positions": [1]}]
+    wait_until(page, "pair.interventions", [{**patched, "id": "embed", "positions": [1]}])
     graph = told_by(page, "pair.graph")
     there = graph["against"]["target"]["logit"]
     assert graph["target"]["logit"] == pytest.approx(there, rel=1e-3)

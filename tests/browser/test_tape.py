@@ -121,6 +121,8 @@ def test_what_if_it_had_said_makes_a_branch_that_can_be_left(taped):
     part(widget, "say-else").press("Enter")
     dialog = widget.get_by_role("dialog")
     expect(dialog.get_by_role("option")).to_have_count(len(GRAPH["prediction"]))
+    expect(widget.locator(".vw-prompt")).not_to_have_class(re.compile("old-predictions"))
+    settle(widget)
     assert violations(page) == []
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")

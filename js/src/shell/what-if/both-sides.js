@@ -44,10 +44,11 @@ export function bothSides(node, other, graph, { list, controller }) {
         "data-bring": id,
         "aria-pressed": String(brought),
         title: "Drag it onto “here” or onto its place in the picture, or press",
-        "aria-label": `Bring it here from the other prompt: ${words(other)}`,
+        "aria-label": `there ${words(other)}: bring it here from the other prompt`,
         click: () => controller.dispatch({ type: "bring", node: id }),
       },
       h("span", { class: "vw-side-word" }, "there"),
+      " ",
       ...facesOf(other),
     ),
     h(
@@ -63,6 +64,7 @@ export function bothSides(node, other, graph, { list, controller }) {
 /** @param {Node | Detail} node */
 const facesOf = ({ label, logit, weight }) => [
   h("span", { class: "vw-token" }, label ?? "–"),
+  " ",
   h(
     "span",
     { class: logit == null ? null : logit < 0 ? "negative" : "positive" },
@@ -71,5 +73,8 @@ const facesOf = ({ label, logit, weight }) => [
 ];
 
 /** @param {Node | Detail} node */
-const words = ({ label, logit }) =>
-  [label ?? "no token", logit == null ? "" : signed(logit)].filter(Boolean).join(", ");
+const words = (node) =>
+  facesOf(node)
+    .map((face) => (typeof face === "string" ? face : face.textContent))
+    .join("")
+    .trim();

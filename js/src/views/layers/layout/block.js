@@ -253,7 +253,9 @@ function placeWhole(frame, node, outflows, x, bank, side = "left") {
   const unsaid = saysNothing(node);
   const word = unsaid ? { text: "nothing" } : fitLabel(node, room, 13);
   const seen = [word.text, number ? `${kind} ${number}` : kind];
-  const there = toLeft ? thereBeside(frame, node, value, word.text, beside.x, room) : [];
+  // On a narrow screen other words stand there.
+  const hasRoom = toLeft && frame.grid.tokens;
+  const there = hasRoom ? thereBeside(frame, node, value, word.text, beside.x, room) : [];
   frame.nodes.push({
     id: node.id,
     kind: node.kind,

@@ -81,7 +81,10 @@ export function rowNode(spec) {
       tone: isNothing ? undefined : numberTone(tone, value, measure),
     });
   }
-  if (thereRoom > 0) texts.push(...thereTexts(spec, right - x - 5));
+  if (thereRoom > 0) {
+    const end = textX + textWidth(texts[0].text, FACE_SIZE[face]);
+    texts.push(...thereTexts(spec, right - x - 5, end));
+  }
   const seen = texts.map(({ text }) => text);
   return {
     id: node.id,
@@ -124,13 +127,16 @@ export function beside(index, node, value, measure) {
  * The other prompt's number beside this one's; and where there is room, by how much they differ.
  * @param {RowSpec} spec
  * @param {number} end Where its own number ends.
+ * @param {number} from Where its word ends.
  * @returns {SceneText[]}
  */
-function thereTexts({ index, measure, node, value, roomy, thereRoom = 0 }, end) {
+function thereTexts({ index, measure, node, value, roomy, thereRoom = 0 }, end, from) {
   const there = thereValue(index, node, measure);
   if (there === null) return [];
   const text = formatValue(there, measure);
   const difference = differenceOf(index, node, value, measure);
+  // A count of many that are not shown apart may need the room.
+  if (end - thereRoom - textWidth(text, 10.5, "sans") < from) return [];
   /** @type {SceneText} */
   const beside = { x: end - thereRoom - 1, y: 3.7, text, face: "there", anchor: "end" };
   if (!roomy || difference === null) return [beside];
