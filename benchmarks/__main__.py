@@ -32,6 +32,7 @@ def arguments() -> argparse.Namespace:
             "routes",
             "scores",
             "what-if",
+            "compare",
             "drawing-in-browser",
             "memory",
             "labels",
@@ -41,7 +42,8 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument(
         "--write", action=argparse.BooleanOptionalAction, default=None,
-        help="write docs/performance.md (the default where everything is measured in full)",
+        help="write docs/performance.md (the default where everything is measured in full); with "
+        "--only, the tables of these alone",
     )  # fmt: skip
     return parser.parse_args()
 
@@ -51,6 +53,7 @@ def main() -> None:
     # Heavy, and not for --help.
     from . import (
         circuits,
+        comparing,
         drawing,
         generating,
         in_browser,
@@ -62,15 +65,15 @@ def main() -> None:
         tracing,
         what_if,
     )
-    from .report import LENSES_PAGE, MEASURES_PAGE, write_page
+    from .report import LENSES_PAGE, MEASURES_PAGE, write_page, write_some
     from .setting import Setting, machine
 
     start = time.perf_counter()
     setting = Setting(options.tokens, options.memory_tokens, options.repeats, options.quick)
     benchmarks = {
         "trace": tracing, "generate": generating, "lens": projecting, "draw": drawing,
-        "routes": routing, "scores": scores, "what-if": what_if, "drawing-in-browser": in_browser,
-        "memory": memory, "labels": labels, "circuits": circuits,
+        "routes": routing, "scores": scores, "what-if": what_if, "compare": comparing,
+        "drawing-in-browser": in_browser, "memory": memory, "labels": labels, "circuits": circuits,
     }  # fmt: skip
     # What lenses and measures say is no matter of time, and takes its own: it is asked for by name.
     pages = {"labels": LENSES_PAGE, "circuits": MEASURES_PAGE}
@@ -95,7 +98,7 @@ def main() -> None:
         return
     in_full = options.only is None and not options.quick and options.repeats is None
     if in_full if options.write is None else options.write:
-        write_page(where, tables)
+        (write_page if options.only is None else write_some)(where, tables)
         print("Written into docs/performance.md.")
 
 

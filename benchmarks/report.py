@@ -70,6 +70,25 @@ class Table:
         return f"### {self.title}\n\n{table}\n" + (f"\n{notes}\n" if notes else "")
 
 
+def write_some(machine: str, tables: list[Table], page: Path = PAGE) -> None:
+    """Put some tables in the place of those of the same titles, or after the others; each says what
+    it was measured on.
+    """
+    text = page.read_text(encoding="utf-8")
+    if BEGIN not in text or END not in text:
+        raise SystemExit(f"{page} lacks the lines {BEGIN!r} and {END!r}.")
+    head, rest = text.split(BEGIN)
+    body, tail = rest.split(END)
+    first, *sections = body.split("\n### ")
+    by_title = {section.split("\n", 1)[0]: section for section in sections}
+    where = machine.split(";", 1)[0]
+    for table in tables:
+        table.notes.append(f"{where}.")
+        by_title[table.title] = table.markdown().removeprefix("### ")
+    whole = "\n### ".join([first, *(each.rstrip("\n") + "\n" for each in by_title.values())])
+    page.write_text(f"{head}{BEGIN}{whole}\n{END}{tail}", encoding="utf-8")
+
+
 def milliseconds(value: float) -> str:
     """Three significant digits, never an exponent."""
     return f"{value:.1f}" if value < 100 else f"{value:,.0f}"

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 import visit_widget as vw
 from tests.tiny import FAMILIES, PROMPT_IDS, blocks_of, float64_throughout, look, make_model
+from visit_widget.trace.ending import Ending
 
 TARGET, FOIL = 7, 11
 SAME_LENGTH = [3, 17, 9, 5, 17, 60, 0]
@@ -241,3 +242,64 @@ def test_a_patch_without_a_partner_is_refused():
     with pytest.raises(vw.VisitError, match="no partner there"):
         here.rerun({"L0.mlp": patch}, positions=[2])
     here.rerun({"L0.mlp": patch}, positions=[7])
+
+
+@pytest.mark.parametrize("over", ["heads", "mlps", "streams"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_runs_begin_where_something_is_changed(family, over, monkeypatch):
+    """From the first position that differs on alone, whole prompts give the same."""
+    with float64_throughout():
+        check_begun_runs(family, over, monkeypatch)
+
+
+def check_begun_runs(family, over, monkeypatch):
+    model = make_model(family)
+    clean, corrupted = (vw.trace(model, None, ids) for ids in (PROMPT_IDS, SAME_LENGTH))
+    begun = []
+
+    class Noted(Ending):
+        def __init__(self, trace: vw.Trace, first: int, position: int) -> None:
+            begun.append(first)
+            super().__init__(trace, first, position)
+
+    monkeypatch.setattr("visit_widget.what_if.variants.Ending", Noted)
+    monkeypatch.setattr("visit_widget.what_if.variants.FEW", 1)
+    short = vw.patching(clean, corrupted, over, TARGET, FOIL)
+    differs = next(
+        n for n, (a, b) in enumerate(zip(PROMPT_IDS, SAME_LENGTH, strict=True)) if a != b
+    )
+    assert begun
+    assert min(begun) == differs > 0
+    asked = {id_ for id_ in short.ids.flatten() if id_ is not None}
+    monkeypatch.setattr("visit_widget.what_if.variants.FEW", 10_000)
+    again = len(begun)
+    whole = vw.patching(clean, corrupted, over, TARGET, FOIL)
+    assert len(begun) == again
+    assert asked
+    assert np.allclose(short.measured, whole.measured, rtol=1e-8, atol=1e-9, equal_nan=True)
+
+
+def test_what_cannot_be_run_in_part_is_run_whole(monkeypatch):
+    with float64_throughout():
+        check_whole_runs(monkeypatch)
+
+
+def check_whole_runs(monkeypatch):
+    model = make_model("llama")
+    clean, corrupted = (vw.trace(model, None, ids) for ids in (PROMPT_IDS, SAME_LENGTH))
+    expected = vw.patching(clean, corrupted, "heads", TARGET, FOIL).measured
+
+    class Off(Ending):
+        """A model whose rows do not come out alone as they did in the pass."""
+
+        def post(self, layer: int, pre: Tensor, mid: Tensor) -> Tensor:
+            return super().post(layer, pre, mid) * 1.01
+
+    done = []
+    monkeypatch.setattr("visit_widget.what_if.variants.Ending", Off)
+    found = vw.patching(
+        *(vw.trace(model, None, ids) for ids in (PROMPT_IDS, SAME_LENGTH)),
+        "heads", TARGET, FOIL, progress=lambda n, of: done.append((n, of)),
+    )  # fmt: skip
+    assert np.allclose(found.measured, expected, rtol=1e-8, atol=1e-9)
+    assert done[-1][0] == done[-1][1] == found.ids.size

@@ -96,7 +96,7 @@ def patching(
     if asked:
         action = Action("patch", source=clean, partners=pair.alignment.a_of)
         found = effects(
-            corrupted, asked, told[0], told[1], action, plan.where, foci[1],
+            corrupted, asked, told[0], told[1], action, plan.changed or plan.where, foci[1],
             memory=memory, progress=progress,
         )  # fmt: skip
     for place, name in wanted:
@@ -136,6 +136,8 @@ class _Plan(NamedTuple):
     where: list[int]
     # Columns that are the same in both passes, so that nothing comes of them.
     unchanged: frozenset[int]
+    # Of `where`, those that are not.
+    changed: tuple[int, ...] = ()
 
 
 def _plan(
@@ -171,7 +173,11 @@ def _plan(
         for n, count in zip(chosen, counts, strict=True)
     ]
     if over == "heads":
-        return _Plan(_array(grid), ("layer", "head"), chosen, heads, (), where, frozenset())
+        same = _unchanged(pair)
+        changed = tuple(p for p in where if p not in same)
+        return _Plan(
+            _array(grid), ("layer", "head"), chosen, heads, (), where, frozenset(), changed
+        )
     sources = range(at + 1)
     cube = [
         [[f"{i}.V{s}" if i and s in partners else None for s in sources] for i in row]

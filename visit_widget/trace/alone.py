@@ -40,14 +40,16 @@ class Alone:
     Args:
         trace: the traced pass.
         position: from 0.
+        positions: of several (`Ending`), all of them.
 
     Raises:
         NotAloneError: a layer needs more than this row and the others' keys and values (a state
             space, say, or attention that also looks ahead).
     """
 
-    def __init__(self, trace: Trace, position: int) -> None:
+    def __init__(self, trace: Trace, position: int, positions: list[int] | None = None) -> None:
         self.trace, self.position = trace, position
+        self.positions = [position] if positions is None else positions
         self._projections: dict[int, Projection] = {}
         for layer, part in enumerate(trace.anatomy.blocks):
             if part.mixer is not None:
@@ -72,6 +74,14 @@ class Alone:
         """(d_model,) the stream before the first block, as it was recorded."""
         trace = self.trace
         return trace.into(trace.anatomy.blocks[0].block, trace.record.layers[0].pre[self.position])
+
+    def recorded(self, layer: int) -> Tensor:
+        """(m, d_model) the streams before a block, after the last one for n_layers."""
+        trace = self.trace
+        if layer == trace.n_layers:
+            return trace.record.final[self.positions]
+        kept = trace.record.layers[layer].pre[self.positions]
+        return trace.into(trace.anatomy.blocks[layer].block, kept)
 
     def verify(self) -> None:
         """See that the row alone is what the pass gave, in every layer; once a trace and position.
@@ -118,15 +128,30 @@ class Alone:
 
     def _moved(self, layer: int, pre: Tensor, ours: Tensor, recorded: Tensor) -> Tensor:
         theirs = recorded[self.position].to(ours)
-        off = (theirs - ours).detach()
+        self.check(layer, pre[:1], ours[:1], theirs[None])
+        return ours + (theirs - ours).detach()
+
+    def check(self, layer: int, pre: Tensor, ours: Tensor, theirs: Tensor) -> None:
+        """See that streams after a layer are those of the pass, but for rounding.
+
+        Args:
+            layer: from 0.
+            pre: (n, d_model) what the layer read.
+            ours: (n, d_model) as they came out.
+            theirs: (n, d_model) as they were.
+
+        Raises:
+            NotAloneError: they are not.
+        """
         eps = max(torch.finfo(self.trace.coarsest_dtype).eps, torch.finfo(torch.float32).eps)
-        size = theirs.float().norm() + pre[0].detach().float().norm()
-        if not bool(off[0].float().norm() <= ROUNDINGS * eps * size):
+        off, first, second = (
+            t.detach().float().norm(dim=-1) for t in (theirs - ours, theirs, pre.to(ours))
+        )
+        if not bool((off <= ROUNDINGS * eps * (first + second)).all()):
             raise NotAloneError(
                 f"Layer {layer} does not come out as it did in the pass when one position is run "
                 "alone."
             )
-        return ours + off
 
     def mid(self, layer: int, pre: Tensor, looks: Sequence[Look] = ()) -> Tensor:
         """The stream between attention and MLP, of R variants of the stream before the block:
@@ -183,11 +208,7 @@ class Alone:
 
         def answer(call: AttentionCall) -> Tensor:
             query, key, value = (t[0].transpose(0, 1) for t in (call.query, call.key, call.value))
-            if source.requires_grad and not (key.requires_grad and value.requires_grad):
-                raise NotAloneError(f"Layer {layer} has keys or values from somewhere else.")
-            beside = (call.mask, *call.options.values())
-            if any(isinstance(t, Tensor) and t.requires_grad for t in beside):
-                raise NotAloneError(f"What layer {layer} hides depends on what it reads.")
+            self._check_call(layer, source, call)
             before = [
                 t[:, :at].to(key).expand(len(query), -1, -1, -1) for t in (kept.key, kept.value)
             ]
@@ -202,3 +223,12 @@ class Alone:
             return look_alone(looks, asking, mixed)[None] if looks else mixed[None]
 
         return answer
+
+    @staticmethod
+    def _check_call(layer: int, source: Tensor, call: AttentionCall) -> None:
+        """See that all that varies comes by the stream, where derivatives show it."""
+        if source.requires_grad and not (call.key.requires_grad and call.value.requires_grad):
+            raise NotAloneError(f"Layer {layer} has keys or values from somewhere else.")
+        beside = (call.mask, *call.options.values())
+        if any(isinstance(t, Tensor) and t.requires_grad for t in beside):
+            raise NotAloneError(f"What layer {layer} hides depends on what it reads.")

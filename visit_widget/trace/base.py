@@ -80,6 +80,7 @@ class TracedPass:
         self.notes: tuple[str, ...] = ()
         # Positions that are known to come out the same when they are run alone.
         self.alone_at: set[int] = set()
+        self.endings_at: set[tuple[int, int]] = set()
         # By layer and positions: whether queries and keys can be made of these alone.
         self.cut_at: dict[tuple[int, tuple[int, ...]], bool] = {}
         # By position, target and foil: how the logit hangs on the streams there; the latest few.

@@ -2,8 +2,9 @@
 
 Taking something away at one position changes, at that position, only what comes later there:
 earlier positions, and so all other keys and values, stay as they were. So a variant is one row,
-which joins the batch at the layer where its part is (`Alone`). Where a model cannot be run that
-way, and for edits at other positions, whole prompts are run side by side.
+which joins the batch at the layer where its part is (`Alone`); of what is edited at other positions
+it is the rows from the first of them on (`Ending`). Where a model cannot be run that way, whole
+prompts are run side by side.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ..model.watch import first_tensor, input_device
 from ..trace import Trace
 from ..trace.alone import Alone, NotAloneError
 from ..trace.edits import Edits
+from ..trace.ending import Ending
 from ..trace.logit import values_of
 from ..trace.recording import record
 from ..trace.target import Followed
@@ -34,6 +36,10 @@ Progress = Callable[[int, int], None]
 # Bytes that one batch may take beside the model.
 MEMORY = 2**28
 _FAILURES = (TypeError, AttributeError, RuntimeError, IndexError, ValueError)
+# Runs of whole prompts that are not worth seeing first whether rows can be run alone.
+FEW = 8
+# As many variants as are worth a run of their own.
+AT_LEAST = 16
 _LOOKS = ("part", "weight", "query", "key", "value")
 
 
@@ -85,12 +91,22 @@ class Variants:
             others = [n for n, w in enumerate(where) if w != [self.position]]
             if here:
                 try:
-                    found[here] = self._alone([parts[n] for n in here], told)
+                    alone = Alone(self.trace, self.position)
+                    found[here] = self._rows(alone, [parts[n] for n in here], told)
                 except NotAloneError:
                     self._done, others = 0, list(range(len(parts)))
-            if others:
-                there = [where[n] for n in others]
-                found[others] = self._whole([parts[n] for n in others], there, told)
+            for some in _by_first(others, parts, where):
+                first = min(min(where[n]) for n in some)
+                try:
+                    if len(some) < FEW:
+                        raise NotAloneError("A few are run sooner than that is seen to.")
+                    ending = Ending(self.trace, first, self.position)
+                    found[some] = self._rows(
+                        ending, [parts[n] for n in some], told, [where[n] for n in some]
+                    )
+                except NotAloneError:
+                    there = [where[n] for n in some]
+                    found[some] = self._whole([parts[n] for n in some], there, told)
             return found
 
     def _ready(self, n: int) -> None:
@@ -99,18 +115,36 @@ class Variants:
         if self.progress is not None:
             self.progress(self._done, self._of)
 
-    def _alone(self, parts: Sequence[Part], told: Sequence[Followed]) -> Tensor:
-        """One row each."""
-        alone = Alone(self.trace, self.position)
-        alone.verify()
+    def _rows(
+        self,
+        way: Alone | Ending,
+        parts: Sequence[Part],
+        told: Sequence[Followed],
+        where: Sequence[Sequence[int]] | None = None,
+    ) -> Tensor:
+        """Of each variant only the rows of some positions.
+
+        Args:
+            way: through the blocks, of these positions.
+            parts: one a variant.
+            told: targets, foils.
+            where: at which positions each is edited; at the one that is run by default.
+
+        Raises:
+            NotAloneError: these rows cannot be run without the others.
+        """
+        way.verify()
+        done = self._done
         order = sorted(range(len(parts)), key=lambda n: _start(parts[n]))
         found = torch.zeros(len(parts), len(told), dtype=torch.float64)
-        size = self._rows_at_once()
+        size = max(1, self._rows_at_once() // len(way.positions))
         for first in range(0, len(order), size):
             numbers = order[first : first + size]
+            places = [[self.position] if where is None else where[n] for n in numbers]
             try:
-                last = self._streams(alone, [parts[n] for n in numbers])
+                last = self._streams(way, [parts[n] for n in numbers], places)
             except _FAILURES as error:
+                self._done = done
                 if isinstance(error, torch.OutOfMemoryError | NotAloneError):
                     raise
                 raise NotAloneError("Several rows of this model cannot be run alone.") from error
@@ -135,63 +169,70 @@ class Variants:
         each = bytes_each * (3 * (self.position + 1) * widest + 4 * max(trace.d_mlp, trace.d_model))
         return max(8, min(1024, self.memory // max(1, each)))
 
-    def _streams(self, alone: Alone, parts: Sequence[Part]) -> Tensor:
-        """(1 + n, d_model) the last stream as it is, and without each of these parts, which are
+    def _streams(
+        self, way: Alone | Ending, parts: Sequence[Part], where: Sequence[Sequence[int]]
+    ) -> Tensor:
+        """(1 + n, d_model) the last stream as it is, and with each of these parts edited, which are
         ordered by where they start.
         """
-        trace, start = self.trace, _start(parts[0])
-        if start == trace.n_layers:
-            x = trace.record.final[self.position][None]
-        else:
-            x = self._recorded(start)
+        trace, start, m = self.trace, _start(parts[0]), len(way.positions)
+        x = way.recorded(start)
         for layer in range(start, trace.n_layers):
             here = [n for n, part in enumerate(parts) if _start(part) == layer]
             if layer > start and here:
-                x = torch.cat([x, self._recorded(layer).expand(len(here), -1)])
+                x = torch.cat([x, way.recorded(layer).to(x).repeat(len(here), 1)])
             elif here:
                 x = x.repeat(1 + len(here), 1)
-            x = self._through(alone, layer, x, [(1 + n, parts[n]) for n in here])
-        late = [part for part in parts if _start(part) == trace.n_layers]
+            new = [(parts[n], where[n], self._places(way, 1 + n, where[n])) for n in here]
+            x = self._through(way, layer, x, new)
+        late = [n for n, part in enumerate(parts) if _start(part) == trace.n_layers]
         if late:
-            final = trace.record.final[self.position][None].to(x)
-            x = torch.cat([x, final.expand(len(late), -1)])
-            for row, part in enumerate(late, len(x) - len(late)):
-                x[row] = self._edited(part, x[row])
-        return x
+            x = torch.cat([x, way.recorded(trace.n_layers).to(x).repeat(len(late), 1)])
+            for n in late:
+                rows = self._places(way, 1 + n, where[n])
+                x[rows] = self._edited(parts[n], x[rows], where[n])
+        way.check(
+            trace.n_layers - 1, way.recorded(start).to(x), x[:m], way.recorded(trace.n_layers).to(x)
+        )
+        return x[m - 1 :: m]
 
-    def _recorded(self, layer: int) -> Tensor:
-        """(1, d_model) the stream before a block."""
-        trace = self.trace
-        kept = trace.record.layers[layer].pre[self.position]
-        return trace.into(trace.anatomy.blocks[layer].block, kept)[None]
+    @staticmethod
+    def _places(way: Alone | Ending, variant: int, where: Sequence[int]) -> Tensor:
+        """Rows of a variant at some positions."""
+        first, m = way.positions[0], len(way.positions)
+        return torch.tensor([variant * m + p - first for p in where])
 
     def _through(
-        self, alone: Alone, layer: int, x: Tensor, new: Sequence[tuple[int, Part]]
+        self,
+        way: Alone | Ending,
+        layer: int,
+        x: Tensor,
+        new: Sequence[tuple[Part, Sequence[int], Tensor]],
     ) -> Tensor:
         """The stream after a block, some rows with a part of it edited."""
         edits = Edits()
         compiler, mids = Compiler(self.trace, edits), []
-        x = x.to(self._recorded(layer).device)
-        for row, part in new:
+        x = x.to(way.recorded(layer).device)
+        for part, where, rows in new:
             if part.kind == "stream" and part.where == "mid":
-                mids.append((row, part))
+                mids.append((part, where, rows))
             elif part.kind == "stream":
-                x[row] = self._edited(part, x[row])
+                x[rows] = self._edited(part, x[rows], where)
             else:
-                compiler.add(part, self.action, [self.position], torch.tensor([row]))
+                compiler.add(part, self.action, where, rows)
         with ExitStack() as stack:
             edits.hook(stack)
-            mid = alone.mid(layer, x, edits.looks.get(layer, ()))
-            for row, part in mids:
-                mid[row] = self._edited(part, mid[row])
-            return alone.post(layer, x, mid)
+            mid = way.mid(layer, x, edits.looks.get(layer, ()))
+            for part, where, rows in mids:
+                mid[rows] = self._edited(part, mid[rows], where)
+            return way.post(layer, x, mid)
 
-    def _edited(self, part: Part, stream: Tensor) -> Tensor:
-        put = put_of(self.trace, part, self.action, [self.position])
+    def _edited(self, part: Part, stream: Tensor, where: Sequence[int]) -> Tensor:
+        put = put_of(self.trace, part, self.action, where)
         if self.action.kind == "replace":
             put = Compiler(self.trace, Edits()).vector(part, self.action)
         new = stream * self.action.factor
-        return new if put is None else new + put[0].to(new)
+        return new if put is None else new + put.to(new)
 
     def _whole(
         self, parts: Sequence[Part], where: Sequence[Sequence[int]], told: Sequence[Followed]
@@ -249,3 +290,20 @@ def _start(part: Part) -> int:
     """The layer at which a variant parts from the pass."""
     late = part.kind == "stream" and part.where == "post"
     return part.layer + 1 if late else part.layer
+
+
+def _by_first(
+    numbers: Sequence[int], parts: Sequence[Part], where: Sequence[Sequence[int]]
+) -> list[list[int]]:
+    """Variants that are run together, by the first position at which they are edited: a run has all
+    positions from there on. Those in which heads look otherwise are apart.
+    """
+    groups: list[list[int]] = []
+    looks = [n for n in numbers if parts[n].kind in _LOOKS]
+    for n in sorted(set(numbers) - set(looks), key=lambda n: min(where[n])):
+        same = groups and min(where[groups[-1][-1]]) == min(where[n])
+        if groups and (same or len(groups[-1]) < AT_LEAST):
+            groups[-1].append(n)
+        else:
+            groups.append([n])
+    return [*groups, *([looks] if looks else [])]
