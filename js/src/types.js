@@ -65,6 +65,7 @@
  * @property {number | null} score
  * @property {{of: string, count: number} | null} rest
  * @property {number | null} [influence] Of the routes graph: how much of the prediction runs through.
+ * @property {"there"} [only] Of what the other prompt alone has: no number is of this side.
  */
 
 /**
@@ -146,6 +147,24 @@
  *
  * @typedef {{logit: number, probability: number | null, rank: number | null}} Standing
  *
+ * @typedef {object} RunSaid
+ * @property {Standing} target
+ * @property {Standing | null} foil
+ * @property {RankedToken | null} first The first choice.
+ *
+ * @typedef {object} Run Something that was done to the pass, kept to go back to.
+ * @property {number} id
+ * @property {Intervention[]} interventions
+ * @property {string} prompt
+ * @property {string | null} against
+ * @property {number} focus
+ * @property {number | null} step
+ * @property {number | null} branch
+ * @property {Named} target
+ * @property {Named | null} foil
+ * @property {RunSaid} before
+ * @property {RunSaid} after
+ *
  * @typedef {object} Before What the pass said as it is, in the graph of a rerun.
  * @property {Standing} target
  * @property {Standing | null} foil
@@ -217,16 +236,17 @@
  * @property {(number | null)[][]} predicted
  * @property {(number | null)[][]} measured
  *
- * @typedef {"streams" | "heads" | "mlps"} PatchedOver
+ * @typedef {"streams" | "attention" | "mlps" | "heads" | "parts"} PatchedOver
  *
  * @typedef {object} Patching The reply to `patching`: how far each part of the other prompt brings
  *   this one; 0 is as it is, 1 the other.
  * @property {PatchedOver} over
  * @property {number[]} layers
  * @property {number[]} columns Positions, or heads.
- * @property {(string | null)[][]} ids By layer, then by column; null where there is nothing to take.
- * @property {(number | null)[][]} predicted
- * @property {(number | null)[][]} measured
+ * @property {number[]} [sources] Of parts: the positions that heads read, the last axis of what follows.
+ * @property {any[][]} ids By layer, then by column; null where there is nothing to take.
+ * @property {any[][]} predicted
+ * @property {any[][]} measured
  */
 
 /**
@@ -288,6 +308,9 @@
  * @property {Node[]} nodes
  * @property {Edge[]} edges
  * @property {AttributionFacts} attribution
+ * @property {{position: number, attribution: AttributionFacts,
+ *   nodes: {id: string, kind: NodeKind, influence: number | null, label: string | null}[]}} [against]
+ *   The other prompt's, its nodes by their places here.
  *
  * @typedef {"routes" | "attribution" | "predictions"} LateName Replies about the whole graph.
  */
@@ -354,6 +377,8 @@
  * @property {LensName[]} lenses Those that can be chosen at once.
  * @property {Keep} keep
  * @property {Intervention[]} interventions
+ * @property {Run[]} runs
+ * @property {boolean} playing Whether the kernel shows one step after the other.
  * @property {ViewName} view
  * @property {string[]} pins Up to four nodes that are compared.
  * @property {Filters} filters
@@ -422,6 +447,7 @@
  *   {type: "hover", node: string | null, x: number, y: number} |
  *   {type: "set-target", id: number | string} |
  *   {type: "open-rest", node: string} |
+ *   {type: "bring", node: string} |
  *   {type: "look-at", position: number, layer?: number | null, nodes?: string[]}} StageAction
  *
  * @typedef {object} Stage

@@ -176,6 +176,8 @@ const facts = (more = {}) => ({
   bars: false,
   guesses: false,
   remainder: "",
+  other: null,
+  tape: null,
   ...more,
 });
 

@@ -121,9 +121,18 @@ test("what a head reads is told by partners, and what is read there alone comes 
   const told = compared();
   const [first, second] = told.tokens.map(({ text }) => text);
   expect(sourceRows(told, sources, other, null)).toEqual([
-    { text: `${first} / a`, weight: 0.5, logit: 1, otherWeight: 0.3, otherLogit: 0.1 },
-    { text: `${second} / –`, weight: 0.2, logit: 0.5, otherWeight: null, otherLogit: null },
-    { text: "– / c", weight: null, logit: null, otherWeight: 0.6, otherLogit: -1 },
+    {
+      ...{ text: `${first} / a`, here: 0, both: true },
+      ...{ weight: 0.5, logit: 1, otherWeight: 0.3, otherLogit: 0.1 },
+    },
+    {
+      ...{ text: `${second} / –`, here: 1, both: false },
+      ...{ weight: 0.2, logit: 0.5, otherWeight: null, otherLogit: null },
+    },
+    {
+      ...{ text: "– / c", here: null, both: false },
+      ...{ weight: null, logit: null, otherWeight: 0.6, otherLogit: -1 },
+    },
   ]);
 });
 

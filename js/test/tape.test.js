@@ -3,13 +3,13 @@ import "./helpers/dom.js";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { createTurns, isTemplate } from "../src/shell/prompt/turns.js";
 import { createTape } from "../src/shell/tape/tape.js";
-import { branchWords, saidFacts, saidMark, saidWords } from "../src/shell/tape/tape-words.js";
 import { createController } from "../src/state/controller.js";
 import { takeGraph } from "../src/state/revisions.js";
 import { awaitsGraph } from "../src/state/selectors.js";
 import { initialState, reduce } from "../src/state/state.js";
 import { h } from "../src/ui/dom.js";
 import { createStandaloneHost } from "../src/wire/standalone.js";
+import { branchWords, saidFacts, saidMark, saidWords } from "../src/words/said.js";
 import { graph, traits } from "./helpers/graph.js";
 
 const TOKENS = [

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
@@ -119,6 +121,8 @@ def test_what_if_it_had_said_makes_a_branch_that_can_be_left(taped):
     part(widget, "say-else").press("Enter")
     dialog = widget.get_by_role("dialog")
     expect(dialog.get_by_role("option")).to_have_count(len(GRAPH["prediction"]))
+    expect(widget.locator(".vw-prompt")).not_to_have_class(re.compile("old-predictions"))
+    settle(widget)
     assert violations(page) == []
     page.keyboard.press("ArrowDown")
     page.keyboard.press("ArrowDown")
@@ -142,6 +146,9 @@ def test_what_if_it_had_said_makes_a_branch_that_can_be_left(taped):
     branches.select_option(index=1)
     expect(said(widget)).to_have_count(4)
     expect(target_of(widget)).to_have_text(second["text"])
+    # What is of an earlier step is dimmed until this one has stood for a while.
+    expect(widget.locator(".vw-prompt")).not_to_have_class(re.compile("old-predictions"))
+    settle(widget)
     assert violations(page) == []
 
 

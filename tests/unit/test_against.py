@@ -199,3 +199,125 @@ def test_a_trace_of_another_model(model):
     assert widget.against == FIRST
     with pytest.raises(vw.VisitError, match="compares with another model"):
         vw.visit(model, tokenizer(), view_state=state)
+
+
+@pytest.mark.parametrize("other", [OTHER, LONGER])
+@pytest.mark.parametrize("count", [1, 3])
+def test_what_either_keeps_is_drawn_in_both(model, other, count):
+    """Each prompt's own pruning, asked apart: all of it is in the graph of both."""
+    keep = vw.Keep(heads=count, neurons=count, memories=1)
+    widget = vw.visit(model, tokenizer(), FIRST, against=other, lens="logit", keep=keep)
+    apart = 0
+    for layer in range(widget.trace.n_layers):
+        told = request(widget, "expand", layer=layer)
+        here = {n["id"] for n in told["nodes"]}
+        there = {n["id"] for n in told["against"]["nodes"]}
+        both = widget._session.against.drawn
+        own = []
+        for trace, position in ((both.pair.a, both.a.position), (both.pair.b, both.b.position)):
+            alone = trace.flow(
+                position, widget.target["id"],
+                None if widget.foil is None else widget.foil["id"], [layer], keep, "logit", "logit",
+            )  # fmt: skip
+            kinds = ("head", "query", "key", "value", "row", "neuron", "neuron_key")
+            kept = {n.id for n in alone.nodes if n.layer == layer and n.kind in kinds}
+            own.append(kept)
+        mine, theirs = own[0], {both.pair.in_a(name) for name in own[1]}
+        assert mine <= here
+        assert theirs <= there
+        # What has a partner is on both sides; what has none on its own.
+        assert {n for n in theirs if not both.pair.of_b(n)} <= here
+        assert {n for n in mine if both.pair.in_b(n) is not None} <= there
+        assert not {n for n in here if both.pair.of_b(n)}
+        apart += len(theirs - mine)
+    assert apart, "both prune alike, so nothing was seen"
+
+
+def test_a_node_of_the_other_alone_is_told(model):
+    keep = vw.Keep(memories=9)
+    widget = vw.visit(model, tokenizer(), FIRST, against=LONGER, lens="logit", keep=keep)
+    told = request(widget, "expand", layer=1)
+    only = [
+        n["id"]
+        for n in told["against"]["nodes"]
+        if widget._session.against.drawn.pair.of_b(n["id"])
+    ]
+    assert only
+    answer = request(widget, "project", nodes=[only[0], "L1.H0"])
+    assert list(answer["nodes"]) == ["L1.H0"]
+    assert set(answer["against"]) == {only[0], "L1.H0"}
+
+
+@pytest.mark.parametrize("other", [OTHER, LONGER])
+def test_routes_come_with_those_of_the_other(model, other):
+    widget = vw.visit(model, tokenizer(), FIRST, against=other, lens="logit", view="routes")
+    told = request(widget, "routes")["against"]
+    trace = vw.trace(model, tokenizer(), other)
+    foil = None if widget.foil is None else widget.foil["id"]
+    alone = trace.routes(
+        target=widget.target["id"], foil=foil, keep=vw.Keep.of(widget.keep), measure="logit",
+        lens="logit",
+    )  # fmt: skip
+    assert told["position"] == len(trace) - 1
+    for ours, theirs in zip(
+        told["attribution"]["tokens"], alone.attribution["tokens"], strict=True
+    ):
+        assert close(ours["value"], theirs["value"])
+    partner = {there: here for here, there in widget.graph["against"]["pairs"]}
+
+    def here(position):
+        return str(partner.get(position, f"b{position}"))
+
+    expected = {}
+    for node in alone.nodes:
+        if node.kind not in ("embed", "residual", "mlp", "value"):
+            continue
+        name = node.id.replace(f"P{node.position}.", f"P{here(node.position)}.", 1)
+        if node.kind == "value":
+            name = f"{name.rsplit('.V', 1)[0]}.V{here(node.source)}"
+        expected[name] = node.influence
+    found = {n["id"]: n["influence"] for n in told["nodes"]}
+    assert set(found) == set(expected)
+    assert all(close(found[name], expected[name]) for name in found)
+    widget.against = None
+    assert "against" not in request(widget, "routes")
+
+
+def test_runs_are_kept_with_what_was_said_before_and_after(model, widget):
+    assert widget.runs == []
+    widget.interventions = [{"id": "L1.H2", "action": "patch"}]
+    (run,) = widget.runs
+    as_it_is = vw.trace(model, tokenizer(), FIRST)
+    other = vw.trace(model, tokenizer(), OTHER)
+    again = as_it_is.rerun({"L1.H2": vw.compare(as_it_is, other).patch})
+    for name, trace in (("before", as_it_is), ("after", again)):
+        logits = trace.logits(-1).double()
+        told = run[name]
+        assert told["first"]["id"] == int(logits.argmax())
+        assert told["target"]["logit"] == pytest.approx(
+            float(logits[run["target"]["id"]]), rel=1e-4
+        )
+        chance = float(logits.softmax(-1)[run["target"]["id"]])
+        assert told["target"]["probability"] == pytest.approx(chance, rel=1e-4)
+    assert (run["prompt"], run["against"], run["focus"]) == (FIRST, OTHER, 3)
+    widget.interventions = []
+    widget.interventions = {"L0.mlp": "zero"}
+    widget.interventions = run["interventions"]
+    assert [r["id"] for r in widget.runs] == [1, 2], "the same run is not kept twice"
+    widget.set_state({"runs": [run]})
+    assert widget.runs == [run]
+    assert widget.graph["interventions"] == run["interventions"]
+    widget.set_state({"runs": [{"id": 1}]})
+    assert widget.runs == [run]
+    assert widget.status["state"] == "error"
+    with pytest.raises(vw.VisitError, match="only makes itself"):
+        widget.runs = ["L1.H2"]
+    state = json.loads(json.dumps(widget.view_state))
+    made = vw.visit(model, tokenizer(), view_state=state)
+    assert made.runs == widget.runs
+
+
+def test_a_page_carries_its_runs(widget, tmp_path):
+    widget.interventions = [{"id": "L1.H2", "action": "patch"}]
+    data = data_in(widget.save_html(tmp_path / "runs.html").read_text("utf-8"))
+    assert data["traits"]["runs"] == widget.runs

@@ -123,7 +123,7 @@ def test_an_opened_rest_node_shows_the_next_largest(widget):
 
 
 def test_routes_too_many_to_read_are_refused_in_a_sentence(widget, monkeypatch):
-    monkeypatch.setattr("visit_widget.widget.session.ROUTES_LIMIT", 5)
+    monkeypatch.setattr("visit_widget.widget.routed.ROUTES_LIMIT", 5)
     answer = ask(widget, "routes")
     assert not answer["ok"]
     assert "raise the threshold" in answer["error"]["message"]

@@ -188,3 +188,115 @@ def test_a_page_carries_the_tape(said, tmp_path):
     assert (traits["step"], traits["generation"]) == (2, widget.generation)
     again = vw.visit(said, view_state=widget.view_state)
     assert (again.step, again.target) == (2, widget.target)
+
+
+def branched(said: vw.Generation) -> vw.VisitWidget:
+    widget = vw.visit(said, layers=[1])
+    widget.step = 2
+    assert asked(widget, "branch", at=1, token=5)["ok"]
+    widget.step = 3
+    return widget
+
+
+def near(ours: Any, theirs: Any) -> bool:
+    """Alike but for rounding, which another order of operations leaves."""
+    if isinstance(ours, dict):
+        return set(ours) == set(theirs) and all(near(ours[k], theirs[k]) for k in ours)
+    if isinstance(ours, list):
+        return len(ours) == len(theirs) and all(map(near, ours, theirs))
+    if isinstance(ours, float):
+        return abs(ours - theirs) <= 2e-3 * max(1.0, abs(theirs))
+    return bool(ours == theirs)
+
+
+def test_a_view_state_carries_the_step_and_the_branches(said):
+    widget = branched(said)
+    state = json.loads(json.dumps(widget.view_state, allow_nan=False))
+    made = vw.visit(said.model, tokenizer(), view_state=state)
+    assert (made.step, made.branch) == (widget.step, widget.branch) == (3, 1)
+    assert near(made.generation, widget.generation)
+    assert near(made.graph["target"], widget.graph["target"])
+    assert made.expanded == [1]
+    for branch, step in ((0, 4), (1, 0), (1, 4)):
+        for each in (made, widget):
+            each.branch, each.step = branch, step
+        assert made.target == widget.target
+        assert made.trace.input_ids.tolist() == widget.trace.input_ids.tolist()
+    assert asked(made, "branch", at=2, token=9)["ok"]
+    assert made.branch == 2
+    # What follows is what the generation itself goes on with, under the options that it had.
+    greedy = vw.generate(said.model, tokenizer(), PROMPT, max_new_tokens=4)
+    again = vw.visit(
+        said.model, tokenizer(), view_state=json.loads(json.dumps(vw.visit(greedy).view_state))
+    )
+    assert asked(again, "branch", at=1, token=5)["ok"]
+    assert again._session.said.generation.token_ids == greedy.branch(1, 5).token_ids
+
+
+def test_a_widget_goes_back_to_a_step_without_running_it_again(said, monkeypatch):
+    widget = branched(said)
+    state = widget.view_state
+    generations = [b.generation for b in widget._session.said.branches]
+    widget.branch, widget.step = 0, 0
+    monkeypatch.setattr(
+        "visit_widget.widget.said_state.resumed", lambda *_a, **_k: pytest.fail("it is there")
+    )
+    widget.view_state = state
+    assert (widget.branch, widget.step) == (1, 3)
+    assert [b.generation for b in widget._session.said.branches] == generations
+
+
+def test_a_state_of_an_edited_prompt_keeps_the_tape(said):
+    widget = branched(said)
+    widget.prompt = "the dog"
+    assert widget.step is None
+    made = vw.visit(said.model, tokenizer(), view_state=json.loads(json.dumps(widget.view_state)))
+    assert (made.prompt, made.step, made.branch) == ("the dog", None, 1)
+    made.step = 3
+    assert made.graph["step"] == 3
+    assert made.target == {
+        "id": made.generation["tokens"][3]["id"],
+        "text": made.generation["tokens"][3]["text"],
+    }
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda g: g.update(branch=7),
+        lambda g: g.update(step=99),
+        lambda g: g.update(branches=[]),
+        lambda g: g["branches"][0].update(token_ids=["a"]),
+        lambda g: g["branches"][0].update(token_ids=[10**6]),
+        lambda g: g["branches"][1].update(of=5),
+        lambda g: g.pop("input_ids"),
+    ],
+)
+def test_a_generation_that_cannot_be_shown_changes_nothing(said, spoil):
+    widget = branched(said)
+    state = json.loads(json.dumps(widget.view_state))
+    spoil(state["generation"])
+    before = widget.graph, widget.step, widget.branch, widget._session.said
+    with pytest.raises(vw.VisitError):
+        widget.view_state = state
+    assert (widget.graph, widget.step, widget.branch, widget._session.said) == before
+    widget.step = 0
+    assert widget.graph["step"] == 0
+
+
+def test_the_page_hears_that_it_plays(said):
+    widget = vw.visit(said)
+
+    async def play() -> list[bool]:
+        heard = []
+        widget.observe(lambda change: heard.append(change["new"]), names="playing")
+        await widget.play(delay=0)
+        await asyncio.sleep(0)
+        task = widget.play(delay=60)
+        widget.set_state({"playing": False})
+        await asyncio.sleep(0)
+        assert task.cancelled()
+        return heard
+
+    assert apart(lambda: asyncio.run(play())) == [True, False, True, False]
+    assert widget.step == 4, "a task that is called off before it ran has shown nothing"

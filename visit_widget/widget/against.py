@@ -154,6 +154,13 @@ class Against:
         found = details(both.b, list(ids.values()), others)
         return {"against": compact({n: {**found[own], "id": n} for n, own in ids.items()})}
 
+    @staticmethod
+    def shared(node: str, painter: Painter) -> bool:
+        """Whether a node of the other side is one of this side too: of no token, and of no expert,
+        that the other alone has.
+        """
+        return not Pair.of_b(node) and any(node in sheet.nodes for sheet in painter.sheets.values())
+
     def patched(
         self, _painter: Painter, over: str = "streams", progress: Progress | None = None
     ) -> dict[str, Any]:

@@ -164,6 +164,8 @@ class Steps(traitlets.HasTraits):
         step: which new token's pass is shown, from 0, with the token that came as the target.
             Setting it leaves the rest of the view as it is. None where what is shown is none of
             them.
+        playing: whether one step after the other is shown by `play`. While they pass by, the page
+            asks for nothing that it would not show; set False to stop.
     """
 
     _session: Session
@@ -174,6 +176,7 @@ class Steps(traitlets.HasTraits):
     generation = traitlets.Any(None, allow_none=True, read_only=True).tag(sync=True)
     branch = traitlets.Int(None, allow_none=True).tag(sync=True)
     step = traitlets.Int(None, allow_none=True).tag(sync=True)
+    playing = traitlets.Bool(False).tag(sync=True)
 
     _playing: asyncio.Task[None] | None = None
 
@@ -205,7 +208,13 @@ class Steps(traitlets.HasTraits):
             ) from None
         self._stop()
         self._playing = loop.create_task(self._play(delay))
+        self._playing.add_done_callback(self._rest)
+        self.playing = True
         return self._playing
+
+    def _rest(self, task: asyncio.Task[None]) -> None:
+        if self._playing is task or self._playing is None:
+            self._playing, self.playing = None, False
 
     async def _play(self, delay: float) -> None:
         last = len(self._session.said.generation) - 1
@@ -222,6 +231,11 @@ class Steps(traitlets.HasTraits):
         if self._playing is not None:
             self._playing.cancel()
             self._playing = None
+
+    @traitlets.observe("playing")
+    def _heard_playing(self, change: Any) -> None:
+        if not change["new"]:
+            self._stop()
 
     @traitlets.validate("branch")
     def _valid_branch(self, proposal: Any) -> int | None:

@@ -105,7 +105,7 @@ def visit(
 
 def _remade(session: Session, state: dict[str, Any]) -> VisitWidget:
     wanted = read(state, session)
-    session.take(wanted.prompt)
+    session.take(wanted.prompt, wanted.generation)
     session.against.take(wanted.against, session)
     traits = checked_traits(wanted, session)
     first = session.first(

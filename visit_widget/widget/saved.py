@@ -14,7 +14,7 @@ REDRAWS = (
     "branch", "step", "against", "focus", "target", "foil", "keep", "measure", "lens",
     "interventions",
 )  # fmt: skip
-SETTABLE = ("prompt", *REDRAWS, *PLAIN, "view")
+SETTABLE = ("prompt", *REDRAWS, *PLAIN, "view", "runs")
 # The traits of the widget that are saved.
 SAVED = (*SETTABLE, "graph", "status", "lenses", "generation")
 # Those of them that are saved of a generation alone.

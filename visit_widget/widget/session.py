@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 from weakref import WeakKeyDictionary
 
 import torch
 
 from ..flow import Keep, Painter
-from ..flow.begun import begun
 from ..flow.detail import details, sheet_of
 from ..flow.predictions import predictions
 from ..flow.target import name_of
@@ -20,7 +18,6 @@ from ..model import Anatomy, VisitError
 from ..model.exclusive import MODEL_LOCK
 from ..model.given import check_language_model, tokenizer_of
 from ..model.loaded import check_traceable, unwrapped
-from ..pairs import Pair
 from ..trace.audit import last_logits_error, tolerance_of
 from ..trace.inputs import Prepared, Prompt, checked
 from ..trace.target import Followed, TargetLike, first_token, followed
@@ -30,12 +27,13 @@ from .against import Against, against_of, retraced
 from .auditing import audited
 from .generated import Said
 from .intervening import Interventions, before_of
-from .plain import compact, present
+from .plain import compact
+from .routed import routes_of
+from .said_state import take_said
 from .sentences import joined
 from .vocabulary import matching
 
 VOCABULARY_LIMIT = 50
-ROUTES_LIMIT = 4000
 FOLLOWED_LIMIT = 256
 # What makes an answer of what is drawn.
 Answer = Callable[..., dict[str, Any]]
@@ -130,8 +128,18 @@ class Session:
         with MODEL_LOCK:
             self.trace = retraced(self.model, self.trace, text, self.anatomy, self.keep_on)
 
-    def take(self, prompt: Prepared) -> None:
-        """Trace a prompt that was traced before, unless it is the one that is there."""
+    def take(self, prompt: Prepared, said: dict[str, Any] | None = None) -> None:
+        """Trace a prompt that was traced before, unless it is the one that is there.
+
+        Args:
+            prompt: it.
+            said: what a view state says of a generation that it may be a step of.
+        """
+        if said is not None:
+            self.said = take_said(said, self)
+            if said["step"] is not None:
+                self.trace = self.said.generation.traces[said["step"]]
+                return
         with MODEL_LOCK:
             now = getattr(self, "trace", None)
             if (
@@ -285,7 +293,8 @@ class Session:
             missing: dict[str, str] = {}
             others = [self.lens(name) for name in self.lenses()]
             other = self.against.details(nodes, others)
-            nodes = [i for i in nodes if i not in other.get("against", ()) or not Pair.of_b(i)]
+            there = other.get("against", ())
+            nodes = [i for i in nodes if i not in there or self.against.shared(i, self.painter)]
             for node_id in nodes if lenient else ():
                 try:
                     sheet_of(self.painter, node_id)
@@ -300,21 +309,8 @@ class Session:
         with MODEL_LOCK:
             self._check_revision(revision)
             self._check_as_is("Routes are")
-            graph = self.painter.routes()
-            if len(graph.nodes) > ROUTES_LIMIT:
-                raise VisitError(
-                    f"These routes have {len(graph.nodes):,} nodes, more than can be read: raise "
-                    "the threshold of what is kept (keep.routes)."
-                )
-            return {
-                "revision": self.revision,
-                "position": graph.position,
-                "measure": graph.measure,
-                "total": compact(graph.attribution["total"] if graph.attribution else None),
-                "nodes": [present(replace(n, top=begun(n.top), bottom=[])) for n in graph.nodes],
-                "edges": [present(e) for e in graph.edges],
-                "attribution": compact(graph.attribution),
-            }
+            both = self.against.drawn
+            return {"revision": self.revision, **routes_of(self.painter, both)}
 
     def attribution(self, revision: int | None = None) -> dict[str, Any]:
         """What each token adds to the followed logit along the kept routes."""

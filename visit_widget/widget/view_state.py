@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,16 +15,16 @@ from ..model.loaded import unwrapped
 from ..trace.fingerprint import fingerprint
 from ..trace.inputs import Prepared
 from ..trace.target import Followed
-from ..trace.trace import Trace
 from .picture import checks
+from .prompt_state import FIELDS, REMAKE, is_whole, prompt_in, prompt_state, short
+from .runs import check_runs
+from .said_state import check_said, said_state
 from .sentences import check_view
 from .session import Session
 
 VERSION = 1
 # What the state has beside the traits of these names.
 PLAIN = ("expanded", "selection", "pins", "filters", "display")
-_REMAKE = "Take it anew from widget.view_state."
-
 KINDS = ("token", "mean", "logsumexp")
 _DTYPES = {str(d).removeprefix("torch."): d for d in (
     torch.float64, torch.float32, torch.float16, torch.bfloat16,
@@ -43,6 +43,8 @@ class Wanted:
         interventions: likewise, not checked yet.
         keep: likewise.
         traits: the state's values of `PLAIN`, not checked yet: that takes the prompt's trace.
+        generation: what is said of a generation, or None.
+        runs: those of it.
     """
 
     prompt: Prepared
@@ -56,6 +58,8 @@ class Wanted:
     interventions: Any
     traits: dict[str, Any]
     against: Prepared | None = None
+    generation: dict[str, Any] | None = None
+    runs: Sequence[Mapping[str, Any]] = ()
 
 
 def state_of(session: Session, traits: Mapping[str, Any]) -> dict[str, Any]:
@@ -66,12 +70,13 @@ def state_of(session: Session, traits: Mapping[str, Any]) -> dict[str, Any]:
         traits: its traits, of `PLAIN` and "focus", "measure", "keep", "view" at least.
     """
     trace, painter = session.trace, session.painter
-    names = ("focus", "measure", "keep", "view", "lens", "interventions", *PLAIN)
+    names = ("focus", "measure", "keep", "view", "lens", "interventions", "runs", *PLAIN)
     return {
         "version": VERSION,
         "model": {**session.facts, "fingerprint": fingerprint(unwrapped(trace.model))},
-        **_prompt_of(trace),
+        **prompt_state(trace),
         "against": _against_of(session),
+        "generation": said_state(session.said, session.said.place(trace)),
         "target": _written(painter.target),
         "foil": None if painter.foil is None else _written(painter.foil),
         **{name: _plain(traits[name]) for name in names},
@@ -86,36 +91,36 @@ def read(state: Any, session: Session) -> Wanted:
     """
     if not isinstance(state, Mapping):
         raise VisitError(
-            f"A view state is a dict, as widget.view_state gives it, not {_short(state)}."
+            f"A view state is a dict, as widget.view_state gives it, not {short(state)}."
         )
     version = state.get("version")
     if version != VERSION:
         raise VisitError(
-            f"This view state is of version {_short(version)}, and this visit_widget reads version "
-            f"{VERSION}: {_REMAKE[0].lower()}{_REMAKE[1:]}"
+            f"This view state is of version {short(version)}, and this visit_widget reads version "
+            f"{VERSION}: {REMAKE[0].lower()}{REMAKE[1:]}"
         )
     unknown = [key for key in state if key not in (*_NAMES, *_LATER)]
     if unknown:
-        raise VisitError(f"A view state has no {unknown[0]!r}: leave it out. {_REMAKE}")
+        raise VisitError(f"A view state has no {unknown[0]!r}: leave it out. {REMAKE}")
     missing = [name for name in _NAMES if name not in state]
     if missing:
-        raise VisitError(f"This view state lacks {missing[0]!r}. {_REMAKE}")
+        raise VisitError(f"This view state lacks {missing[0]!r}. {REMAKE}")
     _check_model(state["model"], session)
     measure = state["measure"]
     if measure not in MEASURES:
         raise VisitError(f"measure={measure!r} is not known: use {', '.join(map(repr, MEASURES))}.")
     focus, expanded = state["focus"], state["expanded"]
-    if not _is_whole(focus):
-        raise VisitError(f"The view state's 'focus' is a position, not {_short(focus)}. {_REMAKE}")
-    if not isinstance(expanded, (list, tuple)) or not all(map(_is_whole, expanded)):
+    if not is_whole(focus):
+        raise VisitError(f"The view state's 'focus' is a position, not {short(focus)}. {REMAKE}")
+    if not isinstance(expanded, (list, tuple)) or not all(map(is_whole, expanded)):
         raise VisitError(
-            f"The view state's 'expanded' is a list of layers, not {_short(expanded)}. {_REMAKE}"
+            f"The view state's 'expanded' is a list of layers, not {short(expanded)}. {REMAKE}"
         )
     target = _followed("target", state["target"])
     if target is None:
-        raise VisitError(f"The view state's 'target' is None: nothing is followed. {_REMAKE}")
+        raise VisitError(f"The view state's 'target' is None: nothing is followed. {REMAKE}")
     return Wanted(
-        prompt=_prompt(state),
+        prompt=prompt_in(state),
         focus=focus,
         target=target,
         foil=_followed("foil", state["foil"]),
@@ -126,6 +131,8 @@ def read(state: Any, session: Session) -> Wanted:
         interventions=state.get("interventions", []),
         traits={name: state[name] for name in PLAIN},
         against=_against(state.get("against"), session),
+        generation=check_said(state.get("generation")),
+        runs=check_runs(state.get("runs", ())),
     )
 
 
@@ -142,11 +149,12 @@ def checked_traits(wanted: Wanted, session: Session) -> dict[str, Any]:
         if target.vector is not None and target.vector.numel() != trace.d_model:
             raise VisitError(
                 f"The direction that this view state follows has {target.vector.numel()} numbers, "
-                f"not the {trace.d_model} of this model's stream. {_REMAKE}"
+                f"not the {trace.d_model} of this model's stream. {REMAKE}"
             )
     check = checks(trace)
     found = {name: check[name](wanted.traits[name]) for name in check}
-    return {**found, "expanded": [trace.layer(layer) for layer in wanted.traits["expanded"]]}
+    layers = [trace.layer(layer) for layer in wanted.traits["expanded"]]
+    return {**found, "expanded": layers, "runs": list(wanted.runs)}
 
 
 _NAMES = (
@@ -156,16 +164,7 @@ _NAMES = (
 
 
 # What states did not have from the beginning.
-_LATER = ("lens", "interventions", "against")
-
-
-def _prompt_of(trace: Trace) -> dict[str, Any]:
-    return {
-        "prompt": trace.prompt,
-        "as_text": trace._text is not None,
-        "input_ids": trace.input_ids.tolist(),
-        "special": trace.special,
-    }
+_LATER = ("lens", "interventions", "against", "generation", "runs")
 
 
 def _against_of(session: Session) -> dict[str, Any] | None:
@@ -174,33 +173,33 @@ def _against_of(session: Session) -> dict[str, Any] | None:
     if other is None:
         return None
     same = other.model is session.trace.model
-    return {**_prompt_of(other), "model": None if same else fingerprint(other.model)}
+    return {**prompt_state(other), "model": None if same else fingerprint(other.model)}
 
 
 def _against(value: Any, session: Session) -> Prepared | None:
     if value is None:
         return None
-    names = {"prompt", "as_text", "input_ids", "special", "model"}
+    names = {*FIELDS, "model"}
     if not isinstance(value, Mapping) or set(value) != names:
-        raise VisitError(f"The view state's 'against' is no prompt but {_short(value)}. {_REMAKE}")
+        raise VisitError(f"The view state's 'against' is no prompt but {short(value)}. {REMAKE}")
     now = session.against.trace
     if value["model"] is not None and (now is None or fingerprint(now.model) != value["model"]):
         raise VisitError(
             "This view state compares with another model: set widget.against to a trace of that "
             "model first."
         )
-    return _prompt(value)
+    return prompt_in(value)
 
 
 def _lens(name: Any) -> str | None:
     if name is not None and not isinstance(name, str):
-        raise VisitError(f"The view state's 'lens' is a name, not {_short(name)}. {_REMAKE}")
+        raise VisitError(f"The view state's 'lens' is a name, not {short(name)}. {REMAKE}")
     return name
 
 
 def _check_model(known: Any, session: Session) -> None:
     if not isinstance(known, Mapping):
-        raise VisitError(f"The view state's 'model' is no dict but {_short(known)}. {_REMAKE}")
+        raise VisitError(f"The view state's 'model' is no dict but {short(known)}. {REMAKE}")
     mine = fingerprint(unwrapped(session.model))
     then = known.get("fingerprint")
     if mine is not None and then is not None and mine != then:
@@ -221,29 +220,8 @@ def check_facts(known: Mapping[str, Any], session: Session) -> None:
         if name != "name" and known.get(name) != value:
             raise VisitError(
                 f"This view state is of another model, {known.get('name')!r}, whose {name} is "
-                f"{_short(known.get(name))}, not {value!r}: load the model that it was taken of."
+                f"{short(known.get(name))}, not {value!r}: load the model that it was taken of."
             )
-
-
-def _prompt(state: Mapping[str, Any]) -> Prepared:
-    text, as_text = state["prompt"], state["as_text"]
-    ids, special = state["input_ids"], state["special"]
-    if not isinstance(ids, (list, tuple)) or not all(map(_is_whole, ids)):
-        raise VisitError(f"The view state's 'input_ids' are no token ids. {_REMAKE}")
-    if not isinstance(text, str) or not isinstance(as_text, bool):
-        raise VisitError(
-            "The view state's 'prompt' is a text and 'as_text' says whether it was given as one, "
-            f"not {_short(text)} and {_short(as_text)}. {_REMAKE}"
-        )
-    if not (special is None or isinstance(special, bool)):
-        raise VisitError(
-            f"The view state's 'special' is True, False or None, not {_short(special)}. {_REMAKE}"
-        )
-    try:
-        made = torch.tensor(ids, dtype=torch.long, device="cpu")
-    except (RuntimeError, OverflowError, ValueError):
-        raise VisitError(f"The view state's 'input_ids' are no token ids. {_REMAKE}") from None
-    return Prepared(made, text if as_text else None, special)
 
 
 def _written(target: Followed) -> dict[str, Any]:
@@ -261,7 +239,7 @@ def _written(target: Followed) -> dict[str, Any]:
 def _followed(name: str, value: Any) -> Followed | None:
     if value is None:
         return None
-    wrong = VisitError(f"The view state's {name!r} says nothing that can be followed. {_REMAKE}")
+    wrong = VisitError(f"The view state's {name!r} says nothing that can be followed. {REMAKE}")
     if not isinstance(value, Mapping):
         raise wrong
     try:
@@ -271,7 +249,7 @@ def _followed(name: str, value: Any) -> Followed | None:
                 raise wrong
             return Followed("direction", vector=vector, name=str(value["name"]))
         ids, weights = tuple(value["ids"]), tuple(value["weights"])
-        plain = all(map(_is_whole, ids)) and all(isinstance(w, (int, float)) for w in weights)
+        plain = all(map(is_whole, ids)) and all(isinstance(w, (int, float)) for w in weights)
         few = value["kind"] != "token" or len(ids) == 1
         if (
             value["kind"] not in KINDS
@@ -291,15 +269,6 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
-
-
-def _short(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:40]}…"
 
 
 def alone(**given: tuple[Any, Any]) -> None:

@@ -25,6 +25,7 @@ from .generated import Steps
 from .intervening import of_any_prompt, of_no_other
 from .picture import DISPLAY, NO_FILTERS, checks
 from .requests import Desk, logger
+from .runs import Runs
 from .saved import REDRAWS, SETTABLE
 from .saving import Saving
 from .sentences import check_view, joined, sentence
@@ -32,7 +33,7 @@ from .session import First, Session
 from .view_state import check_facts, checked_traits, read, state_of
 
 
-class VisitWidget(Output, Steps, Saving, anywidget.AnyWidget):
+class VisitWidget(Output, Steps, Runs, Saving, anywidget.AnyWidget):
     """A flow graph in a notebook. Made by `visit`.
 
     Every trait may be set and observed from Python. Setting `prompt`, `focus`, `target`, `foil`,
@@ -59,7 +60,7 @@ class VisitWidget(Output, Steps, Saving, anywidget.AnyWidget):
         keep: what pruning keeps; set a Keep or a mapping of its fields.
         interventions: what is done to parts of the pass: [{"id", "action", "positions"}], or
             {id: action} as `Trace.rerun` takes; [] for the pass as it is. `graph` is then of the
-            pass run again, and its "before" says what was.
+            pass run again, and its "before" says what was. `runs` keeps each of them.
         pins: ids of up to four nodes that are compared.
         filters: {"layers": [first, last] or None, "heads": {layer: heads}}: what is drawn plainly;
             the rest is dimmed or drawn as one, and stays in all sums.
@@ -118,6 +119,7 @@ class VisitWidget(Output, Steps, Saving, anywidget.AnyWidget):
         )
         self.set_trait("lenses", session.lenses())
         self._tell_step()
+        self._note_run(first.graph)
         lifetime.loosen(self)
         self._own_layout = self.layout
         self._settled = True
@@ -180,9 +182,9 @@ class VisitWidget(Output, Steps, Saving, anywidget.AnyWidget):
     def view_state(self, state: dict[str, Any]) -> None:
         wanted, session = read(state, self._session), self._session
         check_facts(state["model"], session)
-        before = {name: getattr(self, name) for name in SETTABLE}
+        before, said = {name: getattr(self, name) for name in SETTABLE}, session.said
         try:
-            session.take(wanted.prompt)
+            session.take(wanted.prompt, wanted.generation)
             session.against.take(wanted.against, session)
             traits = checked_traits(wanted, session)
             focus, keep = session.trace.position(wanted.focus), wanted.keep
@@ -191,6 +193,7 @@ class VisitWidget(Output, Steps, Saving, anywidget.AnyWidget):
                 session.interventions.listed(wanted.interventions, session.trace),
             )  # fmt: skip
         except BaseException:
+            session.said = said
             self._put_back(before)
             raise
         traits.update(
@@ -336,7 +339,7 @@ class VisitWidget(Output, Steps, Saving, anywidget.AnyWidget):
                 None if t is None else self._session.follow(t)[0] for t in (target, foil)
             )
             done = self.interventions
-            if before.keys() & {"prompt", "step", "branch"}:
+            if before.keys() & {"prompt", "step", "branch"} and "interventions" not in before:
                 done = of_any_prompt(done)
             if "against" in before:
                 done = of_no_other(done)
@@ -362,6 +365,7 @@ class VisitWidget(Output, Steps, Saving, anywidget.AnyWidget):
             self._tell_step()
             self.set_trait("lens", graph["lens"])
             self.graph = graph
+            self._note_run(graph)
             self.status = {"state": "ready", "message": notes, **self._session.exactness()}
 
     def _put_back(self, before: dict[str, Any]) -> None:

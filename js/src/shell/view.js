@@ -20,6 +20,7 @@ import { createTable } from "./table.js";
 import { createTape } from "./tape/tape.js";
 import { createToolbar } from "./toolbar/toolbar.js";
 import { createInterventionBar } from "./what-if/bar.js";
+import { listenToBringing } from "./what-if/bring.js";
 
 /** @import { Controller } from "../state/controller.js" */
 /** @import { State } from "../state/state.js" */
@@ -71,7 +72,7 @@ export function mountView(el, controller) {
     },
   });
   const tape = createTape(controller, popovers);
-  const edits = createInterventionBar(controller);
+  const edits = createInterventionBar(controller, popovers);
   const filterNote = createFilterNote(controller);
   const pins = createPins(controller);
   const problems = createProblems(controller.dispatch);
@@ -244,12 +245,14 @@ export function mountView(el, controller) {
     search,
     help: toolbar.showHelp,
   });
+  const stopBringing = listenToBringing(root, controller);
   const unsubscribe = controller.subscribe(update);
   update(controller.getState());
 
   return () => {
     unsubscribe();
     stopKeys();
+    stopBringing();
     live.destroy();
     theme.stop();
     sizing.disconnect();

@@ -19,6 +19,8 @@ import {
 const ASK_LATER_MS = 500;
 /** Nothing has changed for so long before more is computed than was asked for. */
 const IDLE_MS = 300;
+/** So long a step of a generation stands before more is asked of it than what is drawn. */
+const RESTS_MS = 400;
 
 /** Refusals that are no news under the prompt's tokens: there is just nothing to show there. */
 const UNAVAILABLE = ["not-included", "no-kernel", "unreachable"];
@@ -36,6 +38,10 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
   let measuring = { layer: -1, revision: /** @type {number | undefined} */ (-1), stop() {} };
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   let idle;
+  /** The step that is on screen, and since when. */
+  let shown = { step: /** @type {string | null} */ (null), since: 0 };
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let resting;
 
   /** Asks for everything that the state shows and does not have. */
   function fillIn() {
@@ -45,8 +51,10 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
     }
     const missing = missingDetails(getState());
     if (missing.some((id) => !getState().detailsAsked.includes(id))) void project(missing);
+    const passes = passesBy();
     for (const name of LATE_NAMES) {
       const { view, lateAsked, graph } = getState();
+      if (passes && !(name === "routes" && view === "routes")) continue;
       // What tokens add is told of the pass as it is.
       const told = name !== "attribution" || !graph?.before;
       const wanted = name === "routes" ? view === "routes" : told;
@@ -56,7 +64,24 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
     if (auditReaders > 0 && !known && !auditAsked) void audit();
     if (measuring.layer >= 0 && !isMeasured(measuring)) measuring.stop();
     clearTimeout(idle);
-    if (measuring.layer < 0 && unmeasured() !== undefined) idle = setTimeout(measure, IDLE_MS);
+    if (!passes && measuring.layer < 0 && unmeasured() !== undefined)
+      idle = setTimeout(measure, IDLE_MS);
+  }
+
+  /**
+   * Whether the step on screen is one of many that are gone through: what only a reader who stays
+   * would see of it is not worth the kernel's time. Once one rests, it is asked for.
+   */
+  function passesBy() {
+    const { graph, step, passing, playing, live } = getState();
+    if (graph?.step == null) return false;
+    const now = `${graph.branch} ${step}`;
+    if (shown.step !== now) shown = { step: now, since: shown.step === null ? 0 : Date.now() };
+    const left = shown.since + RESTS_MS - Date.now();
+    clearTimeout(resting);
+    if (passing || (playing && live)) return true;
+    if (left > 0) resting = setTimeout(fillIn, left);
+    return left > 0;
   }
 
   /**

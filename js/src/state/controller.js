@@ -6,6 +6,7 @@
 import { settingApart } from "../wire/bidi.js";
 import { createAsker } from "./asking.js";
 import { withHead } from "./filters.js";
+import { fromOther, isEditable, withIntervention } from "./interventions.js";
 import { withRestClosed, withRestOpened } from "./keep.js";
 import { LATE_NAMES } from "./revisions.js";
 import { sameValue } from "./same.js";
@@ -33,6 +34,11 @@ import { initialState, reduce, STEP_NAMES, TRAIT_NAMES } from "./state.js";
  *   {type: "set-view", view: ViewName} |
  *   {type: "set-keep", keep: Keep} |
  *   {type: "set-interventions", interventions: import("../types.js").Intervention[]} |
+ *   {type: "bring", node: string, position?: number | "all" | null} |
+ *   {type: "open-run", run: import("../types.js").Run} |
+ *   {type: "remove-runs", ids: number[]} |
+ *   {type: "set-passing", passing: boolean} |
+ *   {type: "stop-playing"} |
  *   {type: "set-filters", filters: Filters} |
  *   {type: "set-display", display: Partial<Display>} |
  *   {type: "pin", node: string} |
@@ -67,6 +73,11 @@ const KERNEL_STEPS = [
 const UNREACHABLE =
   "The kernel cannot be reached; it may have been restarted. Run the cell again to reconnect. " +
   "What is shown here keeps working.";
+
+const NO_OTHER =
+  "There is no other prompt to take it from: compare with one, by the button beside the prompt.";
+const NOT_BROUGHT =
+  "This part cannot be taken over: take a stream, a head, what it reads, or a neuron that both have.";
 
 const AWAIT_GRAPH_MS = 20_000;
 
@@ -184,6 +195,20 @@ export function createController(given) {
         return changeSteps({ keep: action.keep });
       case "set-interventions":
         return changeSteps({ interventions: action.interventions });
+      case "bring":
+        return bring(action.node, action.position ?? null);
+      case "open-run":
+        return openRun(action.run);
+      case "remove-runs":
+        apply({ type: "runs-removed", ids: action.ids });
+        return shareSteps();
+      case "set-passing":
+        apply({ type: "passing", passing: action.passing });
+        return asker.fillIn();
+      case "stop-playing":
+        apply({ type: "traits", traits: { playing: false } });
+        host.set("playing", false);
+        return asker.fillIn();
       case "set-filters":
         return changeSteps({ filters: action.filters });
       case "set-display":
@@ -235,6 +260,40 @@ export function createController(given) {
   }
 
   /**
+   * Takes a part from the other prompt, or back to what it was.
+   *
+   * @param {string} node
+   * @param {number | "all" | null} position
+   */
+  function bring(node, position) {
+    const { graph, interventions: list } = state;
+    if (!host.live || !graph) return;
+    if (!graph.against) return tellBringing(NO_OTHER);
+    if (!isEditable(node)) return tellBringing(NOT_BROUGHT);
+    const next = fromOther(node, position);
+    const known = list.some((item) => sameValue(item, next));
+    changeSteps({
+      interventions: known ? list.filter(({ id }) => id !== node) : withIntervention(list, next),
+    });
+  }
+
+  /** @param {string} message */
+  const tellBringing = (message) =>
+    apply({ type: "problem", problem: { key: "bring", message, quiet: true } });
+
+  /**
+   * Goes back to a run: its prompt first, which only a request can set.
+   *
+   * @param {import("../types.js").Run} run
+   */
+  async function openRun({ prompt, step, branch, against, focus, target, foil, interventions }) {
+    if (step === null && prompt !== state.prompt) await asker.retrace(prompt);
+    if (step === null && prompt !== state.prompt) return;
+    const of = step === null ? {} : { step, branch };
+    changeSteps({ ...of, against, focus, target, foil, interventions });
+  }
+
+  /**
    * @param {Partial<Steps>} changes
    * @param {boolean} [goesOn]
    */
@@ -248,10 +307,10 @@ export function createController(given) {
     let recomputes = false;
     let reachable = true;
     let usable = true;
-    for (const name of /** @type {const} */ ([...STEP_NAMES, "display"])) {
+    for (const name of /** @type {const} */ ([...STEP_NAMES, "runs", "display"])) {
       if (sameValue(host.get(name) ?? initialState[name], state[name])) continue;
       const delivered = host.set(name, state[name]);
-      if (name === "display" || !KERNEL_STEPS.includes(name)) continue;
+      if (name === "display" || name === "runs" || !KERNEL_STEPS.includes(name)) continue;
       recomputes = true;
       reachable &&= delivered;
       // Another measure is on screen at once: only what is kept by it waits for the kernel. Effects

@@ -12,6 +12,23 @@ const EDITABLE =
  */
 export const isEditable = (id) => EDITABLE.test(id);
 
+/** What a patch from the other prompt is labelled, by the kernel too. */
+export const FROM_OTHER = "against";
+
+/**
+ * A part as it is in the other prompt.
+ *
+ * @param {string} id
+ * @param {number | "all" | null} position Where; null for the focus.
+ * @returns {Intervention}
+ */
+export const fromOther = (id, position) => ({
+  id,
+  action: "patch",
+  positions: position === null ? "focus" : position === "all" ? "all" : [position],
+  label: FROM_OTHER,
+});
+
 /**
  * @param {Intervention[]} list
  * @param {Intervention} next In the place of what was done to its part before.

@@ -1,6 +1,6 @@
 /** The other prompt that the one on screen is compared with, as far as it is known. */
 
-import { BARE_NODE } from "./revisions.js";
+import { BARE_NODE } from "./bare.js";
 import { memoise } from "./selectors.js";
 
 /** @import { Against, Block, Detail, FlowGraph, Node, OtherNode, PromptToken } from "../types.js" */

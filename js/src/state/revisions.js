@@ -3,33 +3,12 @@
  * revision of the graph.
  */
 
+import { BARE_EDGE, BARE_NODE } from "./bare.js";
+import { nodeOnlyThere } from "./only-there.js";
 import { nodeIndex, staleLayers } from "./selectors.js";
 
-/** @import { Block, Detail, Edge, FlowGraph, LateName, Node, Routes } from "../types.js" */
+/** @import { Block, Detail, FlowGraph, LateName, Routes } from "../types.js" */
 /** @import { State } from "./state.js" */
-
-/** What a routes node or edge has none of is left out on the wire. @type {Omit<Node, "id" | "kind">} */
-export const BARE_NODE = {
-  layer: null,
-  position: 0,
-  head: null,
-  source: null,
-  neuron: null,
-  label: null,
-  top: [],
-  bottom: [],
-  target_probability: null,
-  target_rank: null,
-  norm: null,
-  logit: null,
-  effect: null,
-  activation: null,
-  weight: null,
-  score: null,
-  rest: null,
-};
-/** @type {Omit<Edge, "source" | "target" | "kind">} */
-const BARE_EDGE = { share: null, logit: null, norm: null, proximity: null, value: null };
 
 /** @type {LateName[]} Replies about the whole graph, asked for when a view wants them. */
 export const LATE_NAMES = ["routes", "predictions", "attribution"];
@@ -107,11 +86,16 @@ export function takeDetails(state, { revision, details, against = {}, missing = 
     id,
     against[id] ? { ...detail, other: against[id] } : detail,
   ]);
+  const alone = Object.entries(against)
+    .filter(([id]) => !(id in details))
+    .map(([id, other]) => [id, { ...other, ...nodeOnlyThere(other), other }]);
   return {
     ...state,
-    details: { ...state.details, ...Object.fromEntries(both) },
+    details: { ...state.details, ...Object.fromEntries([...both, ...alone]) },
     detailsMissing: { ...state.detailsMissing, ...missing },
-    detailsAsked: state.detailsAsked.filter((id) => !(id in details) && !(id in missing)),
+    detailsAsked: state.detailsAsked.filter(
+      (id) => !(id in details) && !(id in against) && !(id in missing),
+    ),
   };
 }
 

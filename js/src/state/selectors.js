@@ -1,6 +1,7 @@
 /** What the views read off the state. */
 
 import { sameKeep } from "./keep.js";
+import { onlyThere, wholeAgainst } from "./only-there.js";
 import { sameValue } from "./same.js";
 
 /** @import { Block, Detail, Edge, FlowGraph, LateName, Node } from "../types.js" */
@@ -51,14 +52,20 @@ export const mergedGraph = memoise(
       for (const node of part.nodes) nodes.set(node.id, node);
       for (const edge of part.edges) edges.set(`${edge.kind} ${edge.source} ${edge.target}`, edge);
     }
+    const against = wholeAgainst(
+      graph,
+      added.filter((block) => !isOld(block)),
+    );
+    const alone = onlyThere(against, nodes);
     /** @type {FlowGraph} */
     const merged = {
       ...graph,
+      against,
       layers: [...new Set([...graph.layers, ...added.map((block) => block.layer)])].sort(
         (a, b) => a - b,
       ),
-      nodes: [...nodes.values()],
-      edges: [...edges.values()],
+      nodes: [...nodes.values(), ...alone.nodes],
+      edges: [...edges.values(), ...alone.edges],
     };
     return merged;
   },
@@ -161,7 +168,7 @@ export function knownAttention(state, node) {
   const weights = new Map();
   for (const other of mergedGraph(state)?.nodes ?? []) {
     if (other.layer !== node.layer || other.head !== node.head) continue;
-    if (other.source === null || other.weight === null) continue;
+    if (other.source === null || other.weight === null || other.only) continue;
     weights.set(other.source, other.weight);
   }
   return weights;

@@ -40,6 +40,9 @@ import { sameValue } from "./same.js";
  * @property {string} prompt
  * @property {import("../types.js").Generation | null} generation
  * @property {Display} display
+ * @property {import("../types.js").Run[]} runs
+ * @property {boolean} playing Whether the kernel plays the tape.
+ * @property {boolean} passing Whether this page plays it: steps that pass by are not asked about.
  * @property {import("../types.js").LensName[]} lenses That can be chosen at once.
  * @property {FlowGraph | null} graph
  * @property {Status} status
@@ -64,14 +67,19 @@ import { sameValue } from "./same.js";
  * @property {Record<string, {done: number, total: number}>} progress By what it is the progress of.
  * @property {Problem[]} problems
  * @property {boolean} silent The kernel has not answered for long.
- * @property {Steps[]} past
- * @property {Steps[]} future
+ * @property {Past[]} past
+ * @property {Past[]} future
+ *
+ * @typedef {Steps & {removed?: import("../types.js").Run[]}} Past `removed`: runs that this step
+ *   took out of the list.
  *
  * @typedef {Steps & StateFacts} State
  *
  * @typedef {{type: "traits", traits: Partial<Traits>} |
  *   {type: "change", changes: Partial<Steps>, goesOn?: boolean} |
  *   {type: "branched", from: State} |
+ *   {type: "runs-removed", ids: number[]} |
+ *   {type: "passing", passing: boolean} |
  *   {type: "undo"} | {type: "redo"} |
  *   {type: "block-asked", layer: number} |
  *   {type: "block", block: Block} |
@@ -127,6 +135,8 @@ export const TRAIT_NAMES = [
   "display",
   "lenses",
   "generation",
+  "runs",
+  "playing",
   ...STEP_NAMES,
 ];
 
@@ -154,6 +164,9 @@ export const initialState = {
   lenses: [],
   keep: {},
   interventions: [],
+  runs: [],
+  playing: false,
+  passing: false,
   view: "block",
   pins: [],
   filters: NO_FILTERS,
@@ -193,6 +206,10 @@ export function reduce(state, action) {
       return change(state, action.changes, action.goesOn);
     case "branched":
       return { ...state, past: remembered(action.from), future: [] };
+    case "runs-removed":
+      return removeRuns(state, action.ids);
+    case "passing":
+      return state.passing === action.passing ? state : { ...state, passing: action.passing };
     case "undo":
       return undo(state);
     case "redo":
@@ -308,13 +325,16 @@ function change(state, changes, goesOn = false) {
  * @returns {State}
  */
 function undo(state) {
-  const steps = state.past.at(-1);
-  if (!steps) return state;
+  const last = state.past.at(-1);
+  if (!last) return state;
+  const { removed = [], ...steps } = last;
   return {
     ...state,
     ...steps,
+    // Those that came meanwhile stay.
+    runs: removed.length > 0 ? inOrder([...state.runs, ...removed]) : state.runs,
     past: state.past.slice(0, -1),
-    future: [stepsOf(state), ...state.future],
+    future: [{ ...stepsOf(state), removed }, ...state.future],
   };
 }
 
@@ -323,9 +343,35 @@ function undo(state) {
  * @returns {State}
  */
 function redo(state) {
-  const [steps, ...future] = state.future;
-  if (!steps) return state;
-  return { ...state, ...steps, past: [...state.past, stepsOf(state)], future };
+  const [next, ...future] = state.future;
+  if (!next) return state;
+  const { removed = [], ...steps } = next;
+  const past = [...state.past, { ...stepsOf(state), removed }];
+  return { ...state, ...steps, runs: withoutRuns(state.runs, removed), past, future };
+}
+
+/**
+ * @param {State} state
+ * @param {number[]} ids
+ * @returns {State}
+ */
+function removeRuns(state, ids) {
+  const removed = state.runs.filter(({ id }) => ids.includes(id));
+  if (removed.length === 0) return state;
+  const past = [...state.past, { ...stepsOf(state), removed }].slice(-HISTORY_LIMIT);
+  return { ...state, runs: withoutRuns(state.runs, removed), past, future: [] };
+}
+
+/** @param {import("../types.js").Run[]} runs */
+const inOrder = (runs) => [...runs].sort((a, b) => a.id - b.id);
+
+/**
+ * @param {import("../types.js").Run[]} runs
+ * @param {import("../types.js").Run[]} removed
+ */
+function withoutRuns(runs, removed) {
+  if (removed.length === 0) return runs;
+  return runs.filter(({ id }) => !removed.some((run) => run.id === id));
 }
 
 /** @param {State} state */

@@ -33,6 +33,8 @@ const DEFAULTS = {
   lenses: [],
   keep: {},
   interventions: [],
+  runs: [],
+  playing: false,
   view: "block",
   pins: [],
   filters: { layers: null, heads: {} },

@@ -1,5 +1,6 @@
 /** What is done to parts of the pass, in words. */
 
+import { FROM_OTHER } from "../state/interventions.js";
 import { percent, whole } from "./format.js";
 import { partName, tokenText } from "./words.js";
 
@@ -53,9 +54,6 @@ const TAIL = 28;
 /** @param {string} prompt */
 const tailOf = (prompt) =>
   prompt.length > TAIL ? `… ${prompt.slice(-TAIL).replace(/^\S*\s/, "")}` : prompt;
-
-/** What a patch from the other prompt is labelled, by the kernel too. */
-export const FROM_OTHER = "against";
 
 /** @param {Intervention} item */
 function actionWords({ action, label, prompt }) {

@@ -33,6 +33,11 @@ export const KEYS = /** @satisfies {Record<string, Key>} */ ({
     place: "in the picture",
     words: "add a node to those shown, or take it out",
   },
+  bring: {
+    on: ["p"],
+    place: "in the picture",
+    words: "patch: bring the part over from the other prompt, or take it back; so also in its map",
+  },
   first: {
     on: ["Home"],
     place: "in the picture",

@@ -35,6 +35,9 @@ function amount(value, measure) {
  * @param {number | null} source
  */
 function sourceToken(index, source) {
+  if (source !== null && source < 0) {
+    return `${index.graph.against?.tokens[-1 - source]?.text} of the other prompt`;
+  }
   const token = source === null ? undefined : index.graph.tokens[source];
   return token ? `${token.text} at position ${token.position}` : "an earlier token";
 }

@@ -20,6 +20,7 @@ const STREAMS = new Set(["embed", "residual", "norm", "logits"]);
 export function thereWords(node, other, graph) {
   const { against } = graph;
   if (!against) return null;
+  if (node.only) return onlyThereWords(other ?? node);
   if (node.source !== null && partnerOf(against, node.source) === null) {
     return "its token has no partner there";
   }
@@ -35,6 +36,20 @@ export function thereWords(node, other, graph) {
   const both = node.logit != null && other.logit != null;
   if (both) facts.push(differenceWords((node.logit ?? 0) - (other.logit ?? 0)));
   return `there ${facts.join(", ")}`;
+}
+
+/**
+ * Of a part that this prompt has not: a token, or an expert, that the other alone has.
+ *
+ * @param {Node | Detail} other
+ */
+function onlyThereWords({ logit, weight, activation }) {
+  const facts = [
+    logit != null && `${signed(logit)}, ${differenceWords(-logit)}`,
+    weight != null && `attention ${percent(weight)}`,
+    activation != null && `activation ${signed(activation)}`,
+  ].filter(Boolean);
+  return ["only in the other prompt", ...facts].join(", ");
 }
 
 /** @param {number} difference Here minus there, in logits. */

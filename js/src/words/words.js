@@ -247,7 +247,7 @@ export function nodeFacts(node, graph, { share, whole, measured, other = null })
   const facts = [contribution(node, graph), effectWords(node, measured), wasWords(node, graph)];
   if (share !== null && whole !== null)
     facts.push(`${shareOf(share)} of ${wholeName(whole, graph)}`);
-  if (node.kind === "key" || node.kind === "value") facts.push(memoryWords(node));
+  if ((node.kind === "key" || node.kind === "value") && !node.only) facts.push(memoryWords(node));
   if (node.activation !== null && node.activation !== undefined) {
     facts.push(`activation ${signed(node.activation)}`);
   }
@@ -272,5 +272,7 @@ export const rankWords = (rank) => `rank ${whole(rank)}`;
  * @param {number} position
  */
 export function tokenText(graph, position) {
+  // One of the other prompt's, that has no partner here (state/only-there.js).
+  if (position < 0) return graph.against?.tokens[-1 - position]?.text ?? "a token there";
   return graph.tokens[position]?.text ?? `token ${position}`;
 }

@@ -10,6 +10,7 @@ import { isRight, remainder, tokenBars } from "../prompt/token-words.js";
 import { layoutPrompt, promptFacts } from "./prompt-layout.js";
 import { promptShapes } from "./prompt-shapes.js";
 import { families, paint, readDrawing } from "./read.js";
+import { tapeFacts } from "./tape-layout.js";
 import { idAt, shape, svgText, usedDefinitions } from "./tree.js";
 
 /** @import { Controller } from "../../state/controller.js" */
@@ -121,13 +122,15 @@ function promptOf(state, marks) {
     guesses: predictions?.positions ?? null,
     isRight,
     remainder: attribution ? remainder(attribution) : "",
+    tape: tapeFacts(state),
   });
 }
 
 /** @param {State} state */
 function titleOf({ graph, prompt }) {
   const against = graph?.foil ? ` against ${graph.foil.text}` : "";
-  return `${graph?.prompt ?? prompt} → ${graph?.target.text}${against} (${graph?.model.name})`;
+  const beside = graph?.against ? `, beside ${graph.against.prompt}` : "";
+  return `${graph?.prompt ?? prompt} → ${graph?.target.text}${against}${beside} (${graph?.model.name})`;
 }
 
 /**

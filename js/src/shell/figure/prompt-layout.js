@@ -1,6 +1,11 @@
 /** The prompt as the header shows it, set in lines: where each token, mark and word stands. */
 
-import { fitText, textWidth, visible } from "../../views/shared/text.js";
+import { alignedTokens } from "../../state/other-side.js";
+import { fitText, textWidth } from "../../views/shared/text.js";
+import { percent } from "../../words/format.js";
+import { partingWords } from "../../words/other-side.js";
+import { CHIP, chipOf, SAID, wrapped } from "./chip.js";
+import { layoutTape } from "./tape-layout.js";
 
 /** @import { FlowGraph, PositionPrediction } from "../../types.js" */
 
@@ -18,6 +23,14 @@ import { fitText, textWidth, visible } from "../../views/shared/text.js";
  * @property {boolean} bars Whether there is room for bars.
  * @property {boolean} guesses Whether there is room for what is predicted.
  * @property {string} remainder What the bars leave open; "" for nothing.
+ * @property {OtherFacts | null} other The other prompt that it is compared with.
+ * @property {import("./tape-layout.js").TapeFacts | null} tape Of a generation.
+ *
+ * @typedef {object} OtherFacts
+ * @property {{here: number | null, text: string, kind: "same" | "apart" | "none",
+ *   focus: boolean}[]} tokens In the order of both, each with the position of its partner here.
+ * @property {string | null} says Its first choice.
+ * @property {string} words What is compared, and how to read it.
  *
  * @typedef {object} PromptCell
  * @property {number} x
@@ -27,6 +40,7 @@ import { fitText, textWidth, visible } from "../../views/shared/text.js";
  * @property {boolean} focus
  * @property {Under["bar"]} bar
  * @property {{text: string, right: boolean} | null} guess
+ * @property {{text: string, kind: "same" | "apart" | "none", focus: boolean} | null} other
  *
  * @typedef {object} PromptTail The arrow and what is followed.
  * @property {number} x
@@ -35,6 +49,7 @@ import { fitText, textWidth, visible } from "../../views/shared/text.js";
  * @property {number | null} againstX Of the word "against".
  * @property {{x: number, width: number, text: string} | null} foil
  * @property {string} remainder
+ * @property {{x: number, width: number, text: string} | null} says Of the other prompt.
  * @property {number} width
  *
  * @typedef {object} PromptLayout
@@ -43,10 +58,12 @@ import { fitText, textWidth, visible } from "../../views/shared/text.js";
  * @property {number} barY From a line's top, as all of these.
  * @property {number} guessY
  * @property {number} remainderY
+ * @property {number} otherY
+ * @property {{y: number, text: string}[]} lines What is said of the other prompt.
+ * @property {(import("./tape-layout.js").TapeLayout & {y: number}) | null} tape
  * @property {number} height
  */
 
-export const CHIP = { height: 28, size: 13, padding: 8 };
 export const GUESS = { height: 15, size: 10.5, inset: 3 };
 export const BAR = { height: 5, length: 40, inset: 3 };
 export const REMAINDER_SIZE = 11;
@@ -57,8 +74,10 @@ const BAR_ROOM = 8;
 const GAP = 4;
 const LINE_GAP_UNDER = 8;
 const LEAST_WITH_UNDER = 46;
-const LONGEST_TEXT = 22;
 const TAIL_GAP = 8;
+const OTHER_GAP = 4;
+/** What stands where there is no partner. */
+const NONE = "–";
 
 /**
  * @param {PromptFacts} facts
@@ -66,9 +85,10 @@ const TAIL_GAP = 8;
  * @returns {PromptLayout}
  */
 export function layoutPrompt(facts, width) {
-  const { tokens, focus, under, bars, guesses } = facts;
+  const { tokens, focus, under, bars, guesses, other } = facts;
   const room = (bars ? BAR_ROOM : 0) + (guesses ? GUESS.height : 0);
-  const line = CHIP.height + room + (room > 0 ? LINE_GAP_UNDER : GAP);
+  const below = other ? OTHER_GAP + CHIP.height : 0;
+  const line = CHIP.height + room + below + (room + below > 0 ? LINE_GAP_UNDER : GAP);
   let x = 0;
   let y = 0;
   /** @param {number} wide */
@@ -82,10 +102,16 @@ export function layoutPrompt(facts, width) {
     return at;
   };
 
-  const cells = tokens.map((token, position) => {
-    const chip = chipOf(token, width);
-    const wide = Math.min(width, Math.max(chip.width, room > 0 ? LEAST_WITH_UNDER : 0));
-    const own = under?.[position];
+  /** @type {{here: number | null, other: PromptCell["other"]}[]} */
+  const columns = other
+    ? other.tokens.map(({ here, ...there }) => ({ here, other: there }))
+    : tokens.map((_, here) => ({ here, other: null }));
+  const cells = columns.map(({ here: position, other: there }) => {
+    const chip = chipOf(position === null ? NONE : tokens[position], width);
+    const beneath = there && chipOf(there.text, width);
+    const widest = Math.max(chip.width, beneath?.width ?? 0);
+    const wide = Math.min(width, Math.max(widest, room > 0 ? LEAST_WITH_UNDER : 0));
+    const own = position === null ? undefined : under?.[position];
     const guess = guesses && own?.guess ? fittedGuess(own.guess, wide) : null;
     return {
       ...place(wide),
@@ -94,29 +120,30 @@ export function layoutPrompt(facts, width) {
       focus: position === focus,
       bar: (bars && own?.bar) || null,
       guess,
+      other: there && beneath ? { ...there, text: beneath.text } : null,
     };
   });
 
   const tail = tailOf(facts, width);
   const at = place(tail.width);
+  let end = y + CHIP.height + Math.max(room, facts.remainder ? GUESS.height : 0) + below;
+  const lines = wrapped(other?.words ?? "", width).map((text) => {
+    end += SAID.line;
+    return { y: end, text };
+  });
+  const tape = facts.tape && { ...layoutTape(facts.tape, width), y: end + LINE_GAP_UNDER };
+  if (tape) end = tape.y + tape.height;
   return {
     cells,
     tail: { ...tail, ...at },
+    otherY: CHIP.height + room + OTHER_GAP,
+    lines,
+    tape,
     barY: CHIP.height + BAR.inset,
     guessY: CHIP.height + (bars ? BAR_ROOM : 0) + 11,
     remainderY: CHIP.height + (guesses ? 19 : 11),
-    height: y + CHIP.height + Math.max(room, facts.remainder ? GUESS.height : 0),
+    height: end,
   };
-}
-
-/**
- * @param {string} token
- * @param {number} width
- */
-function chipOf(token, width) {
-  const most = Math.min(LONGEST_TEXT * CHIP.size * 0.615, width - 2 * CHIP.padding);
-  const text = fitText(token, most, CHIP.size) || visible(token).slice(0, 1);
-  return { text, width: textWidth(text, CHIP.size) + 2 * CHIP.padding };
 }
 
 /**
@@ -133,7 +160,7 @@ function fittedGuess({ text, right }, width) {
  * @param {number} room
  * @returns {PromptTail} Starting at 0, 0.
  */
-function tailOf({ target, foil, remainder }, room) {
+function tailOf({ target, foil, remainder, other }, room) {
   const targetX = 6 + ARROW.width + TAIL_GAP;
   const followed = chipOf(target, room);
   let end = targetX + followed.width;
@@ -145,6 +172,7 @@ function tailOf({ target, foil, remainder }, room) {
     againstX: null,
     foil: null,
     remainder: fitText(remainder, room - 2 * GUESS.inset, REMAINDER_SIZE, "sans"),
+    says: other?.says ? { x: targetX, ...chipOf(other.says, room) } : null,
     width: 0,
   };
   if (foil !== null) {
@@ -154,7 +182,8 @@ function tailOf({ target, foil, remainder }, room) {
     end = foilX + tail.foil.width;
   }
   const words = textWidth(tail.remainder, REMAINDER_SIZE, "sans") + 2 * GUESS.inset;
-  return { ...tail, width: Math.max(end, words) };
+  const there = tail.says ? targetX + tail.says.width : 0;
+  return { ...tail, width: Math.max(end, words, there) };
 }
 
 /**
@@ -164,10 +193,11 @@ function tailOf({ target, foil, remainder }, room) {
  *
  * @param {FlowGraph} graph
  * @param {{bars: {part: number, value: number}[] | null, guesses: PositionPrediction[] | null,
- *   isRight: (prediction: PositionPrediction) => boolean, remainder: string}} known
+ *   isRight: (prediction: PositionPrediction) => boolean, remainder: string,
+ *   tape: import("./tape-layout.js").TapeFacts | null}} known
  * @returns {PromptFacts}
  */
-export function promptFacts(graph, { bars, guesses, isRight, remainder }) {
+export function promptFacts(graph, { bars, guesses, isRight, remainder, tape }) {
   const under = graph.tokens.map(({ position }) => {
     const bar = bars?.[position];
     const predicted = guesses?.[position];
@@ -186,5 +216,42 @@ export function promptFacts(graph, { bars, guesses, isRight, remainder }) {
     bars: bars !== null,
     guesses: guesses !== null,
     remainder,
+    other: otherFacts(graph),
+    tape,
   };
+}
+
+/**
+ * @param {FlowGraph} graph
+ * @returns {OtherFacts | null}
+ */
+function otherFacts(graph) {
+  const { against } = graph;
+  if (!against) return null;
+  const tokens = alignedTokens(graph).map(({ here, there }) => ({
+    here: here?.position ?? null,
+    text: there?.text ?? NONE,
+    kind: kindOf(here, there),
+    focus: there?.position === against.position,
+  }));
+  const [first] = against.prediction;
+  const said = first ? `There the model says ${first.text}: ${percent(first.probability)}. ` : "";
+  const parting = partingWords(graph);
+  return {
+    tokens,
+    says: first?.text ?? null,
+    words:
+      `Compared with “${against.prompt}”. ${said}${parting === null ? "" : `${parting}. `}` +
+      "In italics: the other prompt’s numbers and words. Δ: this one’s less the other’s.",
+  };
+}
+
+/**
+ * @param {import("../../types.js").PromptToken | null} here
+ * @param {import("../../types.js").PromptToken | null} there
+ * @returns {"same" | "apart" | "none"}
+ */
+function kindOf(here, there) {
+  if (here === null || there === null) return "none";
+  return here.id === there.id ? "same" : "apart";
 }

@@ -1,6 +1,8 @@
 /** The prompt of a figure, drawn: chips, bars and words as shapes and texts. */
 
-import { AGAINST, ARROW, BAR, CHIP, GUESS, REMAINDER_SIZE } from "./prompt-layout.js";
+import { CHIP, SAID } from "./chip.js";
+import { AGAINST, ARROW, BAR, GUESS, REMAINDER_SIZE } from "./prompt-layout.js";
+import { tapeShapes } from "./tape-layout.js";
 import { shape } from "./tree.js";
 
 /** @import { PromptCell, PromptLayout, PromptTail } from "./prompt-layout.js" */
@@ -41,12 +43,16 @@ export function promptShapes(layout, palette, stripes) {
     content: [
       ...layout.cells.map((cell) => cellShapes(cell, layout, palette, draw, stripes)),
       tailShapes(layout.tail, layout, palette, draw),
+      ...layout.lines.map(({ y, text }) =>
+        draw.text(0, y, text, { size: SAID.size, fill: palette.muted, sans: true }),
+      ),
+      ...(layout.tape ? tapeShapes(layout.tape, palette, draw) : []),
     ],
   };
 }
 
 /** @param {Palette} palette */
-function drawer(palette) {
+export function drawer(palette) {
   return {
     /**
      * @param {Record<string, number>} box
@@ -94,7 +100,7 @@ const BASELINE = 18.6;
  * @param {Drawer} draw
  * @param {string} stripes
  */
-function cellShapes(cell, { barY, guessY }, palette, draw, stripes) {
+function cellShapes(cell, { barY, guessY, otherY }, palette, draw, stripes) {
   const { x, y, width, text, focus, bar, guess } = cell;
   const box = { x, y, width, height: CHIP.height, rx: 6 };
   const ink = focus ? palette["accent-ink"] : palette.ink;
@@ -109,6 +115,8 @@ function cellShapes(cell, { barY, guessY }, palette, draw, stripes) {
     const place = { x: x + BAR.inset, y: y + barY, width: long, height: BAR.height, rx: 1 };
     shapes.push(draw.rect(place, none ? palette["line-strong"] : own));
   }
+  if (cell.other)
+    shapes.push(...otherShapes(cell.other, { x, y: y + otherY, width }, palette, draw));
   if (guess) {
     const size = GUESS.size;
     const left = x + GUESS.inset;
@@ -124,44 +132,77 @@ function cellShapes(cell, { barY, guessY }, palette, draw, stripes) {
 }
 
 /**
+ * A token of the other prompt: one that differs has a box, and where there is none a dash stands.
+ *
+ * @param {NonNullable<PromptCell["other"]>} other
+ * @param {{x: number, y: number, width: number}} place
+ * @param {Palette} palette
+ * @param {Drawer} draw
+ */
+function otherShapes({ text, kind, focus }, { x, y, width }, palette, draw) {
+  const box = { x: x + 0.5, y: y + 0.5, width: width - 1, height: CHIP.height - 1, rx: 5.5 };
+  const line = focus ? palette.accent : palette["line-strong"];
+  const how = { size: CHIP.size, anchor: "middle" };
+  const fill = kind === "apart" ? palette.ink : palette.muted;
+  return [
+    ...(kind === "apart" || focus ? [shape("rect", box, framed(line))] : []),
+    draw.text(x + width / 2, y + BASELINE, text, { ...how, fill }),
+  ];
+}
+
+/**
+ * @param {string} colour
+ * @returns {Style}
+ */
+const framed = (colour) => ({
+  fill: "none",
+  stroke: colour,
+  "stroke-opacity": "1",
+  "stroke-width": "1",
+  "stroke-dasharray": "none",
+  "stroke-linejoin": "miter",
+});
+
+/**
  * @param {PromptTail} tail
  * @param {PromptLayout} layout
  * @param {Palette} palette
  * @param {Drawer} draw
  */
-function tailShapes({ x, y, target, againstX, foil, remainder }, { remainderY }, palette, draw) {
+function tailShapes(tail, { remainderY, otherY }, palette, draw) {
+  const { x, y, target, againstX, foil, remainder, says } = tail;
   const small = { fill: palette.muted, sans: true };
   const shapes = [
     draw.text(x + 6, y + BASELINE + 0.6, "→", { ...small, size: ARROW.size }),
-    ...framed(target, "positive"),
+    ...boxed(target, y, "positive"),
   ];
   if (foil && againstX !== null) {
     shapes.push(draw.text(x + againstX, y + BASELINE, AGAINST, { ...small, size: CHIP.size }));
-    shapes.push(...framed(foil, "negative"));
+    shapes.push(...boxed(foil, y, "negative"));
   }
   if (remainder) {
     const how = { ...small, size: REMAINDER_SIZE };
     shapes.push(draw.text(x + GUESS.inset, y + remainderY, remainder, how));
   }
+  if (says) {
+    const arrow = { ...small, size: ARROW.size };
+    shapes.push(draw.text(x + 6, y + otherY + BASELINE + 0.6, "→", arrow));
+    shapes.push(...boxed(says, y + otherY, "ink"));
+  }
   return shape("g", {}, {}, shapes);
 
   /**
    * @param {{x: number, width: number, text: string}} chip
-   * @param {"positive" | "negative"} tone
+   * @param {number} y
+   * @param {"positive" | "negative" | "ink"} tone
    */
-  function framed({ x: from, width, text }, tone) {
+  function boxed({ x: from, width, text }, y, tone) {
     const left = x + from;
     // The line lies inside the chip, as a border does.
     const box = { x: left + 0.5, y: y + 0.5, width: width - 1, height: CHIP.height - 1, rx: 5.5 };
-    const line = {
-      fill: "none",
-      stroke: palette[tone],
-      "stroke-opacity": "1",
-      "stroke-width": "1",
-    };
     const how = { size: CHIP.size, fill: palette[tone], anchor: "middle", weight: "600" };
     return [
-      shape("rect", box, { ...line, "stroke-dasharray": "none", "stroke-linejoin": "miter" }),
+      shape("rect", box, framed(tone === "ink" ? palette["line-strong"] : palette[tone])),
       draw.text(left + width / 2, y + BASELINE, text, how),
     ];
   }

@@ -47,6 +47,8 @@ export function otherTokens(other, { target, foil, against }) {
 /**
  * @typedef {object} SourceRow A token that a head reads, here and there.
  * @property {string} text "␣Japan", "␣Japan / ␣France", "– / ␣old"
+ * @property {number | null} here Its position here; null where a token of there has no partner.
+ * @property {boolean} both Whether it is a token of both.
  * @property {number | null} weight
  * @property {number | null} logit
  * @property {number | null} otherWeight
@@ -72,6 +74,8 @@ export function sourceRows(graph, sources, other, attention) {
     const named = there === null ? "–" : nameThere(there);
     return {
       text: named === text ? text : `${text} / ${named}`,
+      here: position,
+      both: there !== null,
       weight,
       logit,
       otherWeight: read?.weight ?? (there === null ? null : (other.attention?.[there] ?? null)),
@@ -85,6 +89,8 @@ export function sourceRows(graph, sources, other, attention) {
     const text = here === undefined ? "–" : tokenText(graph, here);
     return {
       text: named === text ? text : `${text} / ${named}`,
+      here: here ?? null,
+      both: here !== undefined,
       weight: here === undefined ? null : (attention?.[here] ?? null),
       logit: null,
       otherWeight: weight,
@@ -97,8 +103,10 @@ export function sourceRows(graph, sources, other, attention) {
 /**
  * @param {FlowGraph & {against: Against}} graph
  * @param {SourceRow[]} rows
+ * @param {{of: string, bring: (id: string) => void} | null} [hands] Of a head: what a row's other
+ *   side is brought over by.
  */
-export function bothSources(graph, rows) {
+export function bothSources(graph, rows, hands = null) {
   const foil = graph.foil ? ` over ${graph.foil.text}` : "";
   const head = (/** @type {string} */ text, /** @type {string} */ title = "") =>
     h("th", { scope: "col", title: title || null }, text);
@@ -129,17 +137,46 @@ export function bothSources(graph, rows) {
     h(
       "tbody",
       {},
-      rows.map(({ text, weight, otherWeight, logit, otherLogit }) =>
-        h(
+      rows.map(({ text, here, both, weight, otherWeight, logit, otherLogit }) => {
+        const id = hands && both && here !== null ? `${hands.of}.V${here}` : null;
+        return h(
           "tr",
-          {},
+          { "data-part": id },
           h("td", { class: "vw-token" }, text),
           part(weight),
           part(otherWeight),
           adds(logit),
-          adds(otherLogit),
-        ),
-      ),
+          id && hands ? brings(id, text, otherLogit, hands.bring) : adds(otherLogit),
+        );
+      }),
+    ),
+  );
+}
+
+/**
+ * What a head takes from a token there, to be dragged onto its row or pressed.
+ *
+ * @param {string} id
+ * @param {string} text
+ * @param {number | null} value
+ * @param {(id: string) => void} bring
+ */
+function brings(id, text, value, bring) {
+  const said = value === null ? "–" : signed(value);
+  return h(
+    "td",
+    { class: value === null ? null : value < 0 ? "negative" : "positive" },
+    h(
+      "button",
+      {
+        class: "vw-bring",
+        "data-bring": id,
+        "data-role": `bring ${id}`,
+        title: "Bring it here: drag it onto its row or its place in the picture, or press",
+        "aria-label": `${said}: bring what the head takes from ${text} there over here`,
+        click: () => bring(id),
+      },
+      said,
     ),
   );
 }

@@ -18,6 +18,7 @@ import { routeNodeTitle } from "../../views/routes/words.js";
 import { signed } from "../../words/format.js";
 import { wordsOf } from "../../words/lenses.js";
 import { contribution, nodeFacts, nodeTitle } from "../../words/words.js";
+import { bothSides } from "../what-if/both-sides.js";
 import { createWhatIf } from "../what-if/section.js";
 import { createWhyWindow } from "../windows/why.js";
 import { bothSources, otherTokens, sourceRows } from "./other-section.js";
@@ -163,6 +164,7 @@ export function createPanel(controller, popovers) {
         id,
         facts.map((fact) => h("span", {}, fact)),
       ),
+      bothSides(node, part.other, graph, { list: state.interventions, controller }),
       whatIf(id, state, graph),
       onRoute && openLink(node, state, controller),
       ...(node.kind === "rest" ? restSection(node, { ...controller, keep: state.keep }) : []),
@@ -193,20 +195,21 @@ export function createPanel(controller, popovers) {
         unit: node.unit,
         lens: node.kind === "logits" ? undefined : lens.name,
       }),
-      otherTokens(other, graph),
+      !node.only && otherTokens(other, graph),
       WRITERS.has(node.kind) && collapsedTokens(lens.least, node.bottom, target, detail.readings),
       readingsSection(detail.readings, target),
       targetSection(node, graph, detail.foil ?? null, other),
-      attentionSection(
-        graph,
-        detail.attention ?? null,
-        node.kind === "head" ? knownAttention(state, node) : new Map(),
-        node.kind === "query" ? null : node.source,
-        controller.live && node.head !== null && !isRouteId(node.id) && detail.attention
-          ? (anchor, position) => why.toggle(anchor, `L${node.layer}.H${node.head}`, position)
-          : null,
-      ),
-      detail.sources && sourcesOf(graph, detail, other),
+      !node.only &&
+        attentionSection(
+          graph,
+          detail.attention ?? null,
+          node.kind === "head" ? knownAttention(state, node) : new Map(),
+          node.kind === "query" ? null : node.source,
+          controller.live && node.head !== null && !isRouteId(node.id) && detail.attention
+            ? (anchor, position) => why.toggle(anchor, `L${node.layer}.H${node.head}`, position)
+            : null,
+        ),
+      detail.sources && sourcesOf(graph, node, other, controller),
       problemNote(state),
     ];
   }
@@ -354,15 +357,19 @@ export function createPanel(controller, popovers) {
 
 /**
  * @param {FlowGraph} graph
- * @param {Partial<Detail>} detail
+ * @param {Node | Detail} node
  * @param {Partial<Detail> | null} other The same in the other prompt.
+ * @param {Controller} controller
  */
-function sourcesOf(graph, { sources, attention }, other) {
+function sourcesOf(graph, node, other, { live, dispatch }) {
   const { against } = graph;
+  const { sources, attention } = /** @type {Partial<Detail>} */ (node);
   if (!sources) return null;
   if (!against || !other?.sources) return sourcesSection(graph, sources);
   const both = { ...graph, against };
-  return bothSources(both, sourceRows(both, sources, other, attention ?? null));
+  const rows = sourceRows(both, sources, other, attention ?? null);
+  const bring = (/** @type {string} */ id) => dispatch({ type: "bring", node: id });
+  return bothSources(both, rows, live && node.kind === "head" ? { of: node.id, bring } : null);
 }
 
 /**

@@ -56,7 +56,7 @@ export function createOtherPrompt({ dispatch, live }, edit) {
     const said = first ? `There the model says ${first.text}: ${percent(first.probability)}` : "";
     says.title = said;
     const pairs = alignedTokens(graph);
-    const all = pairs.map((pair) => withOther(pair, cells, against));
+    const all = pairs.map((pair) => withOther(pair, cells, against, live));
     return [
       ...all,
       h(
@@ -74,8 +74,9 @@ export function createOtherPrompt({ dispatch, live }, edit) {
  * @param {TokenPair} pair
  * @param {HTMLElement[]} cells
  * @param {Against} against
+ * @param {boolean} live
  */
-function withOther({ here, there }, cells, against) {
+function withOther({ here, there }, cells, against, live) {
   const own =
     here === null
       ? h(
@@ -96,10 +97,20 @@ function withOther({ here, there }, cells, against) {
         : same
           ? "The same there"
           : `${there.text} there`;
+  // Another token is dragged onto its partner: its embedding is then read in its place.
+  const bring = kind === "apart" && live && here !== null;
+  if (bring)
+    own.querySelector("[data-position]")?.setAttribute("data-part", `embed@${here.position}`);
   own.append(
     h(
       "span",
-      { class: `vw-chip vw-other ${kind}${at}`, "aria-hidden": true, title },
+      {
+        class: `vw-chip vw-other ${kind}${at}`,
+        "aria-hidden": true,
+        title: bring ? `${title}. Drag it up: the pass is run with its embedding` : title,
+        "data-bring": bring && "embed",
+        "data-bring-at": bring && here.position,
+      },
       there?.text ?? NONE,
     ),
   );

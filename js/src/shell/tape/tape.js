@@ -8,8 +8,8 @@ import { createChangeGuard, fill, h, icon, setAttribute } from "../../ui/dom.js"
 import { createRoving } from "../../ui/roving.js";
 import { whole } from "../../words/format.js";
 import { pressed } from "../../words/keys.js";
+import { branchWords, saidFacts, saidMark, saidWords } from "../../words/said.js";
 import { createTokenChooser } from "../prompt/token-chooser.js";
-import { branchWords, saidFacts, saidMark, saidWords } from "./tape-words.js";
 
 /** @import { Controller } from "../../state/controller.js" */
 /** @import { State } from "../../state/state.js" */
@@ -28,6 +28,7 @@ export function createTape({ dispatch, getState, searchVocabulary, live }, popov
   const placeChanged = createChangeGuard();
   const branchesChanged = createChangeGuard();
   const stepChanged = createChangeGuard();
+  const playChanged = createChangeGuard();
   /** @type {HTMLElement[]} */
   let chips = [];
   /** The token that is told, where it is not the one on show. @type {number | null} */
@@ -40,7 +41,7 @@ export function createTape({ dispatch, getState, searchVocabulary, live }, popov
   const play = h("button", {
     class: "vw-icon-button",
     "data-role": "play",
-    click: () => (playing === null ? start() : stop()),
+    click: toggle,
   });
   const strip = h("div", {
     class: "vw-tape-strip",
@@ -95,6 +96,7 @@ export function createTape({ dispatch, getState, searchVocabulary, live }, popov
     if (branchesChanged(generation.branches, state.branch)) showBranches(state, generation);
     other.classList.toggle("waiting", "branch" in state.progress);
     other.disabled = step === null;
+    if (playChanged(state.playing)) showPlay();
     if (playing !== null) goOn(state);
   }
 
@@ -199,13 +201,21 @@ export function createTape({ dispatch, getState, searchVocabulary, live }, popov
     go(moved, event.repeat);
   }
 
+  function toggle() {
+    if (getState().playing) dispatch({ type: "stop-playing" });
+    else if (playing === null) start();
+    else stop();
+  }
+
   function start() {
     const { generation, step } = getState();
     if (!generation || generation.tokens.length < 2) return;
     const again = step === null || step === generation.tokens.length - 1;
-    playing = again ? 0 : step + 1;
+    const first = again ? 0 : step + 1;
+    dispatch({ type: "set-passing", passing: true });
+    playing = first;
     showPlay();
-    dispatch({ type: "set-step", step: playing });
+    dispatch({ type: "set-step", step: first });
   }
 
   /** Goes to the next once this one is drawn and has stood for a while. @param {State} state */
@@ -225,6 +235,7 @@ export function createTape({ dispatch, getState, searchVocabulary, live }, popov
     if (playing === null) return;
     playing = null;
     showPlay();
+    dispatch({ type: "set-passing", passing: false });
   }
 
   function clear() {
@@ -233,8 +244,9 @@ export function createTape({ dispatch, getState, searchVocabulary, live }, popov
   }
 
   function showPlay() {
-    const words = playing === null ? "Play the tokens one after the other" : "Pause";
-    fill(play, icon(playing === null ? "play" : "pause"));
+    const still = playing === null && !(live && getState().playing);
+    const words = still ? "Play the tokens one after the other" : "Pause";
+    fill(play, icon(still ? "play" : "pause"));
     setAttribute(play, "aria-label", words);
     play.title = words;
   }

@@ -6,13 +6,20 @@ import { sameValue } from "../../state/same.js";
 import { createChangeGuard, fill, h, iconButton } from "../../ui/dom.js";
 import { createRoving } from "../../ui/roving.js";
 import { interventionWords, nameOfPart, outcome } from "../../words/interventions.js";
+import { createRuns } from "./runs.js";
 
 /** @import { Controller } from "../../state/controller.js" */
 /** @import { State } from "../../state/state.js" */
 /** @import { FlowGraph, Intervention } from "../../types.js" */
+/** @import { Popovers } from "../../ui/popover.js" */
 
-/** @param {Controller} controller */
-export function createInterventionBar({ dispatch, live }) {
+/**
+ * @param {Controller} controller
+ * @param {Popovers} popovers
+ */
+export function createInterventionBar(controller, popovers) {
+  const { dispatch, live } = controller;
+  const runs = createRuns(controller, popovers);
   const changed = createChangeGuard();
   const el = h("div", {
     class: "vw-edits",
@@ -26,16 +33,20 @@ export function createInterventionBar({ dispatch, live }) {
     dispatch({ type: "set-interventions", interventions });
 
   /** @param {State} state */
-  function update({ interventions: list, graph }) {
-    if (!changed(list, graph)) return;
-    el.hidden = !graph || list.length === 0;
+  function update(state) {
+    const { interventions: list, graph } = state;
+    if (!changed(list, graph, state.runs)) return;
+    runs.update(state);
+    el.hidden = !graph || (list.length === 0 && state.runs.length === 0);
     if (!graph) return;
     const waits = live && !sameValue(list, graph.interventions ?? []);
     fill(
       el,
       h("span", {}, "what if"),
+      list.length === 0 && h("span", {}, "nothing is changed now"),
       list.map((item, at) => chipOf(item, at, list, graph)),
       live &&
+        list.length > 0 &&
         h(
           "button",
           { class: "vw-link", "data-role": "remove-all", click: () => set([]) },
@@ -46,6 +57,7 @@ export function createInterventionBar({ dispatch, live }) {
         { class: waits ? "vw-outcome waiting" : "vw-outcome", "data-role": "outcome" },
         outcome(graph),
       ),
+      runs.open,
     );
   }
 

@@ -1,8 +1,8 @@
 /** What the panel offers to do to a part: to knock it out, halve it, multiply it, or patch it. */
 
-import { isEditable, withIntervention } from "../../state/interventions.js";
+import { FROM_OTHER, isEditable, withIntervention } from "../../state/interventions.js";
 import { h } from "../../ui/dom.js";
-import { FROM_OTHER, interventionWords } from "../../words/interventions.js";
+import { interventionWords } from "../../words/interventions.js";
 import { pressed } from "../../words/keys.js";
 import { tokenText } from "../../words/words.js";
 

@@ -33,12 +33,47 @@ export function mapRows(map, which, graph) {
  * @param {Patching} map
  * @param {"measured" | "predicted"} which
  * @param {FlowGraph} graph
+ * @param {number | null} [source] Of parts: the token that heads take from; null for the one that
+ *   matters most to each.
  */
-export function patchingRows({ over, columns, ...map }, which, graph) {
-  const letter = over === "heads" ? "H" : "P";
-  const named = columns.map((column) => `${letter}${column}`);
-  const kind = over === "heads" ? "heads" : "streams";
-  return rowsOf({ ...map, columns: named, over: kind }, which, graph, partOfWay);
+export function patchingRows({ over, columns, ...whole }, which, graph, source = null) {
+  const ofHeads = over === "heads" || over === "parts";
+  const map = over === "parts" ? fromSource(whole, which, source) : whole;
+  const named = columns.map((column) => `${ofHeads ? "H" : "P"}${column}`);
+  return rowsOf(
+    { ...map, columns: named, over: ofHeads ? "heads" : "streams" },
+    which,
+    graph,
+    partOfWay,
+  );
+}
+
+/**
+ * A sheet of what heads take from tokens: of one of these, or of each head the largest.
+ *
+ * @param {Omit<Patching, "over" | "columns">} map
+ * @param {"measured" | "predicted"} which
+ * @param {number | null} source
+ */
+function fromSource({ layers, ids, predicted, measured, sources = [], ...map }, which, source) {
+  const by = { measured, predicted }[which];
+  /** @param {(number | null)[]} row */
+  const strongest = (row) => {
+    const sizes = row.map((value) => Math.abs(value ?? 0));
+    return sizes.indexOf(Math.max(...sizes));
+  };
+  const chosen = by.map((row) =>
+    row.map((cells) => (source === null ? strongest(cells) : sources.indexOf(source))),
+  );
+  const pick = (/** @type {any[][][]} */ cube) =>
+    cube.map((row, layer) => row.map((cells, head) => cells?.[chosen[layer][head]] ?? null));
+  return {
+    ...map,
+    layers,
+    ids: /** @type {(string | null)[][]} */ (pick(ids)),
+    predicted: pick(predicted),
+    measured: pick(measured),
+  };
 }
 
 /**

@@ -6,6 +6,7 @@
 import { layerOf } from "../../state/revisions.js";
 import { createChangeGuard, fill, h, iconButton } from "../../ui/dom.js";
 import { pressed } from "../../words/keys.js";
+import { tokenText } from "../../words/words.js";
 import { mapRows, nextCell, patchingRows, strongestCell } from "./map-cells.js";
 
 /** @import { Controller } from "../../state/controller.js" */
@@ -18,7 +19,15 @@ const ROOM = { width: 690, height: 400, most: 22, least: 7 };
 /** What stands beside the cells. */
 const EDGES = 90;
 const OVERS = /** @type {const} */ (["heads", "sublayers", "streams"]);
-const PATCHED = /** @type {const} */ (["streams", "heads", "mlps"]);
+const PATCHED = /** @type {const} */ (["streams", "attention", "mlps", "heads", "parts"]);
+/** What is exchanged, for those choices that do not say it all. */
+const TAKES = {
+  streams: "the stream before a layer, at one token",
+  attention: "what attention adds, at one token",
+  mlps: "what the MLP adds, at one token",
+  heads: "what a head adds, at all tokens",
+  parts: "what a head takes from one token, for this prediction",
+};
 /** What the two colours say, of effects and of patching. */
 const SAYS = {
   effects: ["the prediction loses without it", "gains without it"],
@@ -67,6 +76,12 @@ function createContent({ mapEffects, mapPatching, dispatch, getState }, close) {
   let over = "heads";
   /** @type {PatchedOver} */
   let patched = "streams";
+  /** Of parts: the token that heads take from; null for the one that matters most to each. @type {number | null} */
+  let source = null;
+  /** @type {Patching | null} */
+  let known = null;
+  /** The cell that is told. @type {import("./map-cells.js").MapCell | null} */
+  let told = null;
   /** @type {"measured" | "predicted"} */
   let which = "measured";
   /** @type {(() => ReturnType<typeof mapRows>) | null} Of what was answered. */
@@ -84,7 +99,27 @@ function createContent({ mapEffects, mapPatching, dispatch, getState }, close) {
   const choices = h("span", { class: "vw-presets", role: "group", "aria-label": "What is shown" });
   const heading = h("h2", {}, "Effects");
   const note = h("p", { class: "vw-keep-note" });
-  const words = h("p", { class: "vw-map-words", role: "status" });
+  const words = h("span", { role: "status" });
+  const run = h(
+    "button",
+    {
+      class: "vw-show-head",
+      "data-role": "map-run",
+      title: "Run the pass again with it, and look at that run (P)",
+      click: bring,
+    },
+    "run with it",
+  );
+  const from = h("select", {
+    class: "vw-select",
+    "data-role": "map-source",
+    "aria-label": "The token that heads take from",
+    change() {
+      source = from.value === "" ? null : Number(from.value);
+      begin();
+    },
+  });
+  const line = h("p", { class: "vw-map-words" }, words, run);
   const grid = h("table", {
     class: "vw-map-grid",
     role: "grid",
@@ -105,7 +140,8 @@ function createContent({ mapEffects, mapPatching, dispatch, getState }, close) {
       choices,
       iconButton("close", "Close (Escape)", () => close(true)),
     ),
-    words,
+    from,
+    line,
     h("div", { class: "vw-map-room" }, grid),
     note,
   );
@@ -141,13 +177,18 @@ function createContent({ mapEffects, mapPatching, dispatch, getState }, close) {
   /** @param {AbortSignal} signal */
   async function askPatching(signal) {
     const map = await mapPatching(patched, signal);
-    return readerOf(map, patchingRows);
+    known = map;
+    source = null;
+    columns = map.layers;
+    return () => {
+      const { graph } = getState();
+      return graph ? patchingRows(map, which, graph, source) : [];
+    };
   }
 
   /**
-   * @template {EffectsMap | Patching} Map
-   * @param {Map} map
-   * @param {(map: Map, by: typeof which, graph: import("../../types.js").FlowGraph) => typeof rows} rowsOf
+   * @param {EffectsMap} map
+   * @param {(map: EffectsMap, by: typeof which, graph: import("../../types.js").FlowGraph) => typeof rows} rowsOf
    */
   function readerOf(map, rowsOf) {
     columns = map.layers;
@@ -207,7 +248,10 @@ function createContent({ mapEffects, mapPatching, dispatch, getState }, close) {
     kinds.hidden = !whats;
     redraw(choices, [...overs, ...whiches]);
     el.setAttribute("aria-busy", String(!read && !problem));
-    words.textContent = problem || (read ? (cellAt(at)?.words ?? "") : "Measuring every part…");
+    told = (read && cellAt(at)) || null;
+    words.textContent = problem || (read ? (told?.words ?? "") : "Measuring every part…");
+    run.hidden = what !== "patching" || !told;
+    showSources();
     fill(grid, read && drawn(columns));
     fill(
       note,
@@ -215,7 +259,30 @@ function createContent({ mapEffects, mapPatching, dispatch, getState }, close) {
       `${SAYS[what][0]} `,
       h("i", { class: "vw-help-mark negative", "aria-hidden": true }),
       SAYS[what][1],
+      what === "patching" && h("span", { class: "vw-map-takes" }, `Exchanged: ${TAKES[patched]}.`),
     );
+  }
+
+  /** Of parts: which token heads take from. */
+  function showSources() {
+    const { graph } = getState();
+    const sources = (what === "patching" && patched === "parts" && read && known?.sources) || [];
+    from.hidden = sources.length === 0;
+    if (!graph || sources.length === 0) return;
+    fill(
+      from,
+      h("option", { value: "" }, "from the token that matters most to each head"),
+      sources.map((at) => h("option", { value: at }, `from ${tokenText(graph, at)}`)),
+    );
+    from.value = source === null ? "" : `${source}`;
+  }
+
+  /** Runs the pass with the part that is told. */
+  function bring() {
+    if (!told) return;
+    const position = told.position ?? (patched === "heads" ? "all" : null);
+    close(true);
+    dispatch({ type: "bring", node: told.node, position });
   }
 
   /**
@@ -289,7 +356,9 @@ function createContent({ mapEffects, mapPatching, dispatch, getState }, close) {
   /** @param {EventTarget | null} target */
   function tell(target) {
     const place = placeOf(target);
-    if (place) words.textContent = cellAt(place)?.words ?? "";
+    if (!place) return;
+    told = cellAt(place) ?? null;
+    words.textContent = told?.words ?? "";
   }
 
   /** @param {EventTarget | null} target */
@@ -305,12 +374,13 @@ function createContent({ mapEffects, mapPatching, dispatch, getState }, close) {
 
   /** @param {KeyboardEvent} event */
   function onKey(event) {
-    const key = pressed(event, "upper", "lower", "west", "east", "start", "end", "choose");
+    const key = pressed(event, "upper", "lower", "west", "east", "start", "end", "choose", "bring");
     const from = placeOf(event.target);
     if (!key || !from) return;
     event.preventDefault();
     event.stopPropagation();
     if (key === "choose") return go(event.target);
+    if (key === "bring") return what === "patching" ? bring() : undefined;
     at = nextCell(
       rows.map(({ cells }) => cells),
       from,

@@ -3,12 +3,15 @@
 import { mergedGraph, pendingLayers, shownMeasure } from "../../state/selectors.js";
 import { formatValue, inLogits, percent } from "../../words/figures.js";
 import { wordsOf } from "../../words/lenses.js";
+import { partingWords } from "../../words/other-side.js";
+import { stepWords } from "../../words/said.js";
 import { tokenText } from "../../words/words.js";
 import { indexGraph } from "../shared/graph.js";
 import { choosing, numberCell, tokenCell, wordsCell } from "../shared/tables.js";
 import { readBlock } from "./layout/blockContent.js";
 import { layerWrites } from "./layout/overview.js";
-import { ADDS, blockTables, rankOf } from "./tableOfBlock.js";
+import { chancesIn } from "./layout/prediction.js";
+import { ADDS, blockTables, rankOf, thereCells, thereColumns } from "./tableOfBlock.js";
 
 /** @import { State } from "../../state/state.js" */
 /** @import { FlowGraph, Measure } from "../../types.js" */
@@ -36,10 +39,11 @@ export function layersTables(state) {
   const index = indexGraph(graph);
   const pending = pendingLayers(state);
   const open = expanded.filter((layer) => !pending.includes(layer)).sort((a, b) => a - b);
+  const note = noteOf(state);
   const waits = pending.length > 0 ? `Layer ${pending.join(", ")}: computing…` : null;
   return {
     tables: [
-      layersTable(index, measure, expanded),
+      { ...layersTable(index, measure, expanded), ...(note ? { note } : {}) },
       ...open.flatMap((layer) =>
         blockTables(index, readBlock(index, layer, measure), measure).map((table) =>
           withMeasured(table, (measure === "effect" && state.effects[layer]?.nodes) || {}),
@@ -50,6 +54,26 @@ export function layersTables(state) {
     waits,
   };
 }
+
+/**
+ * What is said under the first table: the step of a generation, and the other prompt.
+ *
+ * @param {State} state
+ */
+function noteOf({ generation, graph }) {
+  const notes = [];
+  if (generation && graph) notes.push(stepWords(generation, graph));
+  if (graph?.against) {
+    const parting = partingWords(graph);
+    notes.push(
+      `Beside “${graph.against.prompt}”${parting ? `. ${parting}` : ""}. Difference: here less there.`,
+    );
+  }
+  return notes.join(" ");
+}
+
+/** @param {number | undefined} chance */
+const chanceWords = (chance) => (chance === undefined ? "" : percent(chance));
 
 /**
  * @param {TableData} table
@@ -117,13 +141,22 @@ function layersTable(index, measure, expanded) {
           return [
             choosing(cell, write?.node, `written by ${name} of layer ${layer}`),
             numberCell(formatValue(write?.value ?? null, measure)),
+            ...thereCells(index, write?.node, write?.value ?? null, measure),
           ];
         }),
         sums && numberCell(formatValue(sumOf(values), measure)),
         choosing(tokenCell(post?.label), post, `the stream after layer ${layer}`),
         ranked && numberCell(rankOf(post)),
+        ...streamThere(post?.id),
       ].filter((cell) => cell !== false),
     };
+  }
+
+  /** @param {string | undefined} id @returns {(TableCell | false)[]} */
+  function streamThere(id) {
+    if (!index.there) return [];
+    const other = id === undefined ? undefined : graph.against?.streams[id];
+    return [tokenCell(other?.label), ranked && numberCell(rankOf(other))];
   }
 
   const embed = index.nodes.get("embed");
@@ -131,10 +164,15 @@ function layersTable(index, measure, expanded) {
     key: "start",
     cells: [
       wordsCell("Embedding"),
-      ...kinds.flatMap(() => [tokenCell(""), numberCell("")]),
+      ...kinds.flatMap(() => [
+        tokenCell(""),
+        numberCell(""),
+        ...thereCells(index, null, null, measure),
+      ]),
       sums && numberCell(""),
       choosing(tokenCell(tokenText(graph, graph.position)), embed, "the embedding"),
       ranked && numberCell(rankOf(layers[0]?.pre)),
+      ...streamThere("L0.pre"),
     ].filter((cell) => cell !== false),
   };
   return {
@@ -145,10 +183,13 @@ function layersTable(index, measure, expanded) {
       ...kinds.flatMap(([, name]) => [
         { text: `${name} ${wordsOf(graph).does}` },
         { text: `${name} ${ADDS[measure]}`, number: true },
+        ...thereColumns(index),
       ]),
       sums && { text: "layer adds", number: true },
       { text: wordsOf(graph, index.layers[0]?.post).foretells },
       ranked && { text: `rank of ${graph.target.text}`, number: true },
+      index.there !== null && { text: "the other prompt’s stream" },
+      index.there !== null && ranked && { text: "its rank", number: true },
     ].filter((column) => column !== false),
     rows: [...(embed ? [start] : []), ...layers.map(rowOf)],
   };
@@ -162,7 +203,9 @@ const sumOf = (values) =>
  * @param {FlowGraph} graph
  * @returns {TableData}
  */
-function nextTable({ prediction, target, foil }) {
+function nextTable(graph) {
+  const { prediction, target, foil, against } = graph;
+  const there = against && chancesIn(against, graph);
   const shown = [...prediction];
   for (const token of [target, foil]) {
     if (token?.probability == null || shown.some(({ id }) => id === token.id)) continue;
@@ -171,7 +214,12 @@ function nextTable({ prediction, target, foil }) {
   return {
     key: "next",
     caption: "Next token",
-    columns: [{ text: "token" }, { text: "probability", number: true }, { text: "is" }],
+    columns: [
+      { text: "token" },
+      { text: "probability", number: true },
+      ...(there ? [{ text: "there", number: true }] : []),
+      { text: "is" },
+    ],
     rows: shown.map(({ id, text, probability: chance }) => ({
       key: `${id}`,
       cells: [
@@ -181,6 +229,7 @@ function nextTable({ prediction, target, foil }) {
           tells: "follow this token",
         },
         numberCell(percent(chance)),
+        ...(there ? [numberCell(chanceWords(there.get(id)))] : []),
         wordsCell(id === target.id ? "the target" : id === foil?.id ? "compared with" : ""),
       ],
     })),

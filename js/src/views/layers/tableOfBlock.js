@@ -4,7 +4,7 @@ import { count, formatValue, probability } from "../../words/figures.js";
 import { wordsOf } from "../../words/lenses.js";
 import { MIDDLE, mixerOf, neuronNumber } from "../../words/names.js";
 import { partName, tokenText } from "../../words/words.js";
-import { edgeBetween, nodeValue } from "../shared/graph.js";
+import { differenceOf, edgeBetween, nodeValue, thereValue } from "../shared/graph.js";
 import { choosing, numberCell, tokenCell, wordsCell } from "../shared/tables.js";
 import { memoryWeight } from "./layout/blockContent.js";
 
@@ -22,7 +22,33 @@ export const ADDS = {
   effect: "effect",
 };
 
-/** @param {Node | null | undefined} node */
+/** The other prompt's columns, where there is one. @param {GraphIndex} index */
+export const thereColumns = ({ there }) =>
+  there
+    ? [
+        { text: "there", number: true },
+        { text: "difference", number: true },
+      ]
+    : [];
+
+/**
+ * The other prompt's number, and by how much it differs.
+ *
+ * @param {GraphIndex} index
+ * @param {Node | null | undefined} node
+ * @param {number | null} here
+ * @param {Measure} measure
+ * @returns {TableCell[]}
+ */
+export function thereCells(index, node, here, measure) {
+  if (!index.there) return [];
+  if (!node) return [numberCell(""), numberCell("")];
+  return [thereValue(index, node, measure), differenceOf(index, node, here, measure)].map((value) =>
+    numberCell(formatValue(value, measure)),
+  );
+}
+
+/** @param {{target_rank: number | null} | null | undefined} node */
 export const rankOf = (node) => (node?.target_rank == null ? "" : count(node.target_rank));
 
 /**
@@ -50,8 +76,7 @@ export function blockTables(index, content, measure) {
  * @returns {TableData}
  */
 function headsTable(index, { layer, bands, attentionOthers }, measure) {
-  const value = (/** @type {Node} */ node) =>
-    numberCell(formatValue(nodeValue(index, node, measure), measure));
+  const value = (/** @type {Node} */ node) => valueCells(index, node, measure);
   return {
     key: `heads ${layer}`,
     caption: `Heads of layer ${layer}`,
@@ -61,6 +86,7 @@ function headsTable(index, { layer, bands, attentionOthers }, measure) {
       { text: "reads" },
       { text: wordsOf(index.graph).does },
       { text: ADDS[measure], number: true },
+      ...thereColumns(index),
     ],
     rows: [
       ...bands.map(({ head, query, memories, rest }) => ({
@@ -78,7 +104,7 @@ function headsTable(index, { layer, bands, attentionOthers }, measure) {
             ].join(", "),
           ),
           tokenCell(head.label),
-          value(head),
+          ...value(head),
         ],
       })),
       ...attentionOthers.map((node) => otherRow(index, node, value(node), 2)),
@@ -91,11 +117,11 @@ function headsTable(index, { layer, bands, attentionOthers }, measure) {
  *
  * @param {GraphIndex} index
  * @param {Node} node
- * @param {TableCell} value
+ * @param {TableCell[]} values
  * @param {number} between Columns between its name and what it writes.
  * @returns {TableRow}
  */
-function otherRow({ graph }, node, value, between) {
+function otherRow({ graph }, node, values, between) {
   const name = partName(node, graph);
   return {
     key: node.id,
@@ -103,7 +129,7 @@ function otherRow({ graph }, node, value, between) {
       choosing(wordsCell(name), node, `of layer ${node.layer}`),
       ...Array.from({ length: between }, () => wordsCell("")),
       tokenCell(node.kind === "bias" ? node.label : ""),
-      value,
+      ...values,
     ],
   };
 }
@@ -126,12 +152,14 @@ function memoriesTable(index, { layer, bands }, measure) {
       { text: "memory key" },
       { text: "memory value" },
       { text: ADDS[measure], number: true },
+      ...thereColumns(index),
     ],
     rows: bands.flatMap(({ head, memories, rest }) => {
-      const part = (/** @type {Node | null} */ node) =>
-        numberCell(
-          formatValue((node && edgeBetween(index, node.id, head.id)?.[measure]) ?? null, measure),
-        );
+      const part = (/** @type {Node | null} */ node) => {
+        const value = (node && edgeBetween(index, node.id, head.id)?.[measure]) ?? null;
+        const here = numberCell(node?.only ? "only there" : formatValue(value, measure));
+        return [here, ...thereCells(index, node, value, measure)];
+      };
       const heading = wordsCell(`head ${head.head}`);
       const rows = memories.map((memory) => {
         const { source, key, value } = memory;
@@ -141,18 +169,18 @@ function memoriesTable(index, { layer, bands }, measure) {
           cells: [
             heading,
             tokenCell(tokenText(index.graph, source)),
-            numberCell(`${source}`),
+            numberCell(source < 0 ? `there ${-1 - source}` : `${source}`),
             numberCell(probability(memoryWeight(memory))),
             choosing(tokenCell(key?.label), key, `memory key ${left}`),
             choosing(tokenCell(value?.label), value, `memory value ${left}`),
-            part(value),
+            ...part(value),
           ],
         };
       });
       if (!rest) return rows;
       const more = choosing(wordsCell(partName(rest, index.graph)), rest, `of head ${head.head}`);
       const none = wordsCell("");
-      const cells = [heading, more, none, none, none, none, part(rest)];
+      const cells = [heading, more, none, none, none, none, ...part(rest)];
       return [...rows, { key: rest.id, cells }];
     }),
   };
@@ -173,6 +201,7 @@ function rowsTable(index, { layer, bands }, measure) {
       { text: "head" },
       { text: wordsOf(index.graph).does },
       { text: ADDS[measure], number: true },
+      ...thereColumns(index),
     ],
     rows: bands.flatMap(({ head, rows }) =>
       rows.map((row) => ({
@@ -182,6 +211,7 @@ function rowsTable(index, { layer, bands }, measure) {
           wordsCell(`head ${head.head}`),
           tokenCell(row.label),
           numberCell(formatValue(edgeBetween(index, head.id, row.id)?.[measure] ?? null, measure)),
+          ...thereCells(index, row, nodeValue(index, row, measure), measure),
         ],
       })),
     ),
@@ -195,8 +225,7 @@ function rowsTable(index, { layer, bands }, measure) {
  * @returns {TableData}
  */
 function neuronsTable(index, { layer, neurons, mlpOthers }, measure) {
-  const value = (/** @type {Node} */ node) =>
-    numberCell(formatValue(nodeValue(index, node, measure), measure));
+  const value = (/** @type {Node} */ node) => valueCells(index, node, measure);
   return {
     key: `neurons ${layer}`,
     caption: `Neurons of layer ${layer}`,
@@ -206,6 +235,7 @@ function neuronsTable(index, { layer, neurons, mlpOthers }, measure) {
       { text: "activation", number: true },
       { text: wordsOf(index.graph).does },
       { text: ADDS[measure], number: true },
+      ...thereColumns(index),
     ],
     rows: [
       ...neurons.map(({ neuron, key }) => ({
@@ -215,12 +245,24 @@ function neuronsTable(index, { layer, neurons, mlpOthers }, measure) {
           choosing(tokenCell(key?.label), key, `what neuron ${neuronNumber(neuron)} looks for`),
           numberCell(neuron.activation === null ? "" : formatValue(neuron.activation, "logit")),
           tokenCell(neuron.label),
-          value(neuron),
+          ...value(neuron),
         ],
       })),
       ...mlpOthers.map((node) => otherRow(index, node, value(node), 2)),
     ],
   };
+}
+
+/**
+ * @param {GraphIndex} index
+ * @param {Node} node
+ * @param {Measure} measure
+ * @returns {TableCell[]} What it adds, and in the other prompt.
+ */
+function valueCells(index, node, measure) {
+  const value = nodeValue(index, node, measure);
+  const here = numberCell(node.only ? "only there" : formatValue(value, measure));
+  return [here, ...thereCells(index, node, value, measure)];
 }
 
 /**
@@ -230,7 +272,7 @@ function neuronsTable(index, { layer, neurons, mlpOthers }, measure) {
  * @param {BlockContent} content
  * @returns {TableData}
  */
-function streamTable({ graph }, { layer, parts, ln1, ln2 }) {
+function streamTable({ graph, there }, { layer, parts, ln1, ln2 }) {
   const { pre, mid, mlp, post } = parts;
   const mixed = `after ${MIDDLE[mixerOf(graph, layer)]}`;
   const places = /** @type {[Node | null | undefined, string][]} */ ([
@@ -247,11 +289,15 @@ function streamTable({ graph }, { layer, parts, ln1, ln2 }) {
       { text: "place" },
       { text: wordsOf(graph, parts.post).foretells },
       { text: `rank of ${graph.target.text}`, number: true },
+      ...(there ? [{ text: "there" }, { text: "rank there", number: true }] : []),
     ],
     rows: places.flatMap(([node, place]) => {
       if (!node) return [];
       const name = choosing(wordsCell(place), node, `layer ${layer}`);
-      return [{ key: node.id, cells: [name, tokenCell(node.label), numberCell(rankOf(node))] }];
+      const other = graph.against?.streams[node.id];
+      const beside = there ? [tokenCell(other?.label), numberCell(rankOf(other))] : [];
+      const own = [tokenCell(node.label), numberCell(rankOf(node))];
+      return [{ key: node.id, cells: [name, ...own, ...beside] }];
     }),
   };
 }

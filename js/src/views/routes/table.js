@@ -1,5 +1,6 @@
 /** The routes view as tables: tokens, what passes between them, and the streams. */
 
+import { partnerOf } from "../../state/other-side.js";
 import { isStale } from "../../state/selectors.js";
 import { wordsOf } from "../../words/lenses.js";
 import { tokenText } from "../../words/words.js";
@@ -8,6 +9,7 @@ import { leastOf } from "./layout/legend.js";
 import { readRoutes, shownStreams } from "./layout/model.js";
 import { accountOf } from "./layout/names.js";
 import { openRoute } from "./open.js";
+import { keyOfPassage, passagesOnlyThere, thereRoutes } from "./there.js";
 import { nothingPasses, otherMeasure, routeSize, waitingWords } from "./words.js";
 
 /** @import { State } from "../../state/state.js" */
@@ -30,10 +32,9 @@ export function routesTables(state) {
   const model = readRoutes(routes, graph.model.n_layers);
   const of = { state, graph, routes, model };
   const isOther = !state.live && routes.measure !== state.measure;
+  const all = [tokensTable(of), passagesTable(of), onlyThereTable(of), marksTable(of)];
   return {
-    tables: [tokensTable(of), passagesTable(of), marksTable(of), streamsTable(of)].filter(
-      ({ rows }) => rows.length > 0,
-    ),
+    tables: [...all, streamsTable(of)].filter(({ rows }) => rows.length > 0),
     waits: isOther ? otherMeasure(routes.measure, state.measure) : null,
   };
 }
@@ -57,15 +58,19 @@ function opening({ state, routes }, cell, nodes, tells) {
 function tokensTable(of) {
   const { state, graph, routes, model } = of;
   const size = (/** @type {number} */ value) => numberCell(routeSize(value, routes.measure));
+  const there = thereRoutes(routes, graph);
   return {
     key: "tokens",
     caption: `Tokens: what each adds to ${graph.target.text}`,
-    note: accountOf(routes, leastOf(state.keep)),
+    note:
+      accountOf(routes, leastOf(state.keep)) +
+      (there ? " What the other prompt adds stands beside." : ""),
     columns: [
       { text: "token" },
       { text: "position", number: true },
       { text: "adds", number: true },
       { text: "of it directly", number: true },
+      ...(there ? [{ text: "token there" }, ...THERE] : []),
     ],
     rows: routes.attribution.tokens.map(({ position, value, direct }) => {
       const streams = model.columns.get(position) ?? [];
@@ -78,6 +83,9 @@ function tokensTable(of) {
           numberCell(`${position}`),
           size(value),
           size(direct),
+          ...(there
+            ? [tokenCell(tokenThere(graph, position)), ...beside(of, value, there.adds(position))]
+            : []),
         ],
       };
     }),
@@ -87,6 +95,7 @@ function tokensTable(of) {
 /** @param {Of} of @returns {TableData} */
 function passagesTable(of) {
   const { graph, routes, model } = of;
+  const there = thereRoutes(routes, graph);
   return {
     key: "passages",
     caption: "Passages: what attention carries from one token to another",
@@ -99,8 +108,10 @@ function passagesTable(of) {
       { text: "heads" },
       { text: "carry" },
       { text: "influence", number: true },
+      ...(there ? THERE : []),
     ],
-    rows: model.passages.map(({ key, from, to, layer, influence, carriers }) => {
+    rows: model.passages.map((passage) => {
+      const { key, from, to, layer, influence, carriers } = passage;
       const nodes = carriers.map(({ node }) => node);
       const heads = [...new Set(nodes.map(({ head }) => head))].join(", ");
       const [source, target] = [from, to].map(({ position }) => tokenText(graph, position));
@@ -116,6 +127,74 @@ function passagesTable(of) {
           wordsCell(heads),
           tokenCell(labels),
           numberCell(routeSize(influence, routes.measure)),
+          ...(there
+            ? beside(of, influence, there.passages.get(keyOfPassage(passage))?.influence ?? null)
+            : []),
+        ],
+      };
+    }),
+  };
+}
+
+/** The other prompt's columns. */
+const THERE = [
+  { text: "there", number: true },
+  { text: "difference", number: true },
+];
+
+/**
+ * @param {Of} of
+ * @param {number} here
+ * @param {number | null} there
+ * @returns {TableCell[]}
+ */
+function beside({ routes }, here, there) {
+  if (there === null) return [numberCell("–"), numberCell(routeSize(here, routes.measure))];
+  return [there, here - there].map((value) => numberCell(routeSize(value, routes.measure)));
+}
+
+/**
+ * @param {FlowGraph} graph
+ * @param {number} position
+ */
+function tokenThere({ against }, position) {
+  const there = against ? partnerOf(against, position) : null;
+  return there === null ? "–" : (against?.tokens[there]?.text ?? "–");
+}
+
+/** What the other prompt's routes alone carry, which the picture leaves out. @param {Of} of @returns {TableData} */
+function onlyThereTable({ graph, routes, model }) {
+  const there = thereRoutes(routes, graph);
+  const rows = there ? passagesOnlyThere(model.passages, there) : [];
+  const place = (/** @type {number} */ at) =>
+    at < 0
+      ? [tokenText(graph, at), `there ${-1 - at}`]
+      : [`${tokenText(graph, at)} / ${tokenThere(graph, at)}`, `${at}`];
+  return {
+    key: "only there",
+    caption: "Passages of the other prompt alone: none is kept here",
+    columns: [
+      { text: "layer" },
+      { text: "from" },
+      { text: "its position", number: true },
+      { text: "to" },
+      { text: "its position", number: true },
+      { text: "heads" },
+      ...THERE,
+    ],
+    rows: rows.map(({ key, layer, from, to, heads, influence }) => {
+      const [[source, start], [target, end]] = [place(from), place(to)];
+      return {
+        key: `there ${key}`,
+        cells: [
+          wordsCell(`layer ${layer}`),
+          tokenCell(source),
+          numberCell(start),
+          tokenCell(target),
+          numberCell(end),
+          wordsCell(heads.join(", ")),
+          numberCell(routeSize(influence, routes.measure)),
+          numberCell(routeSize(-influence, routes.measure)),
         ],
       };
     }),
@@ -163,6 +242,7 @@ function marksTable(of) {
 function streamsTable(of) {
   const { graph, routes, model } = of;
   const streams = [...model.columns.values()].flatMap((column) => shownStreams(model, column));
+  const there = thereRoutes(routes, graph);
   return {
     key: "streams",
     caption: "Streams, token by token, from the embedding up",
@@ -172,6 +252,7 @@ function streamsTable(of) {
       { text: "position", number: true },
       { text: wordsOf(graph, streams[0]?.node).foretells },
       { text: "influence", number: true },
+      ...(there ? [{ text: "word there" }, ...THERE] : []),
     ],
     rows: streams.map(({ id, node, position, level, influence }) => ({
       key: id,
@@ -181,6 +262,12 @@ function streamsTable(of) {
         numberCell(`${position}`),
         tokenCell(node.label),
         numberCell(routeSize(influence, routes.measure)),
+        ...(there
+          ? [
+              tokenCell(there.nodes.get(id)?.label ?? "–"),
+              ...beside(of, influence, there.nodes.get(id)?.influence ?? null),
+            ]
+          : []),
       ],
     })),
   };

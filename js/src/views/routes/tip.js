@@ -4,6 +4,7 @@ import { h } from "../../ui/dom.js";
 import { percent } from "../../words/format.js";
 import { kindWords, rankWords } from "../../words/words.js";
 import { tokenTable } from "../shared/tokenTable.js";
+import { besideWords, thereRoutes } from "./there.js";
 import { influenceFact, passageTitle, routeNodeTitle, routeSize, tokenFacts } from "./words.js";
 
 /** @import { Child } from "../../ui/dom.js" */
@@ -42,7 +43,26 @@ export function ribbonTip(nodes, routes, graph) {
     ),
     nodes.length > HEADS && h("p", { class: "vw-tip-kind" }, `and ${nodes.length - HEADS} more`),
     h("p", { class: "vw-tip-facts" }, influenceFact(total, routes)),
+    thereFact(nodes, total, routes, graph),
   ];
+}
+
+/**
+ * What the same heads carry there, from and to the partners of these tokens.
+ *
+ * @param {Node[]} nodes
+ * @param {number} total
+ * @param {Routes} routes
+ * @param {FlowGraph} graph
+ */
+function thereFact(nodes, total, routes, graph) {
+  const there = thereRoutes(routes, graph);
+  if (!there) return null;
+  const known = nodes.flatMap(({ id }) => there.nodes.get(id)?.influence ?? []);
+  const sum = known.reduce((all, each) => all + each, 0);
+  const write = (/** @type {number} */ value) => routeSize(value, routes.measure);
+  const words = besideWords(total, known.length > 0 ? sum : null, write);
+  return h("p", { class: "vw-tip-facts" }, words);
 }
 
 /**
@@ -69,6 +89,7 @@ export function nodeTip(node, routes, graph, pruned) {
       node.label !== tokens[0]?.text &&
       h("p", { class: "vw-tip-label vw-token" }, node.label),
     node.kind !== "embed" && tokenTable(tokens, graph),
+    thereFact([node], node.influence ?? 0, routes, graph),
     ...facts.map((fact) => fact && h("p", { class: "vw-tip-facts" }, fact)),
   ];
 }

@@ -22,6 +22,11 @@
  * @property {Map<string, Edge[]>} from
  * @property {LayerParts[]} layers
  * @property {Map<number, Node[]>} byLayer
+ * @property {OtherIndex | null} there The other prompt's side; null where there is none.
+ *
+ * @typedef {object} OtherIndex By the ids of here.
+ * @property {Map<string, import("../../types.js").OtherNode>} nodes
+ * @property {Map<string, Edge[]>} from
  */
 
 /**
@@ -62,7 +67,19 @@ export function indexGraph(graph) {
     mlp: nodes.get(`L${layer}.mlp`),
     post: nodes.get(`L${layer}.post`),
   }));
-  return { graph, nodes, into, from, layers, byLayer };
+  return { graph, nodes, into, from, layers, byLayer, there: indexOther(graph) };
+}
+
+/**
+ * @param {FlowGraph} graph
+ * @returns {OtherIndex | null}
+ */
+function indexOther({ against }) {
+  if (!against) return null;
+  /** @type {Map<string, Edge[]>} */
+  const from = new Map();
+  for (const edge of against.edges) push(from, edge.source, /** @type {Edge} */ (edge));
+  return { nodes: new Map(against.nodes.map((node) => [node.id, node])), from };
 }
 
 const WHOLE_EDGES = new Set(["part", "write", "split"]);
@@ -83,7 +100,7 @@ const NUMBERED_BY_LOGIT = new Set([
 
 /**
  * What a node says beside its label: what it adds to the whole it flows into.
- * @param {GraphIndex} index
+ * @param {Pick<GraphIndex, "from">} index
  * @param {Node} node
  * @param {Measure} measure
  * @returns {number | null}
@@ -107,4 +124,31 @@ export function nodeValue(index, node, measure) {
  */
 export function edgeBetween(index, source, target) {
   return index.from.get(source)?.find((edge) => edge.target === target);
+}
+
+/**
+ * The same number in the other prompt.
+ * @param {GraphIndex} index
+ * @param {Node} node
+ * @param {Measure} measure
+ * @returns {number | null} Null where nothing is compared, or nothing is known of it there.
+ */
+export function thereValue({ there }, { id }, measure) {
+  const other = there?.nodes.get(id);
+  return there && other ? nodeValue(there, /** @type {Node} */ (other), measure) : null;
+}
+
+/**
+ * By how much a number differs, here minus there: what one side alone has is nothing on the other.
+ * @param {GraphIndex} index
+ * @param {Node} node
+ * @param {number | null} here
+ * @param {Measure} measure
+ * @returns {number | null}
+ */
+export function differenceOf(index, node, here, measure) {
+  const there = thereValue(index, node, measure);
+  if (there === null) return null;
+  if (node.only) return -there;
+  return here === null ? null : here - there;
 }

@@ -8,7 +8,7 @@
  * @property {number} y Of the baseline.
  * @property {string} text
  * @property {number} [piece] How much of the text is the label: the rest is of the word that it begins.
- * @property {"token" | "strong" | "small" | "number" | "caption" | "tag" | "rest"} face
+ * @property {"token" | "strong" | "small" | "number" | "caption" | "tag" | "rest" | "there"} face
  * @property {"start" | "middle" | "end"} [anchor]
  * @property {Sign | "memory" | "ink"} [tone]
  *

@@ -35,7 +35,8 @@ export function drawNodes(group, nodes, motion) {
     .attr("class", function classes(d) {
       const kept = ["vw-appear", "selected"].filter((name) => this.classList.contains(name));
       const edit = d.edit ? ["edited", d.edit] : [];
-      return ["vw-node", `kind-${d.kind}`, d.tone, ...edit, ...kept].join(" ");
+      const only = d.only ? ["only-there"] : [];
+      return ["vw-node", `kind-${d.kind}`, d.tone, ...edit, ...only, ...kept].join(" ");
     })
     .attr("data-node", (d) => d.id)
     .attr("data-kind", (d) => d.kind)

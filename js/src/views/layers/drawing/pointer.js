@@ -196,9 +196,15 @@ export function listen(svg, { scene, view, dispatch, complete, pointAt }) {
     const element = stopOf(event.target);
     if (!current || !shown || !element) return;
     const arrow = arrowOf(event);
-    const key = pressed(event, "open", "add", "out", "first", "last");
+    const key = pressed(event, "open", "add", "out", "bring", "first", "last");
     if (key === "open" || key === "add") {
       activate(element, key === "add");
+    } else if (key === "bring") {
+      const layer =
+        element.getAttribute("data-role") === "layer" && element.getAttribute("data-layer");
+      const node = element.getAttribute("data-node") ?? (layer ? `L${layer}.post` : null);
+      if (node === null) return;
+      dispatch({ type: "bring", node });
     } else if (key === "out") {
       const layer = element.getAttribute("data-layer");
       // First what is chosen is let go, which is the shell's to do.

@@ -117,6 +117,8 @@ export function drawRiverTexts(group, texts, motion) {
       .join("text")
       .attr("class", `vw-river-caption ${kind}`)
       .attr("y", (d) => (d.caption ? -10 : -8))
+      .attr("data-label-of", (d) => (kind === "there" && d.of) || null)
+      .attr("data-bring", (d) => (kind === "there" && d.of) || null)
       .text((d) => d[kind] ?? "");
   }
 }

@@ -1,5 +1,6 @@
 /** The upper half of an open layer: from tokens through memories and heads into the river. */
 
+import { tokenText } from "../../../words/words.js";
 import { nodeValue } from "../../shared/graph.js";
 import { ribbonWidth, signOf } from "../../shared/scales.js";
 import { fitText } from "../../shared/text.js";
@@ -88,6 +89,7 @@ function placeOther(frame, node, y) {
       rowHeight: frame.detail.density.other,
       labelRoom: grid.headLabel,
       face: "token",
+      thereRoom: grid.there,
     }),
   );
   const tone = node.kind === "rest" ? "rest" : signOf(value, measure);
@@ -129,7 +131,7 @@ function placeSources(arrivals, frame, top, bottom) {
           source: `from.${source}`,
           target: id,
           kind: "memory",
-          tone: "memory",
+          tone: source < 0 ? "there" : "memory",
           path: ribbonPath(
             levelLine([barX + BAR.token, starts[order]], [x + grid.keyX, endY]),
             ribbonWidth(weight, scale),
@@ -138,7 +140,7 @@ function placeSources(arrivals, frame, top, bottom) {
         }),
       );
     });
-    const title = index.graph.tokens[source]?.text ?? `#${source}`;
+    const title = tokenText(index.graph, source);
     return {
       id: `L${frame.layer}.from.${source}`,
       position: source,

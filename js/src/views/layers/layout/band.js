@@ -38,6 +38,10 @@ import { rowNode } from "./rows.js";
  */
 
 export const WIDEST_WEIGHT = 11;
+/** A head of so many pixels has room for a line under its number. */
+const ROOMY = 34;
+/** How wide what the other prompt alone reads is drawn: it is no part of the sum. */
+const ONLY_THERE = 2;
 
 /**
  * @param {HeadBand} whole
@@ -166,9 +170,8 @@ function placeKey({ band, frame, slot: height, slotY }, memory, slot, valueSlot)
   if (value) {
     const line = levelLine([x + grid.keyRight, y], [x + grid.valueX, slotY(valueSlot)]);
     const path = ribbonPath(line, weightWidth(memory));
-    ribbons.push(
-      ribbon({ source: key.id, target: value.id, kind: "weight", tone: "memory", path }),
-    );
+    const tone = value.only ? "there" : "memory";
+    ribbons.push(ribbon({ source: key.id, target: value.id, kind: "weight", tone, path }));
   }
   return { source, id: key.id, y, weight };
 }
@@ -194,7 +197,7 @@ function placeValue(place, memory, slot) {
 function placeInflow({ band, frame, slot: height, slotY }, node, slot, arriving) {
   const { x, grid, index, measure, memoryScale, nodes } = frame;
   const part = edgeBetween(index, node.id, band.head.id)?.[measure] ?? null;
-  const width = ribbonWidth(part, memoryScale, height - 3);
+  const width = node.only ? ONLY_THERE : ribbonWidth(part, memoryScale, height - 3);
   const y = slotY(slot);
   const isRest = node.kind === "rest" || node.kind === "edit";
   nodes.push(
@@ -215,7 +218,8 @@ function placeInflow({ band, frame, slot: height, slotY }, node, slot, arriving)
       terse: isRest,
     }),
   );
-  return { id: node.id, y, width, tone: isRest ? "rest" : signOf(part, measure) };
+  const tone = node.only ? "there" : isRest ? "rest" : signOf(part, measure);
+  return { id: node.id, y, width, tone };
 }
 
 /**
@@ -251,6 +255,8 @@ function placeHead({ band, frame, height }, inflows, y) {
       labelRoom: grid.headLabel,
       face: "strong",
       tag: `H${head.head}`,
+      thereRoom: grid.there,
+      roomy: height >= ROOMY,
     }),
   );
 }

@@ -4,17 +4,17 @@ import { formatValue } from "../../../words/figures.js";
 import { measuredWords } from "../../../words/interventions.js";
 import { wordsOf } from "../../../words/lenses.js";
 import { nodeName, OPAQUE, seenName } from "../../../words/names.js";
-import { nodeValue } from "../../shared/graph.js";
+import { differenceOf, nodeValue, thereValue } from "../../shared/graph.js";
 import { commonScale, ribbonWidth, signOf } from "../../shared/scales.js";
 import { fitLabel, fitText, textWidth } from "../../shared/text.js";
 import { attentionHeight, placeAttention } from "./attention.js";
 import { shapeOf } from "./blockContent.js";
-import { BAR, gridForWidth } from "./grid.js";
+import { BAR, gridForWidth, THERE_ROOM } from "./grid.js";
 import { withMeasured } from "./measured.js";
 import { mlpHeight, placeMlp } from "./mlp.js";
 import { BANK, LEAD, MOUTH_DEPTH, normRing, ribbon, writerShape } from "./parts.js";
 import { levelLine, ribbonPath, stack, tributaryLine, turningLine } from "./ribbons.js";
-import { saysNothing } from "./rows.js";
+import { beside as besideWords, saysNothing } from "./rows.js";
 import { scaleMark } from "./scale.js";
 import { riverThrough } from "./through.js";
 
@@ -134,7 +134,7 @@ function blockScale(index, content, measure, stackRoom) {
  * @returns {PlacedBlock}
  */
 export function placeBlock(index, content, column, measure, { tail, detail, unfolded, effects }) {
-  const grid = gridForWidth(shapeOf(content.parts, content), column.width);
+  const grid = gridForWidth(shapeOf(content.parts, content, index.there !== null), column.width);
   const scale = blockScale(index, content, measure, grid.stackRoom);
   /** @type {BlockFrame} */
   const frame = {
@@ -253,6 +253,9 @@ function placeWhole(frame, node, outflows, x, bank, side = "left") {
   const unsaid = saysNothing(node);
   const word = unsaid ? { text: "nothing" } : fitLabel(node, room, 13);
   const seen = [word.text, number ? `${kind} ${number}` : kind];
+  // On a narrow screen other words stand there.
+  const hasRoom = toLeft && frame.grid.tokens;
+  const there = hasRoom ? thereBeside(frame, node, value, word.text, beside.x, room) : [];
   frame.nodes.push({
     id: node.id,
     kind: node.kind,
@@ -277,8 +280,11 @@ function placeWhole(frame, node, outflows, x, bank, side = "left") {
         face: "number",
         tone: signOf(value, measure),
       },
+      ...there,
     ],
-    name: seenName(index, node, value, measure, seen),
+    name:
+      seenName(index, node, value, measure, [...seen, ...there.map(({ text }) => text)]) +
+      besideWords(index, node, value, measure),
   });
   if (!write) return;
   const mouth = tributaryLine([x, y - edge], outward * BANK, {
@@ -295,6 +301,29 @@ function placeWhole(frame, node, outflows, x, bank, side = "left") {
       bank,
     }),
   );
+}
+
+/**
+ * What a whole adds in the other prompt, and by how much that differs, left of its word.
+ * @param {WholeFrame} frame
+ * @param {Node} node
+ * @param {number | null} value
+ * @param {string} own The word that ends at `end`.
+ * @param {number} end
+ * @param {number} room
+ * @returns {SceneText[]}
+ */
+function thereBeside({ index, measure }, node, value, own, end, room) {
+  const there = thereValue(index, node, measure);
+  if (there === null) return [];
+  const difference = differenceOf(index, node, value, measure);
+  const words = [`there ${formatValue(there, measure)}`];
+  if (difference !== null) words.unshift(`${words[0]}, Δ ${formatValue(difference, measure)}`);
+  const x = end - textWidth(own, 13) - 9;
+  const fits = (/** @type {string} */ text) =>
+    textWidth(text, CAPTION, "sans") <= room + x - end + 60;
+  const text = words.find(fits);
+  return text ? [{ x, y: -2, text, face: "there", anchor: "end" }] : [];
 }
 
 /**
@@ -375,6 +404,13 @@ function headings({ parts, bands, neurons }, { x, grid, index }, top, lowerTop) 
     );
   }
   if (bands.length) texts.push(heading(`head ${writes}`, grid.headX, top - 9));
+  const besides = (/** @type {number} */ y) =>
+    /** @type {SceneText[]} */ ([
+      { x: x + grid.headRight - 6 - THERE_ROOM, y, text: "there", face: "there", anchor: "end" },
+      { x: x + grid.headRight - 5, y, text: "here", face: "caption", anchor: "end" },
+    ]);
+  if (grid.there > 0 && grid.tokens && bands.length) texts.push(...besides(top - 9));
+  if (grid.there > 0 && grid.tokens && neurons.length) texts.push(...besides(lowerTop - 9));
   if (grid.rowX !== null) texts.push(heading("output rows", grid.rowX, top - 9));
   const looks = grid.neuronKeys && neurons.some(({ key }) => key);
   if (looks) {

@@ -128,9 +128,11 @@ function orderMemories(bands) {
 /**
  * @param {LayerParts} parts
  * @param {BlockContent | null} content Null while it is being fetched.
+ * @param {boolean} compared Whether another prompt is beside.
  * @returns {import("./grid.js").Shape}
  */
-export const shapeOf = ({ attention, mlp }, content) => ({
+export const shapeOf = ({ attention, mlp }, content, compared) => ({
+  compared,
   heads: attention !== undefined,
   rows: content?.bands.some(({ rows }) => rows.length > 0) ?? false,
   neurons: mlp !== undefined,

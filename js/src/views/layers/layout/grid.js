@@ -28,6 +28,7 @@
  * @property {number} midX
  * @property {number} postX
  * @property {number} width
+ * @property {number} there What stands between a number and its tag: the other prompt's, or nothing.
  */
 
 export const BAR = { token: 5, memory: 4, head: 6, neuron: 5 };
@@ -35,15 +36,18 @@ export const LABEL_GAP = 6;
 export const NUMBER_ROOM = 42;
 export const TAG_ROOM = 28;
 export const WEIGHT_ROOM = 34;
+/** What the other prompt's numbers take, beside those of this one. */
+export const THERE_ROOM = 38;
 const PAD = 12;
 
 /**
  * @param {boolean} hasRows Whether rows of W_O are shown.
  * @param {number} stretch −1 is as narrow as can be understood, 0 as narrow as can be read well, 1
  *   as wide as is pleasant.
+ * @param {number} [there] Room for the other prompt's numbers.
  * @returns {Grid}
  */
-export function blockGrid(hasRows, stretch) {
+export function blockGrid(hasRows, stretch, there = 0) {
   const between = (
     /** @type {number} */ slim,
     /** @type {number} */ least,
@@ -63,7 +67,7 @@ export function blockGrid(hasRows, stretch) {
     valueX + BAR.memory + LABEL_GAP + valueLabel + (valueNumbers ? NUMBER_ROOM - 2 : 4);
   const headX = valueRight + between(12, 24, 64);
   const headLabel = between(52, 83, 106);
-  const headRight = headX + BAR.head + LABEL_GAP + headLabel + TAG_ROOM + NUMBER_ROOM;
+  const headRight = headX + BAR.head + LABEL_GAP + headLabel + TAG_ROOM + there + NUMBER_ROOM;
   const rowX = hasRows ? headRight + between(14, 26, 48) : null;
   const rowLabel = between(44, 60, 84);
   const rowRight =
@@ -99,6 +103,7 @@ export function blockGrid(hasRows, stretch) {
     midX,
     postX,
     width: postX + between(34, 56, 124),
+    there,
   };
 }
 
@@ -111,9 +116,10 @@ const STACKED_KEY = { before: 8, after: BAR.neuron + LABEL_GAP + 14 };
  * For a narrow screen: heads, and what an unfolded one reads from under it; neurons, beside what they
  * look for where that has room.
  * @param {number} width
+ * @param {number} there
  * @returns {Grid}
  */
-function stackedGrid(width) {
+function stackedGrid(width, there) {
   const headX = 8;
   const stackRoom = 22;
   const postX = width - 20;
@@ -122,7 +128,7 @@ function stackedGrid(width) {
   const half = (headRight - headX - 12) / 2;
   const keyX = headX + 12;
   const keyRight = keyX + half - 6;
-  const headLabel = headRight - headX - BAR.head - LABEL_GAP - TAG_ROOM - NUMBER_ROOM;
+  const headLabel = headRight - headX - BAR.head - LABEL_GAP - TAG_ROOM - there - NUMBER_ROOM;
   const words = headLabel - STACKED_KEY.before - STACKED_KEY.after;
   const neuronKeys = words >= STACKED_LABEL.key + STACKED_LABEL.neuron;
   const neuronKeyX = headX + STACKED_KEY.before;
@@ -155,6 +161,7 @@ function stackedGrid(width) {
     midX,
     postX,
     width,
+    there,
   };
 }
 
@@ -163,7 +170,11 @@ function stackedGrid(width) {
  * @property {boolean} heads
  * @property {boolean} rows Whether rows of W_O are shown.
  * @property {boolean} neurons
+ * @property {boolean} [compared] Whether another prompt's numbers stand beside.
  */
+
+/** @param {Shape} shape */
+const thereRoom = ({ compared }) => (compared ? THERE_ROOM : 0);
 
 /**
  * Where columns at the left have nothing to hold, the others move up to the edge, as near as their
@@ -172,8 +183,9 @@ function stackedGrid(width) {
  * @param {number} stretch
  * @returns {Grid}
  */
-function shapedGrid({ heads, rows, neurons }, stretch) {
-  const grid = blockGrid(rows, stretch);
+function shapedGrid(shape, stretch) {
+  const { heads, rows, neurons } = shape;
+  const grid = blockGrid(rows, stretch, thereRoom(shape));
   if (heads) return grid;
   const spare = neurons ? grid.neuronKeyX - 2 * PAD : grid.headX - BAR.head - 2 * PAD;
   return {
@@ -210,7 +222,7 @@ export function blockElastic(shape) {
  */
 export function gridForWidth(shape, width) {
   const { slim, least, ideal } = blockElastic(shape);
-  if (width < slim - 0.5) return stackedGrid(width);
+  if (width < slim - 0.5) return stackedGrid(width, thereRoom(shape));
   if (width < least) return shapedGrid(shape, (width - least) / (least - slim));
   return shapedGrid(shape, Math.min(1, (width - least) / (ideal - least)));
 }

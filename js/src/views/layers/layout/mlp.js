@@ -61,6 +61,7 @@ export function placeMlp(content, frame) {
         // Long numbers of neurons take some of their label's room.
         labelRoom: grid.neuronLabel - Math.max(0, `${node.neuron ?? ""}`.length - 3) * 6,
         face: "token",
+        thereRoom: grid.there,
         tag: node.kind === "neuron" ? `${node.neuron}` : undefined,
       }),
     );

@@ -22,6 +22,7 @@ import { EDITED } from "../../../words/interventions.js";
  * @property {SceneText[]} texts Relative to x and y.
  * @property {string} name
  * @property {"out" | "changed"} [edit] What was done to it.
+ * @property {boolean} [only] Whether the other prompt alone has it.
  * @property {{x: number, y: number, size: number, tone: Sign, across: boolean}} [measured] Its measured effect, as
  *   a bracket that is as long as a ribbon of it would be wide.
  *
@@ -30,7 +31,7 @@ import { EDITED } from "../../../words/interventions.js";
  * @property {string} source
  * @property {string} target
  * @property {string} kind
- * @property {Sign | "memory" | "neutral" | "rest"} tone
+ * @property {Sign | "memory" | "neutral" | "rest" | "there"} tone
  * @property {string} path
  * @property {boolean} line Stroked (reads and scores), rather than filled.
  * @property {"above" | "below" | null} bank The side it flows into the river from, if it does.
@@ -55,6 +56,7 @@ import { EDITED } from "../../../words/interventions.js";
  * @property {string | null} caption
  * @property {string} [was] What stood there in the pass as it is.
  * @property {string} [there] What stands there in the other prompt.
+ * @property {string} [of] The stream that says it there.
  * @property {number} shade
  * @property {"start" | "middle"} anchor
  * @property {number} size

@@ -52,7 +52,7 @@ export function pendingReach(index, { attention, mix, mlp }, { density, unfolded
  */
 export function placePending(index, column, measure, { tail, detail }) {
   const parts = index.layers[column.layer];
-  const grid = gridForWidth(shapeOf(parts, null), column.width);
+  const grid = gridForWidth(shapeOf(parts, null, index.there !== null), column.width);
   const { above, below } = pendingReach(index, parts, detail);
   const { head, upperRoom, lowerRoom } = detail.density;
   const midX = column.x + grid.midX;

@@ -144,7 +144,7 @@ export function placePrediction(index, columns) {
  * @param {import("../../../types.js").FlowGraph} graph
  * @returns {Map<number | string, number>} Its probabilities, by token.
  */
-function chancesIn(said, { target, foil }) {
+export function chancesIn(said, { target, foil }) {
   /** @type {Map<number | string, number>} */
   const found = new Map(said?.prediction.map(({ id, probability }) => [id, probability]));
   if (said?.target.probability != null) found.set(target.id, said.target.probability);

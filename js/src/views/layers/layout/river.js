@@ -52,7 +52,7 @@ export function placeRiver(index, columns) {
     });
   }
 
-  /** @type {{node: Node, x: number, width: number, ids: string[], shades: Map<number, number>, was?: string, there?: string} | null} */
+  /** @type {{node: Node, x: number, width: number, ids: string[], shades: Map<number, number>, was?: string, there?: string, of?: string} | null} */
   let run = null;
   const closeRun = () => {
     if (!run) return;
@@ -65,6 +65,7 @@ export function placeRiver(index, columns) {
         caption: null,
         was: run.was && fitText(run.was, run.width - 6, 10),
         there: run.was ? undefined : thereFits(run.there ?? "", run.width - 6),
+        of: run.of,
         shade: shadeUnder(run),
         anchor: "middle",
         muted: false,
@@ -97,7 +98,9 @@ export function placeRiver(index, columns) {
     run.width += width;
     run.ids.push(post.id);
     run.was = otherLabel(graph, post) ?? run.was;
-    run.there = thereLabel(graph, post) ?? run.there;
+    const there = thereLabel(graph, post);
+    // The last of a run says most: what was written by then is in it.
+    if (there !== undefined) Object.assign(run, { there, of: post.id });
   }
   closeRun();
   return { cells, texts, breaks: runBreaks(index, columns), parting: partingAt(index, columns) };

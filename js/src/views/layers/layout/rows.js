@@ -2,6 +2,7 @@
 
 import { count, formatValue } from "../../../words/figures.js";
 import { restUnit, seenName } from "../../../words/names.js";
+import { differenceOf, thereValue } from "../../shared/graph.js";
 import { signOf } from "../../shared/scales.js";
 import { fitLabel, textWidth } from "../../shared/text.js";
 import { LABEL_GAP, TAG_ROOM } from "./grid.js";
@@ -31,6 +32,8 @@ export const FACE_SIZE = { token: 11.5, strong: 12, small: 10.5, rest: 10 };
  * @property {string} [number]
  * @property {string} [tag]
  * @property {SceneNode["tone"]} [tone]
+ * @property {number} [thereRoom] Left of its number, for the other prompt's.
+ * @property {boolean} [roomy] Whether there is a line under the number, for the difference.
  * @property {boolean} [terse] Cut "more neurons" to "more".
  */
 
@@ -64,8 +67,9 @@ export function rowNode(spec) {
     },
   ];
   const tag = spec.tag ?? (node.kind === "bias" && face !== "rest" ? "bias" : null);
+  const { thereRoom = 0 } = spec;
   if (tag) {
-    texts.push({ x: right - x - 51, y: 3.5, text: tag, face: "tag", anchor: "end" });
+    texts.push({ x: right - x - 51 - thereRoom, y: 3.5, text: tag, face: "tag", anchor: "end" });
   }
   if (number) {
     texts.push({
@@ -77,10 +81,16 @@ export function rowNode(spec) {
       tone: isNothing ? undefined : numberTone(tone, value, measure),
     });
   }
+  if (thereRoom > 0) {
+    const end = textX + textWidth(texts[0].text, FACE_SIZE[face]);
+    texts.push(...thereTexts(spec, right - x - 5, end));
+  }
+  const seen = texts.map(({ text }) => text);
   return {
     id: node.id,
     kind: node.kind,
     layer: node.layer,
+    ...(node.only ? { only: true } : {}),
     x,
     y,
     shape: {
@@ -93,14 +103,45 @@ export function rowNode(spec) {
     box: { x: -3, y: -rowHeight / 2, width: right - x + 3, height: rowHeight },
     tone,
     texts,
-    name: seenName(
-      index,
-      node,
-      value,
-      measure,
-      texts.map(({ text }) => text),
-    ),
+    name: seenName(index, node, value, measure, seen) + beside(index, node, value, measure),
   };
+}
+
+/**
+ * @param {GraphIndex} index
+ * @param {Node} node
+ * @param {number | null} value
+ * @param {Measure} measure
+ * @returns {string} ", there −3.18, difference +6.35"
+ */
+export function beside(index, node, value, measure) {
+  const there = thereValue(index, node, measure);
+  const only = node.only ? ", only in the other prompt" : "";
+  if (there === null) return only;
+  const difference = differenceOf(index, node, value, measure);
+  const differs = difference === null ? "" : `, difference ${formatValue(difference, measure)}`;
+  return `${only}, there ${formatValue(there, measure)}${differs}`;
+}
+
+/**
+ * The other prompt's number beside this one's; and where there is room, by how much they differ.
+ * @param {RowSpec} spec
+ * @param {number} end Where its own number ends.
+ * @param {number} from Where its word ends.
+ * @returns {SceneText[]}
+ */
+function thereTexts({ index, measure, node, value, roomy, thereRoom = 0 }, end, from) {
+  const there = thereValue(index, node, measure);
+  if (there === null) return [];
+  const text = formatValue(there, measure);
+  const difference = differenceOf(index, node, value, measure);
+  // A count of many that are not shown apart may need the room.
+  if (end - thereRoom - textWidth(text, 10.5, "sans") < from) return [];
+  /** @type {SceneText} */
+  const beside = { x: end - thereRoom - 1, y: 3.7, text, face: "there", anchor: "end" };
+  if (!roomy || difference === null) return [beside];
+  const differs = `Δ ${formatValue(difference, measure)}`;
+  return [beside, { x: end, y: 20, text: differs, face: "there", anchor: "end" }];
 }
 
 /**

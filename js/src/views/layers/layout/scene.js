@@ -265,7 +265,10 @@ function openLayers(index, expanded, pending, measure, memory) {
         ? null
         : remembered(memory.contents, layer, of, () => readBlock(index, layer, measure));
       const parts = index.layers[layer];
-      return [layer, { content, parts, elastic: blockElastic(shapeOf(parts, content)) }];
+      return [
+        layer,
+        { content, parts, elastic: blockElastic(shapeOf(parts, content, index.there !== null)) },
+      ];
     }),
   );
 }

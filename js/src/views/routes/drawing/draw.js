@@ -183,7 +183,7 @@ export function drawTokens(group, tokens, hatch, motion) {
         writeToken(/** @type {any} */ (this), d);
       });
     child("rect", "vw-root-bar")
-      .attr("x", -d.barWidth / 2)
+      .attr("x", d.there ? -d.barWidth - 1 : -d.barWidth / 2)
       .attr("y", d.barY)
       .attr("width", d.barWidth)
       .attr("height", d.bar)
@@ -191,10 +191,37 @@ export function drawTokens(group, tokens, hatch, motion) {
       .attr("fill", d.tone === "negative" ? hatch : null);
     child("text", "vw-root-number")
       .attr("text-anchor", "middle")
-      .attr("y", d.barY + d.bar + 12)
+      .attr("y", d.barY + Math.max(d.bar, d.there?.bar ?? 0) + 12)
       .text(d.number);
+    drawThere(own, d);
     keepApart.call(/** @type {SVGGElement} */ (this));
   });
+}
+
+/**
+ * The bar and the number of the other prompt, beside its own: dashed, and in italics.
+ *
+ * @param {import("d3-selection").Selection<any, any, any, any>} own
+ * @param {RoutesScene["tokens"][number]} token
+ */
+function drawThere(own, { there, bar, barWidth, barY }) {
+  own
+    .selectAll("rect.vw-root-there")
+    .data(there ? [there] : [])
+    .join("rect")
+    .attr("class", (d) => `vw-root-there ${d.tone}`)
+    .attr("x", 1.5)
+    .attr("y", barY + 0.5)
+    .attr("width", Math.max(1, barWidth - 1))
+    .attr("height", (d) => Math.max(0, d.bar - 1));
+  own
+    .selectAll("text.vw-root-beside")
+    .data(there?.number ? [there] : [])
+    .join("text")
+    .attr("class", "vw-root-beside")
+    .attr("text-anchor", "middle")
+    .attr("y", (d) => barY + Math.max(bar, d.bar) + 25)
+    .text((d) => d.number);
 }
 
 /**

@@ -3,6 +3,7 @@
 import { inLogits } from "../../../words/figures.js";
 import { signOf } from "../../shared/scales.js";
 import { fitText, textWidth } from "../../shared/text.js";
+import { besideWords } from "../there.js";
 
 /** @typedef {import("./model.js").RoutesModel} RoutesModel */
 /** @typedef {import("./grid.js").RouteColumns} RouteColumns */
@@ -25,6 +26,8 @@ import { fitText, textWidth } from "../../shared/text.js";
  * @property {import("../../shared/scales.js").Sign} tone
  * @property {string} number "" where there is no room for it.
  * @property {string} name
+ * @property {{bar: number, tone: import("../../shared/scales.js").Sign, number: string} | null} there
+ *   The same in the other prompt.
  *
  * @typedef {object} RouteFold
  * @property {string} key
@@ -42,6 +45,7 @@ export const SLANT = 52;
 const LONGEST_SLANTED = 92;
 const BAR = 34;
 const NUMBER_SIZE = 10.5;
+const THERE_LINE = 14;
 
 /**
  * @param {RoutesModel} model
@@ -49,25 +53,31 @@ const NUMBER_SIZE = 10.5;
  * @param {PromptToken[]} tokens
  * @param {number} y
  * @param {(value: number) => string} write
+ * @param {import("../there.js").ThereRoutes | null} [there]
  */
-export function placeFoot(model, columns, tokens, y, write) {
+export function placeFoot(model, columns, tokens, y, write, there = null) {
   const { slanted } = columns;
   const values = new Map(
     model.routes.attribution.tokens.map(({ position, value }) => [position, value]),
   );
   // What rounds to nothing is not written out.
   const least = inLogits(model.routes.measure) ? 0.005 : 0.0005;
-  const most = Math.max(1e-9, ...[...values.values()].map(Math.abs));
+  const thereOf = (/** @type {number} */ position) => there?.adds(position) ?? null;
+  const theirs = columns.columns.map(({ position }) => Math.abs(thereOf(position) ?? 0));
+  const most = Math.max(1e-9, ...[...values.values()].map(Math.abs), ...theirs);
   const longest = Math.max(
     ...columns.columns.map(({ position }) =>
       textWidth(fitText(tokens[position]?.text ?? "", LONGEST_SLANTED, SIZE), SIZE),
     ),
   );
   const wordsHeight = slanted ? longest * Math.sin((SLANT * Math.PI) / 180) + 16 : LINE;
-  const numbered = numbersWithRoom(columns, values, write);
+  const numbered = numbersWithRoom(columns, values, write, thereOf);
+  const long = (/** @type {number} */ value) =>
+    Math.abs(value) < least ? 0 : Math.max(0.8, (Math.abs(value) / most) * BAR);
   /** @type {RouteToken[]} */
   const placed = columns.columns.map(({ position, x, width, text }) => {
     const value = values.get(position) ?? 0;
+    const other = thereOf(position);
     const whole = tokens[position]?.text ?? "";
     const shown = slanted ? fitText(whole, LONGEST_SLANTED, SIZE) : text;
     const wide = slanted ? 24 : Math.max(24, textWidth(text, SIZE) + 10);
@@ -83,7 +93,7 @@ export function placeFoot(model, columns, tokens, y, write) {
       box: slanted
         ? { x: -textWidth(shown, SIZE) - 2, y: -11, width: textWidth(shown, SIZE) + 12, height: 17 }
         : { x: -wide / 2, y: -14, width: wide, height: 20 },
-      bar: Math.abs(value) < least ? 0 : Math.max(0.8, (Math.abs(value) / most) * BAR),
+      bar: long(value),
       barY: wordsHeight - 8,
       barWidth: Math.min(18, width * 0.5),
       tone: signOf(value, model.routes.measure),
@@ -91,7 +101,16 @@ export function placeFoot(model, columns, tokens, y, write) {
       name:
         `${shown} ${number}${number ? " to the prediction" : ""}: ` +
         `${shown === whole ? "" : `in full ${whole}, `}the token at position ${position}` +
-        `${number ? "" : `, adds ${write(value)} to the prediction`}`,
+        `${number ? "" : `, adds ${write(value)} to the prediction`}` +
+        (other === null ? "" : `, ${besideWords(value, other, write)}`),
+      there:
+        other === null
+          ? null
+          : {
+              bar: long(other),
+              tone: signOf(other, model.routes.measure),
+              number: numbered.has(position) ? write(other) : "",
+            },
     };
   });
   /** @type {RouteFold[]} */
@@ -114,7 +133,7 @@ export function placeFoot(model, columns, tokens, y, write) {
             (Math.abs(value) > 1e-6 ? `; they add ${write(value)}` : ""),
     };
   });
-  const height = 16 + wordsHeight - 8 + BAR + 18;
+  const height = 16 + wordsHeight - 8 + BAR + 18 + (there ? THERE_LINE : 0);
   return { tokens: placed, folds, height };
 }
 
@@ -123,8 +142,9 @@ export function placeFoot(model, columns, tokens, y, write) {
  * @param {RouteColumns} columns
  * @param {Map<number, number>} values
  * @param {(value: number) => string} write
+ * @param {(position: number) => number | null} thereOf
  */
-function numbersWithRoom({ columns }, values, write) {
+function numbersWithRoom({ columns }, values, write, thereOf) {
   const byValue = [...columns].sort(
     (a, b) => Math.abs(values.get(b.position) ?? 0) - Math.abs(values.get(a.position) ?? 0),
   );
@@ -132,7 +152,8 @@ function numbersWithRoom({ columns }, values, write) {
   const taken = [];
   const numbered = new Set();
   for (const { position, x } of byValue) {
-    const half = textWidth(write(values.get(position) ?? 0), NUMBER_SIZE, "sans") / 2 + 1;
+    const texts = [values.get(position) ?? 0, thereOf(position) ?? 0].map(write);
+    const half = Math.max(...texts.map((text) => textWidth(text, NUMBER_SIZE, "sans"))) / 2 + 1;
     if (taken.some(({ from, to }) => x - half < to && x + half > from)) continue;
     taken.push({ from: x - half, to: x + half });
     numbered.add(position);

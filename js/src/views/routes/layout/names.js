@@ -3,6 +3,8 @@
 import { formatValue, inLogits, percent, probability } from "../../../words/figures.js";
 import { wordsOf } from "../../../words/lenses.js";
 
+import { besideWords, keyOfPassage, thereRoutes } from "../there.js";
+
 /** @typedef {import("../../../types.js").FlowGraph} FlowGraph */
 /** @typedef {import("../../../types.js").Measure} Measure */
 /** @typedef {import("../../../types.js").Routes} Routes */
@@ -56,13 +58,29 @@ export function markName(graph, routes, { kind, layer, position, influence }) {
  * @param {Routes} routes
  * @param {Passage} passage
  */
-export function passageName(graph, routes, { from, to, layer, influence, carriers }) {
+export function passageName(graph, routes, passage) {
+  const { from, to, layer, influence, carriers } = passage;
   const heads = [...new Set(carriers.map(({ node }) => node.head))].join(", ");
   return (
     `Layer ${layer}: from ${tokenAt(graph, from.position)} at position ${from.position} ` +
     `to ${tokenAt(graph, to.position)} at position ${to.position}, ${influenceWords(influence, routes)}, ` +
-    `${carriers.length === 1 ? "head" : "heads"} ${heads}`
+    `${carriers.length === 1 ? "head" : "heads"} ${heads}${passageBeside(graph, routes, passage)}`
   );
+}
+
+/**
+ * @param {FlowGraph} graph
+ * @param {Routes} routes
+ * @param {Passage} passage
+ * @returns {string} ", there −0.30, difference +2.98"
+ */
+export function passageBeside(graph, routes, passage) {
+  const there = thereRoutes(routes, graph);
+  if (!there) return "";
+  const other = there.passages.get(keyOfPassage(passage))?.influence;
+  const write = (/** @type {number} */ value) =>
+    inLogits(routes.measure) ? formatValue(value, "logit") : percent(value);
+  return `, ${besideWords(passage.influence, other, write)}`;
 }
 
 /** @param {FlowGraph} graph */

@@ -2,6 +2,7 @@
 
 import { formatValue, inLogits, percent } from "../../../words/figures.js";
 import { textWidth } from "../../shared/text.js";
+import { besideAccount, thereRoutes } from "../there.js";
 import { placeRouteFlow } from "./flow.js";
 import { placeFoot } from "./foot.js";
 import { placeColumns, placeLevels } from "./grid.js";
@@ -91,7 +92,14 @@ export function layoutRoutes({ routes, graph, keep = null, width }) {
   const prediction = placePrediction(graph, focusX, columns.width, model);
   const write = (/** @type {number} */ value) =>
     inLogits(routes.measure) ? formatValue(value, "logit") : percent(value);
-  const foot = placeFoot(model, columns, graph.tokens, levels.bottom, write);
+  const foot = placeFoot(
+    model,
+    columns,
+    graph.tokens,
+    levels.bottom,
+    write,
+    thereRoutes(routes, graph),
+  );
   const labels = placeRouteLabels(model, columns, levels, flow.ribbons, {
     target: graph.target.text,
     taken: [{ ...prediction.box, x: prediction.x + prediction.box.x, y: 0, height: CROWN }],
@@ -100,7 +108,8 @@ export function layoutRoutes({ routes, graph, keep = null, width }) {
     right: Math.min(width, columns.width) - 14,
     y: levels.bottom + foot.height + 10,
   });
-  const words = accountOf(routes, keep && leastOf(keep));
+  const words =
+    accountOf(routes, keep && leastOf(keep)) + besideAccount(routes, graph, model.passages);
   const account = placeAccount(words, Math.min(width, columns.width), legend);
   return {
     model,

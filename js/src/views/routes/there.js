@@ -1,0 +1,149 @@
+/** The other prompt's routes, beside those of this one: by the places of here. Pure. */
+
+import { partnerOf } from "../../state/other-side.js";
+import { signed } from "../../words/format.js";
+import { tokenText } from "../../words/words.js";
+
+/** @import { FlowGraph, Routes } from "../../types.js" */
+
+/**
+ * @typedef {object} TherePassage
+ * @property {string} key Of layer, places and sign, as of a passage here.
+ * @property {number} layer
+ * @property {number} from Below nothing: a token of there alone (state/only-there.js).
+ * @property {number} to
+ * @property {number[]} heads
+ * @property {number} influence
+ *
+ * @typedef {object} ThereRoutes
+ * @property {Map<string, {influence: number, label: string | null}>} nodes By the ids of here.
+ * @property {Map<string, TherePassage>} passages
+ * @property {(position: number) => number | null} adds What a token's partner adds there.
+ * @property {{position: number, value: number}[]} alone What tokens of there alone add.
+ */
+
+const VALUE = /^P(b?)(\d+)\.L(\d+)\.H(\d+)\.V(b?)(\d+)$/;
+
+/** @type {WeakMap<Routes, ThereRoutes | null>} */
+const known = new WeakMap();
+
+/**
+ * @param {Routes} routes
+ * @param {FlowGraph} graph
+ * @returns {ThereRoutes | null} Null where nothing is compared.
+ */
+export function thereRoutes(routes, graph) {
+  const found = known.get(routes);
+  if (found !== undefined) return found;
+  const made = read(routes, graph);
+  known.set(routes, made);
+  return made;
+}
+
+/**
+ * @param {Routes} routes
+ * @param {FlowGraph} graph
+ * @returns {ThereRoutes | null}
+ */
+function read({ against }, graph) {
+  const other = graph.against;
+  if (!against || !other) return null;
+  /** @type {Map<string, TherePassage>} */
+  const passages = new Map();
+  for (const { id, influence } of against.nodes) {
+    const [, own, to, layer, head, alone, from] = VALUE.exec(id) ?? [];
+    if (to === undefined || influence == null) continue;
+    const placed = (/** @type {string} */ mark, /** @type {string} */ at) =>
+      mark ? -1 - Number(at) : Number(at);
+    const [start, end] = [placed(alone, from), placed(own, to)];
+    if (start === end) continue;
+    const key = passageKey(Number(layer), start, end, influence < 0 ? -1 : 1);
+    const known = passages.get(key);
+    passages.set(key, {
+      key,
+      layer: Number(layer),
+      from: start,
+      to: end,
+      heads: [...new Set([...(known?.heads ?? []), Number(head)])],
+      influence: (known?.influence ?? 0) + influence,
+    });
+  }
+  const values = new Map(
+    against.attribution.tokens.map(({ position, value }) => [position, value]),
+  );
+  const partnered = new Set(other.pairs.map(([, there]) => there));
+  return {
+    nodes: new Map(
+      against.nodes.map(({ id, influence, label }) => [
+        id,
+        { influence: influence ?? 0, label: label ?? null },
+      ]),
+    ),
+    passages,
+    adds(position) {
+      const there = partnerOf(other, position);
+      return there === null ? null : (values.get(there) ?? 0);
+    },
+    alone: [...values]
+      .filter(([position]) => !partnered.has(position))
+      .map(([position, value]) => ({ position, value })),
+  };
+}
+
+/**
+ * @param {number} layer
+ * @param {number} from
+ * @param {number} to
+ * @param {1 | -1} sign
+ */
+export const passageKey = (layer, from, to, sign) =>
+  `${layer} ${from} ${to} ${sign < 0 ? "−" : "+"}`;
+
+/**
+ * @param {import("./layout/model.js").Passage} passage
+ */
+export const keyOfPassage = ({ layer, from, to, sign }) =>
+  passageKey(layer, from.position, to.position, sign);
+
+/**
+ * @param {import("./layout/model.js").Passage[]} passages
+ * @param {ThereRoutes} there
+ * @returns {TherePassage[]} Those that this prompt's routes have not kept, the largest first.
+ */
+export function passagesOnlyThere(passages, there) {
+  const here = new Set(passages.map(keyOfPassage));
+  return [...there.passages.values()]
+    .filter(({ key }) => !here.has(key))
+    .sort((a, b) => Math.abs(b.influence) - Math.abs(a.influence));
+}
+
+/**
+ * @param {number} here
+ * @param {number | null | undefined} there
+ * @param {(value: number) => string} [write]
+ * @returns {string} "there −0.30, difference +2.98"
+ */
+export function besideWords(here, there, write = signed) {
+  if (there == null) return "not kept there";
+  return `there ${write(there)}, difference ${write(here - there)}`;
+}
+
+/**
+ * What the picture shows of the other prompt, and what it leaves to the table.
+ *
+ * @param {Routes} routes
+ * @param {FlowGraph} graph
+ * @param {import("./layout/model.js").Passage[]} passages
+ */
+export function besideAccount(routes, graph, passages) {
+  const there = thereRoutes(routes, graph);
+  if (!there) return "";
+  const only = passagesOnlyThere(passages, there).length;
+  const more =
+    only === 0
+      ? ""
+      : ` What it alone carries, ${only === 1 ? "one passage" : `${only} passages`}, is not drawn: the table has it.`;
+  const alone = there.alone.map(({ position }) => tokenText(graph, -1 - position));
+  const tokens = alone.length > 0 ? ` Its ${alone.join(", ")} has no partner here.` : "";
+  return ` Streams and ribbons are this prompt’s; dashed bars and italics are the other’s.${more}${tokens}`;
+}
