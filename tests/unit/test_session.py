@@ -25,7 +25,7 @@ from visit_widget.model.exclusive import MODEL_LOCK
 PROMPT = "the cat sat on the mat"
 TRAITS = (
     "prompt", "focus", "target", "foil", "graph", "expanded", "selection", "measure", "keep",
-    "view", "pins", "filters", "display", "interventions", "lens", "lenses", "against",
+    "view", "pins", "filters", "display", "interventions", "lens", "lenses", "against", "runs",
 )  # fmt: skip
 FIXTURES = Path(__file__).parents[1] / "fixtures"
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs" / "schema.json").read_text("utf-8"))
@@ -785,9 +785,9 @@ def test_save_html_writes_one_page_that_needs_nothing_else(widget, tmp_path):
     assert not re.search(fetched, bundle)
     assert "sourceMappingURL" not in bundle
     data = data_in(text)
-    answers = {"expand", "project", "audit", "routes", "attribution", "predictions"}
+    answers = {"expand", "project", "audit", "routes", "attribution", "predictions", "sinks"}
     assert data.keys() == {"traits", "view_state", *answers}
-    for name in ("routes", "attribution", "predictions"):
+    for name in ("routes", "attribution", "predictions", "sinks"):
         assert data[name] == ask(widget, name)["result"]
     assert data["audit"] is None
     assert data["traits"].keys() == {*TRAITS, "status"}
