@@ -131,7 +131,7 @@ def test_the_tables_ask_the_kernel_for_nothing(open_widget):
     page.wait_for_timeout(300)
     again = page.evaluate("(from) => model.sent.slice(from).map((m) => m.method)", before)
     # What a new graph asks for anyway.
-    assert set(again) <= {"expand", "attribution", "predictions"}
+    assert set(again) <= {"expand", "attribution", "predictions", "sinks"}
 
 
 def test_routes_are_tables_too(widget):

@@ -12,11 +12,15 @@ import { createRoving } from "../../ui/roving.js";
  */
 export function createManyBar({ dispatch, getState, live }, sorted) {
   const changed = createChangeGuard();
-  const back = h("button", {
-    class: "vw-link",
-    "data-role": "all-prompts",
-    click: () => dispatch({ type: "open", prompt: null }),
-  });
+  const back = h(
+    "button",
+    {
+      class: "vw-link",
+      "data-role": "all-prompts",
+      click: () => dispatch({ type: "open", prompt: null }),
+    },
+    "← All prompts",
+  );
   const before = iconButton("up", "Previous prompt", () => go(-1), {
     "data-role": "prompt-before",
   });
