@@ -168,10 +168,10 @@ export function createPanel(controller, popovers) {
       ),
       bothSides(node, part.other, graph, { list: state.interventions, controller }),
       whatIf(id, state, graph),
+      findings(id, state, graph),
       onRoute && openLink(node, state, controller),
       ...(node.kind === "rest" ? restSection(node, { ...controller, keep: state.keep }) : []),
       ...sections(state, graph, node, waits),
-      findings(id, state, graph),
       footer(id, state),
     ];
   }

@@ -116,27 +116,23 @@ export function createFindings(controller, popovers) {
   return function section(id, { live }, graph) {
     if (!live || !hasFindings(id, graph)) return null;
     return h(
-      "section",
-      { class: "vw-section", "data-role": "findings-section" },
-      h("h3", {}, "found of it"),
-      h(
-        "p",
-        { class: "vw-found-links" },
-        KINDS.filter(({ of }) => of.test(id)).map((kind) => {
-          /** @type {HTMLElement} */
-          const button = h(
-            "button",
-            {
-              class: "vw-link",
-              "aria-haspopup": "dialog",
-              "data-role": `find-${kind.method}`,
-              click: () => open(button, id, kind),
-            },
-            kind.name,
-          );
-          return button;
-        }),
-      ),
+      "div",
+      { class: "vw-found-links", "data-role": "findings-section", role: "group" },
+      h("span", {}, "found of it"),
+      KINDS.filter(({ of }) => of.test(id)).map((kind) => {
+        /** @type {HTMLElement} */
+        const button = h(
+          "button",
+          {
+            class: "vw-link",
+            "aria-haspopup": "dialog",
+            "data-role": `find-${kind.method}`,
+            click: () => open(button, id, kind),
+          },
+          kind.name,
+        );
+        return button;
+      }),
     );
   };
 }
