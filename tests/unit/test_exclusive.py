@@ -12,6 +12,7 @@ import torch
 
 import visit_widget as vw
 from tests.tiny import make_model
+from visit_widget.model import anatomy_of
 from visit_widget.model import exclusive as doors
 from visit_widget.model.exclusive import exclusive
 
@@ -135,6 +136,16 @@ def test_a_pass_on_its_way_is_waited_for_and_a_new_one_waits():
             model(torch.tensor([OTHERS]))  # the holder's own
     later.join(10)
     assert order == ["cell", "held", "cell"]
+
+
+def test_a_door_makes_no_other_model_of_it():
+    model = make_model("llama", torch.float32, "sdpa").eval()
+    found = anatomy_of(model)
+    with exclusive(model):
+        assert anatomy_of(model) is found
+    assert anatomy_of(model) is found
+    model.model.register_forward_pre_hook(lambda *_: None)
+    assert anatomy_of(model) is not found, "somebody else's hook may"
 
 
 def test_a_pass_that_does_not_end_is_told_of(monkeypatch):

@@ -51,7 +51,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "without a cache": {"do_sample": True, "use_cache": False},
     "static cache": {"do_sample": True, "cache_implementation": "static"},
     # Some versions look nothing up without an end token; this one is never said.
-    "looking up": {"do_sample": False, "prompt_lookup_num_tokens": 2, "eos_token_id": 60},
+    "looking up": {"do_sample": False, "prompt_lookup_num_tokens": 2, "eos_token_id": 59},
     "guided": {"do_sample": False, "guidance_scale": 1.5},
     "in chunks": {"do_sample": False, "prefill_chunk_size": 3},
 }

@@ -14,6 +14,7 @@ from .attention_call import AttentionCall
 from .blocks import understand
 from .eager import check_like_eager
 from .errors import UnsupportedModelError
+from .exclusive import is_door
 from .find import called, refuse, same
 from .loaded import check_weights, modules_of, unwrapped
 from .tail import TailReader
@@ -48,7 +49,8 @@ def _modules_now(model: PreTrainedModel) -> tuple[object, ...]:
     for module in modules_of(model):
         now.append(id(module))
         if module._forward_hooks or module._forward_pre_hooks:
-            now += (*module._forward_hooks, *module._forward_pre_hooks)
+            before = module._forward_pre_hooks.items()
+            now += (*module._forward_hooks, *(key for key, hook in before if not is_door(hook)))
     return tuple(now)
 
 

@@ -71,6 +71,11 @@ def _doors_of(model: nn.Module) -> list[nn.Module]:
     return [door for door in found if door is not None]
 
 
+def is_door(hook: object) -> bool:
+    """Whether a hook is one of ours, which computes nothing."""
+    return hook is _wait_here
+
+
 def _wait_here(_module: nn.Module, _args: Any) -> None:
     me = threading.get_ident()
     if MODEL_LOCK.acquire(blocking=False):  # the holder's own pass

@@ -241,7 +241,8 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
     try {
       const reply = await host.request(name, { revision }, listenTo(name));
       apply({ type: "late", name, reply });
-      apply({ type: "dismiss", key: problemOf(name) });
+      // Where marks could be had, others may still be missing.
+      if (name !== "sinks") apply({ type: "dismiss", key: problemOf(name) });
       fillIn();
     } catch (error) {
       if (isVoid(error) || revision !== revisionNow()) return;
