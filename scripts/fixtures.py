@@ -19,7 +19,7 @@ LAYER = 23
 LENSES = ["local", "logit", "calibrated", "jacobian"]
 TRAITS = ["prompt", "focus", "target", "foil", "graph"]
 TRAITS += ["expanded", "selection", "measure", "keep", "view", "pins", "filters", "display"]
-TRAITS += ["lens", "lenses", "interventions", "against", "status"]
+TRAITS += ["lens", "lenses", "interventions", "against", "runs", "status"]
 OVERVIEW = ["L23.pre", "L23.attn", "L23.mid", "L23.mlp", "L23.post"]
 OVERVIEW += ["L20.mlp", "L28.mlp", "L29.post", "embed", "logits"]
 
