@@ -8,6 +8,13 @@ from time import perf_counter
 from playwright.sync_api import Page
 
 
+def wait_for_kernel(page: Page) -> None:
+    """Waits until the notebook on the page has a kernel that is idle."""
+    page.wait_for_function(
+        "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
+    )
+
+
 def start_all_cells(page: Page) -> None:
     """Starts every cell, as the menu does, and comes back at once."""
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells'); }")

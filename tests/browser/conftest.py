@@ -8,10 +8,11 @@ import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.browser.steps import layer_area, widget_of
 
@@ -55,6 +56,13 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture(scope="session")
 def site() -> Iterator[str]:
     """The address of a server of the repository's files, on this machine only."""
+    with serving() as address:
+        yield address
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """A server of the repository's files on a port of its own; its address."""
     handler = functools.partial(QuietHandler, directory=ROOT)
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -62,6 +70,14 @@ def site() -> Iterator[str]:
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
         thread.join()
+
+
+@pytest.fixture
+def patient() -> Iterator[None]:
+    """Expectations wait for a kernel that imports torch and loads a model."""
+    expect.set_options(timeout=90_000)
+    yield
+    expect.set_options(timeout=5_000)
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import nbformat
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.cells import run_new_cell, start_all_cells, told_by, wait_until
+from tests.browser.cells import run_new_cell, start_all_cells, told_by, wait_for_kernel, wait_until
 from tests.browser.lab import jupyter_lab
 from tests.browser.steps import settle
 
@@ -39,14 +39,7 @@ tape
 
 PATIENCE = 90_000  # milliseconds; the kernel imports torch
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def patient_expectations():
-    expect.set_options(timeout=PATIENCE)
-    yield
-    expect.set_options(timeout=5_000)
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("patient")]
 
 
 @pytest.fixture
@@ -71,9 +64,7 @@ def opened(new_page, lab, *sources: str) -> tuple[Page, Locator]:
     page = new_page(viewport={"width": 1440, "height": 1000})
     page.set_default_timeout(PATIENCE)
     page.goto(address.format(notebook=file.name))
-    page.wait_for_function(
-        "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
-    )
+    wait_for_kernel(page)
     start_all_cells(page)
     widget = page.locator(".visit-widget").first
     expect(widget).to_be_visible()

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-import http.server
 import json
 import os
 import sys
-import threading
 from base64 import b64decode
 from concurrent.futures import ThreadPoolExecutor
 from time import perf_counter
@@ -20,7 +17,7 @@ from nbclient import NotebookClient
 from playwright.sync_api import Frame, Page, expect
 
 import visit_widget as vw
-from tests.browser.conftest import ROOT, QuietHandler
+from tests.browser.conftest import ROOT, serving
 from tests.browser.steps import HEAD, LAYER, layer_area, node, panel_of, settle
 from tests.conftest import DEMO_PROMPT
 from tests.tiny import make_speaker, tokenizer
@@ -93,13 +90,8 @@ def widget(notebook):
 @pytest.fixture(scope="module")
 def elsewhere():
     """The same files at another origin."""
-    handler = functools.partial(QuietHandler, directory=ROOT)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, daemon=True)
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with serving() as address:
+        yield address
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from tests.browser.cells import (
     signed,
     start_all_cells,
     told_by,
+    wait_for_kernel,
     wait_until,
 )
 from tests.browser.lab import FORGIVEN, environment, jupyter_lab, servers
@@ -40,14 +41,7 @@ STORED = f"""() => [...window.jupyterapp.shell.currentWidget.content.model.cells
     .some(({{ data }}) => data?.["image/png"] && !data["{VIEW}"].model_id)"""
 PATIENCE = 90_000  # milliseconds; the kernel imports torch and loads the model
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def patient_expectations():
-    expect.set_options(timeout=PATIENCE)
-    yield
-    expect.set_options(timeout=5_000)
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("patient")]
 
 
 def follow_it_otherwise(page: Page, widget: Locator, screenshot) -> None:
@@ -140,10 +134,7 @@ def test_the_quickstart_from_first_cell_to_selection(new_page, screenshot, tmp_p
         )
         page.goto(address.format(notebook="quickstart.ipynb"))
         page.get_by_role("heading", name="Quickstart").first.wait_for()
-        page.wait_for_function(
-            "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
-            " === 'idle'"
-        )
+        wait_for_kernel(page)
 
         start = perf_counter()
         start_all_cells(page)

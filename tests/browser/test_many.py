@@ -11,6 +11,7 @@ from playwright.sync_api import Locator, Page, expect
 
 import visit_widget as vw
 from tests.browser.axe import violations
+from tests.browser.cells import wait_for_kernel
 from tests.browser.lab import jupyter_lab
 from tests.browser.steps import LAYER, layer_area, model_state, settle, widget_of
 from tests.browser.test_jupyterlab import PATIENCE, start_all_cells, told_by, wait_until
@@ -176,10 +177,7 @@ def test_with_a_real_kernel(new_page, screenshot, tmp_path):
             page = new_page(viewport={"width": 1440, "height": 900})
             page.set_default_timeout(PATIENCE)
             page.goto(address.format(notebook="many.ipynb"))
-            page.wait_for_function(
-                "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
-                " === 'idle'"
-            )
+            wait_for_kernel(page)
             start_all_cells(page)
             widget = page.locator(".visit-widget").first
             expect(tile(widget, 4)).to_be_visible()

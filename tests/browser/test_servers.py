@@ -8,7 +8,7 @@ import nbformat
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.cells import start_all_cells, wait_until
+from tests.browser.cells import start_all_cells, wait_for_kernel, wait_until
 from tests.browser.lab import FORGIVEN, jupyter_lab, servers
 
 PATIENCE = 40_000  # milliseconds; the kernel imports torch
@@ -20,22 +20,13 @@ model, words = make_speaker("llama"), tokenizer()
 """
 SHOW = 'widget = vw.visit(model, words, "the cat sat on the mat")\nwidget'
 
-pytestmark = pytest.mark.slow
-
-
-@pytest.fixture(autouse=True)
-def patient_expectations():
-    expect.set_options(timeout=PATIENCE)
-    yield
-    expect.set_options(timeout=5_000)
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("patient")]
 
 
 def open_notebook(page: Page, address: str) -> Locator:
     """The first cell's output, once the kernel is there."""
     page.goto(address)
-    page.wait_for_function(
-        "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status === 'idle'"
-    )
+    wait_for_kernel(page)
     return page.locator(".visit-widget")
 
 

@@ -15,6 +15,7 @@ from tests.browser.cells import (
     signed,
     start_all_cells,
     told_by,
+    wait_for_kernel,
     wait_until,
 )
 from tests.browser.lab import jupyter_lab
@@ -139,10 +140,7 @@ def notebook(new_page, tmp_path, demo) -> Iterator[tuple[Page, Locator]]:
         page = new_page(viewport={"width": 1440, "height": 1000})
         page.set_default_timeout(PATIENCE)
         page.goto(address.format(notebook="what-if.ipynb"))
-        page.wait_for_function(
-            "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel?.status"
-            " === 'idle'"
-        )
+        wait_for_kernel(page)
         start_all_cells(page)
         widget = widget_of(page)
         expect(widget.locator('[data-role="layer"]').first).to_be_visible()

@@ -182,6 +182,10 @@ class Alone:
     def _part(self, layer: int) -> BlockAnatomy:
         return self.trace.anatomy.blocks[layer]
 
+    def _places(self, n_rows: int) -> list[int]:
+        """The position of each of so many rows."""
+        return [self.position] * n_rows
+
     def _attended(self, layer: int, pre: Tensor, looks: Sequence[Look]) -> Tensor:
         """What the attention module gives: (R, d_model)."""
         part, projection = self._part(layer), self._projections[layer]
@@ -190,7 +194,7 @@ class Alone:
             normed = normed * part.attention_input_scale
         found = projection.attend(
             normed,
-            [self.position] * len(pre),
+            self._places(len(pre)),
             listener=self._answer(layer, normed, looks),
             implementation=differentiable(self.trace.model),
         )

@@ -15,11 +15,9 @@ from torch import Tensor
 
 from ..model import VisitError
 from ..model.attention_call import AttentionCall
-from ..model.watch import first_tensor
 from .alone import Alone, NotAloneError
 from .looks import Asking, Look
 from .projection import Projection
-from .tape import differentiable
 from .trace import Trace
 
 
@@ -80,29 +78,17 @@ class Ending(Alone):
         self.check(layer, pre, ours, theirs)
         return ours + (theirs - ours).detach()
 
-    def _attended(self, layer: int, pre: Tensor, looks: Sequence[Look]) -> Tensor:
-        if looks:
-            raise NotAloneError("How heads look is edited one position at a time.")
-        part, projection = self._part(layer), self._projections[layer]
-        normed = pre if part.attention_norm is None else part.attention_norm(pre[None])[0]
-        if part.attention_input_scale != 1.0:
-            normed = normed * part.attention_input_scale
-        found = projection.attend(
-            normed,
-            self.positions * (len(pre) // len(self.positions)),
-            listener=self._answer(layer, normed, looks),
-            implementation=differentiable(self.trace.model),
-        )
-        written = first_tensor(found)
-        assert written is not None
-        return written.reshape(pre.shape)
+    def _places(self, n_rows: int) -> list[int]:
+        return list(self.positions) * (n_rows // len(self.positions))
 
     def _answer(
         self,
         layer: int,
         source: Tensor,
-        looks: Sequence[Look],  # noqa: ARG002 - there are none
+        looks: Sequence[Look],
     ) -> Callable[[AttentionCall], Tensor]:
+        if looks:
+            raise NotAloneError("How heads look is edited one position at a time.")
         kept, first, at = self.trace.attention_record(layer), self.positions[0], self.position
         mask, m = self._mask(layer)[0], len(self.positions)
 

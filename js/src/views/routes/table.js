@@ -92,6 +92,16 @@ function tokensTable(of) {
   };
 }
 
+/** What every table of passages begins with. */
+const PASSAGE = [
+  { text: "layer" },
+  { text: "from" },
+  { text: "its position", number: true },
+  { text: "to" },
+  { text: "its position", number: true },
+  { text: "heads" },
+];
+
 /** @param {Of} of @returns {TableData} */
 function passagesTable(of) {
   const { graph, routes, model } = of;
@@ -100,12 +110,7 @@ function passagesTable(of) {
     key: "passages",
     caption: "Passages: what attention carries from one token to another",
     columns: [
-      { text: "layer" },
-      { text: "from" },
-      { text: "its position", number: true },
-      { text: "to" },
-      { text: "its position", number: true },
-      { text: "heads" },
+      ...PASSAGE,
       { text: "carry" },
       { text: "influence", number: true },
       ...(there ? THERE : []),
@@ -173,15 +178,7 @@ function onlyThereTable({ graph, routes, model }) {
   return {
     key: "only there",
     caption: "Passages of the other prompt alone: none is kept here",
-    columns: [
-      { text: "layer" },
-      { text: "from" },
-      { text: "its position", number: true },
-      { text: "to" },
-      { text: "its position", number: true },
-      { text: "heads" },
-      ...THERE,
-    ],
+    columns: [...PASSAGE, ...THERE],
     rows: rows.map(({ key, layer, from, to, heads, influence }) => {
       const [[source, start], [target, end]] = [place(from), place(to)];
       return {
