@@ -4,6 +4,7 @@ pass without the part, attention and lengths as the model gives them.
 
 from __future__ import annotations
 
+from statistics import median_low
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ import torch
 import visit_widget as vw
 from tests.tiny import float64_throughout, make_model, make_speaker, tokenizer
 from visit_widget import findings as f
+from visit_widget.findings import sinks
 from visit_widget.widget import finding
 
 IDS = [3, 17, 42, 5, 17, 60, 0]
@@ -105,13 +107,17 @@ def test_sinks_are_those_of_all_rows_of_attention(monkeypatch):
         # A first token whose stream is long, and keys that all queries look at.
         with torch.no_grad():
             model.model.embed_tokens.weight[3] *= 40
-        monkeypatch.setattr(finding, "PARKED", 0.2)
+        monkeypatch.setattr(sinks, "PARKED", 0.2)
         widget = vw.visit(model, None, IDS, lens="logit")
         told = asked(widget, "sinks")["result"]
-        trace = widget.trace
-        rows = f.attention_sinks(trace, parked=0.2)
         with torch.no_grad():
-            seen = model(torch.tensor([IDS]), output_attentions=True).attentions
+            said = model(torch.tensor([IDS]), output_attentions=True, output_hidden_states=True)
+    seen, rows = said.attentions, list[dict[str, Any]]()
+    for layer, stream in enumerate(said.hidden_states[:-1]):
+        lengths = stream[0].norm(dim=-1).tolist()
+        for at, length in enumerate(lengths):
+            ratio = length / median_low([x for n, x in enumerate(lengths) if n != at])
+            rows.append({"layer": layer, "position": at, "ratio": ratio, "outlier": ratio >= 4})
     by_token: dict[int, Any] = {}
     for row in rows:
         if row["ratio"] > by_token.get(row["position"], {"ratio": 0})["ratio"]:
@@ -143,7 +149,7 @@ def test_sinks_are_those_of_all_rows_of_attention(monkeypatch):
 
 def test_long_prompts_are_told_by_some_rows():
     widget = vw.visit(make_speaker("gpt2", n_positions=256), tokenizer(), PROMPT * 25, lens="logit")
-    assert len(widget.trace) > 2 * finding.N_ROWS
+    assert len(widget.trace) > 2 * sinks.N_ROWS
     assert asked(widget, "sinks")["ok"]
     widget.close()
 

@@ -10,18 +10,14 @@ from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor
-
 from ..findings.corpus import Worker, answer_of
 from ..findings.elsewhere import most_telling, part_at_work
 from ..findings.facts import Fact, factual_prompts
 from ..findings.head_reads import head_reads
 from ..findings.joint_embedding import joint_embedding
 from ..findings.results import Study
-from ..findings.sinks import OUTLIER, PARKED
+from ..findings.sinks import OUTLIER, parked_tokens, stream_ratios
 from ..model import VisitError
-from ..trace.attention import attention_rows
 from ..what_if.variants import Progress
 
 if TYPE_CHECKING:
@@ -37,8 +33,6 @@ BATCH = 8
 KEPT_BYTES = 2**27
 # Heads that are shown apart of those that a head reads.
 N_READ = 12
-# Rows of attention that sinks are told by, and those that a token needs after it.
-N_ROWS, N_AFTER = 64, 3
 
 _HEAD = re.compile(r"L(\d+)\.H(\d+)$")
 
@@ -48,7 +42,7 @@ def sinks(painter: Painter) -> dict[str, Any]:
     (docs/protocol.md).
     """
     trace = painter.trace
-    ratios = _ratios(trace)
+    ratios = stream_ratios(trace)
     said = []
     for at in range(len(trace)):
         layer = int(ratios[:, at].argmax())
@@ -57,7 +51,7 @@ def sinks(painter: Painter) -> dict[str, Any]:
         said.append(found)
     here = ratios[:, painter.position]
     return {
-        "sinks": _parked(trace),
+        "sinks": parked_tokens(trace),
         "outliers": [found for found in said if found is not None],
         "streams": [
             {"layer": layer, "ratio": float(here[layer])}
@@ -65,46 +59,6 @@ def sinks(painter: Painter) -> dict[str, Any]:
             if here[layer] >= OUTLIER
         ],
     }
-
-
-def _ratios(trace: Trace) -> Tensor:
-    """(n_layers, T) how long each token's stream before a block is, beside the median of the
-    others'.
-    """
-    norms = torch.stack([trace.residual(n, "pre").norm(dim=-1) for n in range(trace.n_layers)])
-    count = len(trace)
-    if count < 2:
-        return torch.ones_like(norms)
-    ordered, order = norms.sort(dim=-1)
-    ranks = order.argsort(-1)
-    middle = (count - 2) // 2  # of the others
-    others = torch.where(ranks <= middle, ordered[:, middle + 1, None], ordered[:, middle, None])
-    return norms / others.clamp_min(1e-30)
-
-
-def _parked(trace: Trace) -> list[dict[str, Any]]:
-    """Tokens that later ones give half of all attention of a layer, in its strongest layer."""
-    count = len(trace)
-    step = -(-count // N_ROWS)
-    rows = list(range(count - 1, -1, -step))[::-1]
-    after = torch.tensor([sum(r > at for r in rows) for at in range(count)], device=trace.device)
-    later = torch.tensor(rows, device=trace.device)[:, None] > torch.arange(
-        count, device=trace.device
-    )
-    best: dict[int, dict[str, Any]] = {}
-    for layer in filter(trace.attends, range(trace.n_layers)):
-        weights = attention_rows(trace, layer, rows).weights.transpose(0, 1)
-        by_head = (weights * later).sum(1) / after.clamp_min(1)
-        mean = by_head.mean(0)
-        for at in ((mean >= PARKED) & (after >= N_AFTER)).nonzero()[:, 0].tolist():
-            attention = float(mean[at])
-            if at not in best or attention > best[at]["attention"]:
-                heads = int((by_head[:, at] >= PARKED).sum())
-                best[at] = {
-                    "position": at, "layer": layer, "attention": attention, "heads": heads,
-                    "of": len(by_head),
-                }  # fmt: skip
-    return [best[at] for at in sorted(best)]
 
 
 def joined(painter: Painter, head: str) -> dict[str, Any]:
