@@ -16,10 +16,9 @@ from playwright.sync_api import Locator, Page, expect
 from playwright.sync_api import TimeoutError as NotThereError
 
 from tests.browser.lab import environment, free_port, served
-from tests.browser.test_servers import PATIENCE, open_a_head, patient_expectations
+from tests.browser.test_servers import PATIENCE, open_a_head
 
-pytestmark = pytest.mark.slow
-__all__ = ["patient_expectations"]
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("patient")]
 
 # Wrapped, so that other cells follow it; as it is; and as a page of its own.
 APP = """
