@@ -157,8 +157,7 @@ def _draw_looks(
     sources = sorted({*strongest.values(), *(j for js in memories.values() for j in js)})
     column = {source: n for n, source in enumerate(sources)}
     norm = in_stream(trace, layer, "attention")
-    asked = norm(trace.query_directions(layer, at, heads, sources))
-    answered = norm(trace.key_directions(layer, at, heads, sources))
+    asked, answered = (norm(d) for d in trace.look_directions(layer, at, heads, sources))
     for n, head in enumerate(heads):
         query = sheet.node(
             f"{name}.H{head}.Q", "query", asked[n, column[strongest[head]]], None,

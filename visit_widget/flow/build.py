@@ -22,6 +22,7 @@ from .overview import draw_overview
 from .routes import attribution_of, draw_routes
 from .sheet import Sheet
 from .target import told
+from .uncollected import uncollected
 from .walk import Walk
 
 N_PREDICTION = 10
@@ -202,11 +203,12 @@ class Painter:
                 f"{', '.join(map(repr, MEASURES))}."
             )
         layers = sorted({self.trace.layer(layer) for layer in layers})
-        nodes, edges = self.overview()
-        for layer in layers:
-            more_nodes, more_edges = self.block(layer)
-            nodes += more_nodes
-            edges += more_edges
+        with uncollected():
+            nodes, edges = self.overview()
+            for layer in layers:
+                more_nodes, more_edges = self.block(layer)
+                nodes += more_nodes
+                edges += more_edges
         return self._graph("block", layers, nodes, edges, None)
 
     def routes(self) -> FlowGraph:
@@ -273,7 +275,8 @@ class Painter:
         known = self._drawn.get(name)
         if known is None or known[0] != self._asked(name):
             sheet = self._sheet(name)
-            drawn = draw(sheet)
+            with uncollected():
+                drawn = draw(sheet)
             known = self._drawn[name] = self._asked(name), sheet, drawn
         _, self.sheets[name], drawn = known
         return drawn

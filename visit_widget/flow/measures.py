@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from ..trace.attention import AttentionRows
-from .elements import MEASURES
 
 
 @dataclass(frozen=True)
@@ -26,12 +25,36 @@ class Along:
     effect: Tensor | None = None
 
 
-def measures(parts: Tensor, whole: Tensor, along: Along) -> dict[str, Tensor]:
-    """Every measure, (n,) each, of parts (n, d_model) of a whole (d_model,); without effects where
-    none were asked for.
+def measures(
+    parts: Tensor, wholes: Tensor, of: Tensor, along: Sequence[Along]
+) -> dict[str, Tensor]:
+    """Every measure of the parts of several wholes, (n,) each; without effects where none were
+    asked for.
+
+    Args:
+        parts: (n, d_model).
+        wholes: (m, d_model).
+        of: (n,) which whole each part is of.
+        along: how the followed logit hangs on what is in each whole's stream.
     """
-    names = [n for n in MEASURES if n != "effect" or along.effect is not None]
-    return {name: measure(name, parts, whole, along) for name in names}
+    tiny = torch.finfo(wholes.dtype).tiny
+    own, ways = wholes[of], torch.stack([a.logit for a in along])
+    near = nearness(parts, own)
+    total = near.new_zeros(len(wholes)).index_add_(0, of, near).clamp_min(tiny)
+    found = {
+        "share": _dot(parts, own) / _dot(wholes, wholes).clamp_min(tiny)[of],
+        "logit": _dot(parts, ways[of]),
+        "norm": parts.norm(dim=-1),
+        "proximity": near / total[of],
+    }
+    if all(a.effect is not None for a in along):
+        effects = torch.stack([a.effect for a in along if a.effect is not None])
+        found["effect"] = _dot(parts, effects[of])
+    return found
+
+
+def _dot(a: Tensor, b: Tensor) -> Tensor:
+    return torch.einsum("nd,nd->n", a, b)
 
 
 def measure(name: str, parts: Tensor, whole: Tensor, along: Along) -> Tensor:

@@ -7,7 +7,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from ..trace.stream import added, carry
-from .sheet import Parts, Sheet
+from .reckoning import Parts
+from .sheet import Sheet
 
 
 def draw_overview(sheet: Sheet) -> None:

@@ -13,7 +13,8 @@ from ..model import VisitError
 from ..trace.rounding import rounds
 from .elements import Edge, Node
 from .measures import Along
-from .sheet import Parts, Sheet
+from .reckoning import Parts
+from .sheet import Sheet
 from .stage import Single, Stage
 from .walk import Walk
 

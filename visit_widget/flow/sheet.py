@@ -26,12 +26,12 @@ from ..trace.target import Followed
 from .begun import words_begun
 from .elements import Edge, Node
 from .keep import Keep
-from .measures import Along, measure, measures
+from .measures import Along, measure
+from .reckoning import Parts, Whole, alone, sums
+from .sites import STREAMS, site_of
 from .target import numbers, standings_of
 
 N_TOP, N_BOTTOM = 5, 3
-# (node id, summand, edge kind) of what flows into a whole.
-Parts = list[tuple[str, Tensor, str]]
 # An error this many times what rounding may cause is no rounding.
 NOT_ROUNDING = 10
 # So is a part this many times what rounding may leave in its place.
@@ -79,6 +79,9 @@ class Sheet:
         self.vectors: dict[str, Tensor] = {}
         self.max_error = 0.0
         self._nodes: dict[str, Node] = {}
+        self._along: dict[str, Along | None] = {}
+        # In the order of the edges; wholes become edges when the sheet is finished.
+        self._drawn: list[Edge | Whole] = []
         self._edges: list[Edge] = []
 
     def along(self, layer: int, at: At) -> Along:
@@ -98,13 +101,9 @@ class Sheet:
         """Add a node; `along` is how the followed logit hangs on the stream that its vector is a
         summand of, None for a vector that is no summand.
         """
-        self.vectors[node_id] = vector
-        if along is not None:
-            more.setdefault("logit", float(vector @ along.logit))
-            if along.effect is not None:
-                more.setdefault("effect", float(vector @ along.effect))
+        self.vectors[node_id], self._along[node_id] = vector, along
         more.setdefault("position", self.position)
-        self._nodes[node_id] = Node(node_id, kind, norm=float(vector.norm()), **more)
+        self._nodes[node_id] = Node(node_id, kind, **more)
         return node_id
 
     def ends(self, last: Tensor, along: Along) -> dict[str, float]:
@@ -124,11 +123,11 @@ class Sheet:
         own: dict[str, Any] = {"logit": logit, "influence": influence}
         own["effect"] = logit if self._nodes[target].effect is not None else None
         self._nodes[node_id] = Node(node_id, kind, self.position, **own)
-        self._edges.append(Edge(node_id, target, "part", **own))
+        self._drawn.append(Edge(node_id, target, "part", **own))
 
     def edge(self, source: str, target: str, kind: str, value: float | None = None) -> None:
         """Add an edge that carries no summand."""
-        self._edges.append(Edge(source, target, kind, value=value))
+        self._drawn.append(Edge(source, target, kind, value=value))
 
     def rounding(self, layer: int, at: Where, along: Along) -> Parts:
         """What rounding added to a whole, as one part of it; nothing where it is nil."""
@@ -157,29 +156,10 @@ class Sheet:
         """Add the edges of a whole's parts: (source id, part, edge kind) each; `along` is how the
         followed logit hangs on the stream that they are summands of; `influences` theirs, in a
         routes graph.
-
-        Raises:
-            UnsupportedModelError: the parts do not sum to the whole.
         """
-        parts = [*parts, *self._edit(target, whole, parts, along)]
-        vectors = torch.stack([p for _, p, _ in parts])
-        size = whole.norm()
-        if self.trace.edits is not None:
-            # What was taken away whole is nothing to measure by.
-            size = torch.maximum(size, vectors.norm(dim=-1).max())
-        off = float((vectors.sum(0) - whole).norm() / size.clamp_min(1e-30))
-        self.max_error = max(self.max_error, off)
-        if off > NOT_ROUNDING * tolerance_of(self.trace):
-            raise UnsupportedModelError(
-                f"What flows into {target} does not sum to it (off by {off:.1e}), so no graph is "
-                "drawn: the model does something in this layer that was not understood. "
-                "trace.audit() says more; an Anatomy can be passed by hand."
-            )
-        columns = {name: m.tolist() for name, m in measures(vectors, whole, along).items()}
-        own: Sequence[float | None] = influences or [None] * len(parts)
-        for n, ((source, _, kind), influence) in enumerate(zip(parts, own, strict=True)):
-            row = {name: column[n] for name, column in columns.items()}
-            self._edges.append(Edge(source, target, kind, **row, influence=influence))
+        every = [*parts, *self._edit(target, whole, parts, along)]
+        own: Sequence[float | None] = influences or [None] * len(every)
+        self._drawn.append(Whole(target, whole, every, along, own))
 
     def _edit(
         self, target: str, whole: Tensor, parts: Sequence[tuple[str, Tensor, str]], along: Along
@@ -227,27 +207,68 @@ class Sheet:
         """Label the nodes (all by default), in one projection; returns the nodes and edges.
 
         What rounding added says nothing, and gets no label.
+
+        Raises:
+            UnsupportedModelError: the parts of a whole do not sum to it.
         """
+        self._edges = self._added_up()
+        more = self._numbers()
         labelled = list(self.vectors) if labelled is None else labelled
         labelled = [i for i in labelled if self._nodes[i].kind != "rounding"]
         projection = self.project(labelled, N_TOP, N_BOTTOM, everything=False)
         tops, bottoms = self.tokens(projection)
         standings = standings_of(projection, self.target, self.foil)[0]
         for node_id, top, bottom, standing in zip(labelled, tops, bottoms, standings, strict=True):
-            self._nodes[node_id] = replace(
-                self._nodes[node_id],
-                label=top[0]["text"],
-                unit=self.lens.unit_at(self.site(node_id)),
-                top=top,
-                bottom=bottom,
-                target_probability=None if standing is None else standing["probability"],
-                target_rank=None if standing is None else standing["rank"],
-            )
+            more[node_id] |= {
+                "label": top[0]["text"],
+                "unit": self.lens.unit_at(self.site(node_id)),
+                "top": top,
+                "bottom": bottom,
+                "target_probability": None if standing is None else standing["probability"],
+                "target_rank": None if standing is None else standing["rank"],
+            }
+        for node_id, found in more.items():
+            self._nodes[node_id] = replace(self._nodes[node_id], **found)
         return list(self._nodes.values()), self._edges
+
+    def _numbers(self) -> dict[str, dict[str, Any]]:
+        """Of each node with a vector its length, and what it adds to the followed logit unless that
+        was given.
+        """
+        names = list(self.vectors)
+        found = alone([self.vectors[i] for i in names], [self._along[i] for i in names])
+        return {
+            name: {k: v for k, v in own.items() if getattr(self._nodes[name], k) is None}
+            for name, own in zip(names, found, strict=True)
+        }
+
+    def _added_up(self) -> list[Edge]:
+        """The edges, those of wholes' parts with what these are of them."""
+        edges: list[Edge] = []
+        wholes = [drawn for drawn in self._drawn if isinstance(drawn, Whole)]
+        found = sums(wholes, self.trace.edits is not None)
+        for drawn in self._drawn:
+            if isinstance(drawn, Edge):
+                edges.append(drawn)
+                continue
+            of = next(found)
+            self.max_error = max(self.max_error, of.off)
+            if of.off > NOT_ROUNDING * tolerance_of(self.trace):
+                raise UnsupportedModelError(
+                    f"What flows into {drawn.target} does not sum to it (off by {of.off:.1e}), so "
+                    "no graph is drawn: the model does something in this layer that was not "
+                    "understood. trace.audit() says more; an Anatomy can be passed by hand."
+                )
+            for n, ((source, _, kind), own) in enumerate(
+                zip(drawn.parts, drawn.influences, strict=True)
+            ):
+                row = {name: column[n] for name, column in of.columns.items()}
+                edges.append(Edge(source, drawn.target, kind, **row, influence=own))
+        return edges
 
     @property
     def nodes(self) -> dict[str, Node]:
-        """The nodes so far, by id; labelled once the sheet is finished."""
+        """The nodes so far, by id; their numbers and labels once the sheet is finished."""
         return self._nodes
 
     def edge_out_of(self, node_id: str) -> Edge | None:
@@ -298,7 +319,7 @@ class Sheet:
         for node_id in node_ids:
             site = self.site(node_id)
             # The stream after a block and before the next one is one vector.
-            key = id(self.vectors[node_id]), "stream" if site.kind in _STREAMS else site.kind
+            key = id(self.vectors[node_id]), "stream" if site.kind in STREAMS else site.kind
             keys[node_id] = key
             if key not in place:
                 place[key] = len(order)
@@ -306,7 +327,7 @@ class Sheet:
         targets = [*self.target.ids, *(() if self.foil is None else self.foil.ids)]
         vectors = [self.vectors[i] for i in order]
         where = [self.site(i) for i in order]
-        wanted = [everything or site.kind in _STREAMS for site in where]
+        wanted = [everything or site.kind in STREAMS for site in where]
         found = lens.project(
             torch.stack(vectors) if order else self.read.direction.new_zeros(0, self.trace.d_model),
             k,
@@ -346,38 +367,6 @@ class Sheet:
     @cached_property
     def _words(self) -> dict[int, str]:
         return words_begun(self.trace)
-
-
-_STREAMS = ("pre", "mid", "post")
-_PLACES = {"attn": "attention", "mlp": "mlp"}
-_RESTS = {"head": "attention", "value": "head", "neuron": "mlp"}
-_EDITED = {"attn": "attention", "mid": "attention", "mlp": "mlp", "post": "mlp", "pre": "pre"}
-_KINDS = {"expert": "mlp", "opaque": "mixer"}
-
-
-def site_of(node: Node, trace: Trace) -> Site:
-    """Where a node's vector stands, as lenses know it."""
-    last = trace.n_layers - 1
-    if node.layer is None:
-        own = re.match(r"P\d+\.L(\d+)\.(mid|post)$", node.id)
-        if own:
-            return Site(int(own[1]), own[2])
-        return Site(0, "pre") if node.kind == "embed" else Site(last, "post")
-    name = node.id.rpartition(".")[2]
-    if node.kind == "edit":
-        return Site(node.layer, _EDITED.get(node.id.split(".")[1], "value"))
-    if node.kind == "residual":
-        return Site(node.layer, name)
-    if node.kind == "norm":
-        late = name == "ln2" and not trace.anatomy.blocks[node.layer].parallel
-        return Site(node.layer, "mid" if late else "pre")
-    if node.kind == "bias":
-        return Site(node.layer, _PLACES.get(node.id.split(".")[-2], "value"))
-    if node.kind == "rest":
-        assert node.rest is not None
-        # In routes, of all that flows into a stream.
-        return Site(node.layer, _RESTS.get(node.rest["of"], "mlp"))
-    return Site(node.layer, _KINDS.get(node.kind, node.kind))
 
 
 def _columns(ids: Tensor, scores: Tensor, chances: Tensor) -> list[list[tuple[int, float, Any]]]:

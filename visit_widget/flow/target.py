@@ -84,16 +84,15 @@ def _standings(projection: Projection, start: int, end: int) -> list[Standing]:
 
 
 def numbers(values: Tensor) -> list[Any]:
-    """A tensor as lists of numbers, None in the place of NaN."""
+    """A tensor, (n,) or (n, m), as lists of numbers, None in the place of NaN."""
     missing = values.isnan()
     if not bool(missing.any()):
         return values.tolist()
 
-    def told(value: Any) -> Any:
-        return [told(v) for v in value] if isinstance(value, list) else _or_none(value)
-
-    found: list[Any] = told(values.tolist())
-    return found
+    rows = values.tolist()
+    if values.ndim == 1:
+        return [_or_none(value) for value in rows]
+    return [[_or_none(value) for value in row] for row in rows]
 
 
 def _or_none(value: float) -> float | None:

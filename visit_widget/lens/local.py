@@ -121,9 +121,8 @@ class LocalLensAt(LocalLens):
         self.__dict__.update(lens.__dict__)
         self.beside = lens.beside.at(trace, position)
         self.trace, self.position = trace, trace.position(position)
-        stream = trace.residual(trace.n_layers - 1)[self.position]
-        self.tokens = self.readout.logits(stream).topk(self.likely).indices
-        self._rows = gradients(trace, self._directions(stream), self.position)
+        self.tokens = self.readout.logits(self._stream).topk(self.likely).indices
+        self._rows = gradients(trace, self._directions(), self.position)
 
     def at(self, trace: Trace, position: int) -> Lens:
         """The lens for another position or prompt; itself for its own."""
@@ -155,20 +154,29 @@ class LocalLensAt(LocalLens):
     @cached_property
     def _normaliser(self) -> Gradients:
         """The derivatives of log Σ exp (logits), one row."""
-        stream = self.trace.residual(self.trace.n_layers - 1)[self.position]
-        with torch.inference_mode(False), torch.enable_grad():
-            x = stream.detach().clone()[None].requires_grad_()
-            whole = self.readout.differentiable(x).logsumexp(-1).sum()
-            direction = torch.autograd.grad(whole, x)[0].detach()
-        return gradients(self.trace, direction, self.position)
+        return gradients(self.trace, self._whole, self.position)
 
-    def _directions(self, stream: Tensor) -> Tensor:
-        """∂ log p_t / ∂ (last stream): (likely, d_model)."""
+    @cached_property
+    def _whole(self) -> Tensor:
+        """∂ log Σ exp (logits) / ∂ (last stream): (1, d_model)."""
         with torch.inference_mode(False), torch.enable_grad():
-            x = stream.detach().clone().expand(self.likely, -1).contiguous().requires_grad_()
-            said = self.readout.differentiable(x).log_softmax(-1)
-            own = said.gather(1, self.tokens.clone()[:, None])
-            return torch.autograd.grad(own.sum(), x)[0].detach()
+            x = self._stream.detach().clone()[None].requires_grad_()
+            whole = self.readout.differentiable(x).logsumexp(-1).sum()
+            return torch.autograd.grad(whole, x)[0].detach()
+
+    @property
+    def _stream(self) -> Tensor:
+        return self.trace.residual(self.trace.n_layers - 1)[self.position]
+
+    def _directions(self) -> Tensor:
+        """∂ log p_t / ∂ (last stream): (likely, d_model), each token's own logit and that of all
+        apart, so that one row alone goes through the whole unembedding.
+        """
+        with torch.inference_mode(False), torch.enable_grad():
+            tokens, stream = self.tokens.clone(), self._stream.detach().clone()
+            x = stream.expand(self.likely, -1).contiguous().requires_grad_()
+            own = self.readout.differentiable(x, tokens)
+            return torch.autograd.grad(own.sum(), x)[0].detach() - self._whole
 
     def effects(self, vectors: Tensor, where: Sequence[Site]) -> Tensor:
         """(n, likely) by how much each adds to the log-probability of each of `tokens`."""

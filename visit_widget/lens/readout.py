@@ -13,6 +13,7 @@ What every lens ends with. Two readings of the final norm are offered:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -28,6 +29,10 @@ from ..model.watch import device_of
 from .ranking import above, largest, smallest
 
 NormReading = Literal["own", "stream"]
+# Tokens a slab, for each thread of a CPU: measured.
+SLAB = 1024
+# Room for logits that is kept from one projection to the next.
+KEPT_BYTES = 2**26
 # What scores a token becomes of its logit: (the logits of some vectors, their numbers) → scores.
 Scores = Callable[[Tensor, Tensor], Tensor]
 
@@ -112,6 +117,7 @@ class Readout:
         self.anatomy = anatomy or anatomy_of(model)
         self.n_vocab, self.d_model = self.anatomy.n_vocab, self.anatomy.d_model
         self.memory = memory
+        self._kept_rooms: list[Tensor] = []
         self.softcap = self.anatomy.softcap
         head = self.anatomy.unembedding
         self.dtype = torch.promote_types(input_dtype(head, torch.float32), torch.float32)
@@ -142,14 +148,21 @@ class Readout:
         )
         return result.reshape(*vectors.shape[:-1], self.n_vocab)
 
-    def differentiable(self, vectors: Tensor) -> Tensor:
+    def differentiable(self, vectors: Tensor, tokens: Tensor | None = None) -> Tensor:
         """(n, d_model) → (n, n_vocab) the logits that the model would give for these last streams,
-        differentiable.
+        differentiable; with (n,) tokens, (n,) each vector's logit of its own one.
         """
         anatomy, head = self.anatomy, self.anatomy.unembedding
         with weights_at_hand(head):
             normed = self._scaled(vectors if self.norm is None else self.norm(vectors))
-            logits = apply(head, normed.to(input_dtype(head, self.dtype))).to(vectors.dtype)
+            if tokens is not None and isinstance(head, nn.Linear) and is_plain(head):
+                logits = torch.einsum("nd,nd->n", normed, head.weight[tokens].to(normed))
+                if head.bias is not None:
+                    logits = logits + head.bias[tokens].to(logits)
+            else:
+                logits = apply(head, normed.to(input_dtype(head, self.dtype))).to(vectors.dtype)
+                if tokens is not None:
+                    logits = logits.gather(1, tokens[:, None])[:, 0]
         logits = logits * anatomy.logit_scale
         return torch.tanh(logits / self.softcap) * self.softcap if self.softcap else logits
 
@@ -168,12 +181,13 @@ class Readout:
         wanted = asked.probabilities.to(self.device)
         numbers = torch.arange(len(normed), device=self.device)
         pieces, begin = [], 0
-        for chunk in self._chunks(normed):
-            rows = slice(begin, begin + len(chunk))
-            begin += len(chunk)
-            logits = self._unembed(chunk, asked.norm)
-            by = logits if scores is None else scores(logits, numbers[rows])
-            pieces.append(_read(logits, by, k, bottom, chosen, wanted[rows]))
+        with self._room(len(normed)) as room:
+            for chunk in self._chunks(normed):
+                rows = slice(begin, begin + len(chunk))
+                begin += len(chunk)
+                logits = self._unembed(chunk, asked.norm, room)
+                by = logits if scores is None else scores(logits, numbers[rows])
+                pieces.append(_read(logits, by, k, bottom, chosen, wanted[rows]))
         if not pieces:
             none = normed.new_zeros(0, self.n_vocab)
             pieces = [_read(none, none, k, bottom, chosen, wanted)]
@@ -225,38 +239,66 @@ class Readout:
         return normed if scale == 1.0 else normed * scale
 
     def _chunks(self, normed: Tensor) -> Iterator[Tensor]:
-        # Twice, for the logits and what top-k and log-sum-exp make of them.
-        at_once = max(1, self.memory // (2 * self.n_vocab * normed.element_size()))
-        yield from normed.split(at_once) if len(normed) else ()
+        yield from normed.split(self._at_once) if len(normed) else ()
 
-    def _unembed(self, normed: Tensor, norm: NormReading) -> Tensor:
+    @property
+    def _at_once(self) -> int:
+        """How many vectors' logits the memory bound allows."""
+        # Twice, for the logits and what top-k and log-sum-exp make of them.
+        return max(1, self.memory // (2 * self.n_vocab * self.dtype.itemsize))
+
+    @contextmanager
+    def _room(self, n: int) -> Iterator[Tensor]:
+        """(rows, n_vocab) to write the logits of a chunk of n vectors to.
+
+        Kept for the next time where it is not large: memory that a CPU has not touched before costs
+        as much as reading the logits.
+        """
+        rows = min(n, self._at_once)
+        # Taken out while in use: others may project at the same time.
+        room = self._kept_rooms.pop() if self._kept_rooms else None
+        if room is None or len(room) < rows:
+            with torch.inference_mode(False):
+                room = torch.empty(rows, self.n_vocab, dtype=self.dtype, device=self.device)
+        yield room
+        if room.device.type == "cpu" and room.nbytes <= KEPT_BYTES:
+            self._kept_rooms[:] = [room]
+
+    def _unembed(self, normed: Tensor, norm: NormReading, out: Tensor | None = None) -> Tensor:
+        """The logits of normed vectors; in `out`, (n or more, n_vocab), where there is one and the
+        head is a plain matrix.
+        """
         head = self.anatomy.unembedding
         with torch.no_grad(), weights_at_hand(head):
             plain = head if isinstance(head, nn.Linear) and is_plain(head) else None
             if plain is None:
                 theirs = normed.to(input_dtype(head, self.dtype))
-                logits = apply(head, theirs).to(self.dtype)
+                logits = apply(head, theirs).to(self.dtype, copy=True)
                 if norm == "stream":
-                    logits = logits - apply(head, torch.zeros_like(theirs[:1])).to(self.dtype)
+                    logits -= apply(head, torch.zeros_like(theirs[:1])).to(self.dtype)
             else:
-                used = _columns(normed)
-                weight, mine = plain.weight[:, used], normed[:, used]
-                if weight.dtype == self.dtype:
-                    logits = mine @ weight.T
-                else:
-                    # Widen the weights a slice of the vocabulary at a time.
-                    step = max(1, self.memory // (4 * self.d_model * normed.element_size()))
-                    logits = torch.cat(
-                        [mine @ w.to(self.dtype).T for w in weight.split(step)], dim=-1
-                    )
-            if plain is not None and plain.bias is not None and norm == "own":
-                logits += plain.bias.to(self.dtype)
-        if self.anatomy.logit_scale != 1.0:
-            logits = logits * self.anatomy.logit_scale
-        if self.softcap and norm == "own":
-            logits = torch.tanh(logits / self.softcap) * self.softcap
-        result: Tensor = logits
-        return result
+                logits = self._product(normed, plain.weight, out)
+                if plain.bias is not None and norm == "own":
+                    logits += plain.bias.to(self.dtype)
+            if self.anatomy.logit_scale != 1.0:
+                logits *= self.anatomy.logit_scale
+            if self.softcap and norm == "own":
+                logits.div_(self.softcap).tanh_().mul_(self.softcap)
+        return logits
+
+    def _product(self, normed: Tensor, weight: Tensor, out: Tensor | None) -> Tensor:
+        """(n, n_vocab), a slab of the vocabulary after another: half-precision weights are widened
+        a slab at a time, and on a CPU what is written stays in the cache.
+        """
+        used = _columns(normed)
+        mine, weight = normed[:, used], weight[:, used]
+        logits = normed.new_empty(len(normed), self.n_vocab) if out is None else out[: len(normed)]
+        slab = max(1, self.memory // (4 * self.d_model * normed.element_size()))
+        if self.device.type == "cpu":
+            slab = min(slab, SLAB * torch.get_num_threads())
+        for rows, columns in zip(weight.split(slab), logits.split(slab, -1), strict=True):
+            torch.mm(mine, rows.to(self.dtype).T, out=columns)
+        return logits
 
 
 def _columns(normed: Tensor) -> slice:

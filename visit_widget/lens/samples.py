@@ -103,8 +103,8 @@ def _of_attention(one: Trace, layer: int, position: int) -> Iterator[tuple[Site,
     norm = in_stream(one, layer, "attention")
     strongest = int(row.scores[heads[0]].argmax())
     try:
-        asked = norm(one.query_directions(layer, position, heads, [strongest]))
-        answered = norm(one.key_directions(layer, position, heads, [strongest]))
+        both = one.look_directions(layer, position, heads, [strongest])
+        asked, answered = (norm(directions) for directions in both)
     except VisitError:
         return
     for n in range(len(heads)):

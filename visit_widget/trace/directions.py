@@ -38,10 +38,9 @@ def query_directions(
     kept = trace.attention_record(layer)
     scale = scale_of(kept.scaling, kept.query)
     shared = kept.query.shape[0] // kept.key.shape[0]
-    x = projection.input.clone().requires_grad_()
+    x, _, key = projection.start()
     query = kept.query[:, position].to(x.device) * scale
     with torch.enable_grad():
-        key = projection(x)[1]
         values = torch.stack([(key[h // shared] @ query[h]).sum() for h in heads])
         directions = gradients_of(values, x)
 
@@ -69,9 +68,8 @@ def key_directions(
     shared = kept.query.shape[0] // kept.key.shape[0]
     scale = scale_of(kept.scaling, kept.query)
     keys = kept.key[:, list(sources)].to(projection.input.device) * scale
-    x = projection.input.clone().requires_grad_()
+    x, query, _ = projection.start()
     with torch.enable_grad():
-        query = projection(x)[0]
         values = torch.stack([(query[h] * keys[h // shared]).sum() for h in heads])
         directions = gradients_of(values, x)
 
@@ -81,6 +79,35 @@ def key_directions(
             return trace.work(torch.stack([(base[h] * keys[h // shared]).sum(-1) for h in heads]))
 
     return trace.work(directions), constants
+
+
+@torch.inference_mode(False)
+def look_directions(
+    trace: Trace, layer: int, position: int, heads: Sequence[int], sources: Sequence[int]
+) -> tuple[Tensor, Tensor]:
+    """`query_directions` and `key_directions`, (len(heads), len(sources), d_model) each, by one run
+    of the attention module where it can be run on some rows alone.
+    """
+    n = len(sources)
+    projection = Projection(trace, layer, [*sources, *[position] * n])
+    if projection.cut is None:
+        both = query_directions, key_directions
+        asked, answered = (d(trace, layer, position, heads, sources)[0] for d in both)
+        return asked, answered
+    kept = trace.attention_record(layer)
+    shared = kept.query.shape[0] // kept.key.shape[0]
+    scale = scale_of(kept.scaling, kept.query)
+    x, query, key = projection.start()
+    queries = kept.query[:, position].to(x.device) * scale
+    keys = kept.key[:, list(sources)].to(x.device) * scale
+    with torch.enable_grad():
+        # Of other rows each: one derivative of their sum tells both.
+        values = [
+            (key[h // shared, :n] @ queries[h]).sum() + (query[h, n:] * keys[h // shared]).sum()
+            for h in heads
+        ]
+        found = trace.work(gradients_of(torch.stack(values), x))
+    return found[:, :n], found[:, n:]
 
 
 def scale_of(scaling: float | None, query: Tensor) -> float:

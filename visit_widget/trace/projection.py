@@ -53,6 +53,7 @@ class Projection:
         self._calls: Counter[nn.Module] = Counter()
         self._norms: dict[nn.Module, Norm] = {}
         self._clamps: list[Tensor] = []
+        self._start: tuple[Tensor, Tensor, Tensor] | None = None
         everywhere = attention_input(trace, layer)
         self.input = everywhere[self.rows].detach()
         self.everywhere = everywhere.detach()
@@ -64,6 +65,7 @@ class Projection:
         for self._sliced in (True, False):
             self._scales.clear()
             self._clamps.clear()
+            self._start = None
             if self._comes_out_the_same():
                 if not self._scales and not self._clamps:
                     trace.cut_at[layer, tuple(self.rows)] = self._sliced
@@ -76,11 +78,12 @@ class Projection:
     def _comes_out_the_same(self) -> bool:
         """Whether a run gives the queries and keys that the pass left."""
         try:
-            query, key = self(self.input)
+            _, query, key = self.start()
         except (TypeError, AttributeError, RuntimeError, IndexError, ValueError):
             if not self._sliced:
                 raise
             return False
+        query, key = query.detach(), key.detach()
         kept, near = self.kept, _the_same if self._sliced else _near
         return near(query, kept.query[:, self.rows]) and near(key, kept.key[:, self.rows])
 
@@ -96,6 +99,14 @@ class Projection:
         query, key = self._at_rows(x, self._queries_and_keys)
         return query, key
 
+    def start(self) -> tuple[Tensor, Tensor, Tensor]:
+        """A copy of `input`, and its queries and keys, differentiable in it: run once."""
+        if self._start is None:
+            with torch.inference_mode(False), torch.enable_grad():
+                x = self.input.clone().requires_grad_()
+                self._start = x, *self(x)
+        return self._start
+
     def values(self, x: Tensor) -> Tensor:
         """(R, d_model) → values (n_kv_heads, R, d_value), differentiable in x."""
         try:
@@ -105,7 +116,7 @@ class Projection:
             # prompt of as many tokens as there are heads looks like them.
             if not self._sliced:
                 raise
-            self._sliced = False
+            self._sliced, self._start = False, None
             self._scales.clear()
             self._clamps.clear()
             (value,) = self._at_rows(x, self._values)

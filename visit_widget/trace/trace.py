@@ -240,7 +240,8 @@ class Trace(TracedPass, Copied, Upward):
         `position` gives
         source j, where x_j is the normed input of the key projection.
         """
-        return self._directions(_directions.query_directions, layer, position, heads, sources)
+        found = self._directions(_directions.query_directions, layer, position, heads, sources)
+        return found[0]
 
     def key_directions(
         self, layer: int, position: int = -1,
@@ -253,7 +254,8 @@ class Trace(TracedPass, Copied, Upward):
         `position`, where x_i
         is the normed input of the query projection there.
         """
-        return self._directions(_directions.key_directions, layer, position, heads, sources)
+        found = self._directions(_directions.key_directions, layer, position, heads, sources)
+        return found[0]
 
     def score_parts(
         self, layer: int, head: int, source: int, position: int = -1, by: _stream_parts.By = "part"
@@ -332,6 +334,12 @@ class Trace(TracedPass, Copied, Upward):
         row: _mlp.MlpRow = self._mlp_row(self.layer(layer), self.position(position))
         return row
 
+    def look_directions(
+        self, layer: int, position: int, heads: Sequence[int], sources: Sequence[int]
+    ) -> tuple[Tensor, Tensor]:
+        """`query_directions` and `key_directions`, at the cost of one."""
+        return self._directions(_directions.look_directions, layer, position, heads, sources)
+
     def _directions(
         self,
         derive: Any,
@@ -339,7 +347,7 @@ class Trace(TracedPass, Copied, Upward):
         position: int,
         heads: Sequence[int] | None,
         sources: Sequence[int] | None,
-    ) -> Tensor:
+    ) -> tuple[Tensor, Any]:
         self.needs_model("What queries and keys look for")
         layer, position = self.layer(layer), self.position(position)
         count = self.attention_record(layer).query.shape[0]
@@ -348,6 +356,7 @@ class Trace(TracedPass, Copied, Upward):
         sources = [self.position(source) for source in every]
         if not heads or not sources:
             shape = len(heads), len(sources), self.d_model
-            return torch.zeros(shape, dtype=self.dtype, device=self.device)
-        result: Tensor = derive(self, layer, position, heads, sources)[0]
+            nothing = torch.zeros(shape, dtype=self.dtype, device=self.device)
+            return nothing, nothing
+        result: tuple[Tensor, Any] = derive(self, layer, position, heads, sources)
         return result

@@ -28,7 +28,7 @@ from .auditing import audited
 from .generated import Said
 from .intervening import Interventions, before_of
 from .many import Many
-from .plain import compact
+from .plain import compact, compact_graph
 from .routed import routes_of
 from .said_state import take_said
 from .sentences import joined
@@ -190,7 +190,7 @@ class Session:
             self.revision += 1
             self._remember(painter.target)
             self._remember(painter.foil)
-            return {**compact(graph.to_dict()), **more, "revision": self.revision}
+            return {**compact_graph(graph), **more, "revision": self.revision}
 
     def lens(self, lens: Lens | str | None, fit: bool = False) -> Lens:
         """A lens for this model, by name or as it is; one that was given once is known by its name.
