@@ -1,14 +1,14 @@
 // @vitest-environment jsdom
 import "./helpers/dom.js";
 import { beforeEach, describe, expect, test } from "vitest";
-import { mountStandalone } from "../src/index.js";
+import widget, { mountStandalone } from "../src/index.js";
 import { indexGraph } from "../src/views/shared/graph.js";
 import { LENSES, lensFits, parts, readerOf, strength, unitWords } from "../src/words/lenses.js";
 import { marksOf } from "../src/words/marks.js";
 import { nodeName } from "../src/words/names.js";
 import { kindWords } from "../src/words/words.js";
-import { all, texts } from "./helpers/dom.js";
-import { block, detail, graph, node, settled, traits } from "./helpers/graph.js";
+import { all, press, texts } from "./helpers/dom.js";
+import { block, detail, fakeModel, graph, node, settled, traits } from "./helpers/graph.js";
 
 const token = (id, score, probability = null) => ({ id, text: `t${id}`, score, probability });
 
@@ -106,18 +106,24 @@ function mount(values = {}, { live = true, readings = /** @type {any[]} */ ([]) 
 beforeEach(() => document.body.replaceChildren());
 
 describe("read with", () => {
-  test("offers what is at hand, and says how to get the rest", () => {
+  test("offers what is at hand, and what can be fitted", () => {
     const { select } = mount();
     expect(select.value).toBe("local");
     const offered = all(select, "option").map(({ value, disabled }) => [value, disabled]);
     expect(Object.fromEntries(offered)).toEqual({
       local: false,
       logit: false,
-      jacobian: true,
-      calibrated: true,
-      tuned: true,
+      jacobian: false,
+      calibrated: false,
+      tuned: false,
     });
-    expect(select.querySelector('[value="tuned"]').title).toContain("vw.TunedLens.fit");
+    expect(texts(select, "option")).toEqual([
+      "local",
+      "logit",
+      "Jacobian…",
+      "calibrated…",
+      "tuned…",
+    ]);
   });
 
   test("goes out as a trait, and is taken back", () => {
@@ -196,5 +202,85 @@ describe("the panel", () => {
     const { root } = mount({ selection: ["L1.H0"], expanded: [1] });
     await settled();
     expect(root.querySelector('[data-role="readings"]')).toBeNull();
+  });
+});
+
+describe("fitting", () => {
+  function open(lens = "jacobian") {
+    const model = fakeModel(traits({ lens: "local", lenses: ["local", "logit"] }));
+    const el = document.createElement("div");
+    document.body.append(el);
+    const { signal } = new AbortController();
+    widget.render({ model: model.proxy(), el, signal });
+    const root = /** @type {HTMLElement} */ (el.firstElementChild);
+    const select = /** @type {HTMLSelectElement} */ (root.querySelector('[data-role="lens"]'));
+    const shown = () => root.querySelector('[data-role="fit-window"]');
+    const choose = (value) => {
+      select.value = value;
+      select.dispatchEvent(new Event("change"));
+    };
+    const button = () => /** @type {HTMLButtonElement} */ (shown().querySelector(".vw-button"));
+    choose(lens);
+    const asked = () => model.sent.filter(({ method }) => method === "fit_lens");
+    const cancelled = () => model.sent.filter(({ kind }) => kind === "visit-cancel");
+    return { model, root, select, shown, choose, button, asked, cancelled };
+  }
+  const far = (root) => root.querySelector('[data-role="fit-progress"]');
+
+  test("is offered, not begun, and the choice stays as it was", () => {
+    const { model, select, shown, button, asked } = open();
+    expect(select.value).toBe("local");
+    expect(model.values.lens).toBe("local");
+    expect(shown().textContent).toContain("vw.JacobianLens.fit(model, tokenizer)");
+    expect(button().textContent).toBe("Fit it");
+    expect(asked()).toEqual([]);
+  });
+
+  test("says how far it is, with its window or without, and reads with the lens at the end", async () => {
+    const { model, root, shown, choose, button, asked } = open();
+    button().click();
+    const [{ id, params }] = asked();
+    expect(params).toEqual({ lens: "jacobian" });
+    expect(button().textContent).toBe("Stop");
+    model.answer({ kind: "visit-progress", id, done: 2, total: 12 });
+    expect(shown().querySelector('[role="status"]').textContent).toBe("Passage 3 of 12…");
+    press(shown(), "Escape");
+    expect(shown()).toBeNull();
+    expect(far(root).hidden).toBe(false);
+    expect(far(root).textContent).toBe("fitting Jacobian 3/12");
+    expect(root.querySelector('[data-role="progress"]').classList).not.toContain("known");
+    choose("tuned");
+    expect(button().disabled).toBe(true);
+    expect(shown().textContent).toContain("The Jacobian lens is being fitted");
+    press(shown(), "Escape");
+    const lenses = ["local", "logit", "jacobian"];
+    model.answer({ kind: "visit-response", id, ok: true, result: { lenses } });
+    await settled();
+    expect(model.values.lens).toBe("jacobian");
+    expect(far(root).hidden).toBe(true);
+    expect(texts(root, '[data-role="lens"] option')[2]).toBe("Jacobian");
+  });
+
+  test("can be stopped: the kernel is told, and nothing is chosen", async () => {
+    const { model, shown, button, asked, cancelled } = open();
+    button().click();
+    button().click();
+    await settled();
+    expect(cancelled().map(({ id }) => id)).toEqual([asked()[0].id]);
+    expect(button().textContent).toBe("Fit it");
+    expect(shown().querySelector('[role="status"]').hidden).toBe(true);
+    expect(model.values.lens).toBe("local");
+  });
+
+  test("that fails says why, and can be tried again", async () => {
+    const { model, shown, button, asked } = open("tuned");
+    button().click();
+    const error = { type: "VisitError", message: "No derivative can be taken." };
+    model.answer({ kind: "visit-response", id: asked()[0].id, ok: false, error });
+    await settled();
+    expect(shown().querySelector('[role="status"]').textContent).toBe(error.message);
+    expect(button().textContent).toBe("Try again");
+    button().click();
+    expect(asked()).toHaveLength(2);
   });
 });

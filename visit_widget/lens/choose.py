@@ -12,6 +12,7 @@ from .calibrated import CalibratedLens
 from .jacobian import JacobianLens
 from .lens import Lens, LogitLens
 from .local import LocalLens
+from .progress import Progress
 from .tuned import TunedLens
 
 # What needs fitting, and what fits it.
@@ -57,14 +58,33 @@ def lens_of(
     found = shelf.fitted(lens)
     if found is not None:
         return found
-    kind = FITTED[lens]
     if not fit or trace.tokenizer is None:
         raise VisitError(
             f"The {lens} lens has not been fitted for this model: "
-            f"vw.{kind.__name__}.fit(model, tokenizer) does so once, and keeps it."
+            f"vw.{FITTED[lens].__name__}.fit(model, tokenizer) does so once, and keeps it."
         )
-    fresh: Lens = kind.fit(trace.model, trace.tokenizer, anatomy=trace.anatomy, progress=progress)
-    return fresh
+    return fit_lens(lens, trace, progress)
+
+
+def fit_lens(name: str, trace: Trace, progress: Progress = True) -> Lens:
+    """Fit a lens of a traced model on the reference text, and keep it.
+
+    Args:
+        name: of those in `FITTED`.
+        trace: of the model.
+        progress: True for a bar, False for silence, or a function of (done, total).
+
+    Raises:
+        VisitError: it cannot be fitted.
+    """
+    if trace.tokenizer is None:
+        raise VisitError(
+            "A lens is fitted on texts, and this trace has no tokenizer to read them with: "
+            f"vw.{FITTED[name].__name__}.fit(model, None, texts) takes token ids."
+        )
+    kind = FITTED[name]
+    found: Lens = kind.fit(trace.model, trace.tokenizer, anatomy=trace.anatomy, progress=progress)
+    return found
 
 
 def known_lenses(trace: Trace) -> list[str]:

@@ -9,6 +9,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from functools import partial
+from threading import Thread
 from time import monotonic
 from typing import Any
 
@@ -37,14 +38,27 @@ class Desk:
         methods: {name: function of the params by keyword}.
         send: puts one message on the wire.
         slow: likewise, of functions that also take `progress`, to be called with (done, total).
+        aside: as `slow`, of what takes minutes: answered on a thread of its own, so that the kernel
+            goes on meeting other requests, and can be told to stop.
     """
 
     def __init__(
-        self, methods: dict[str, Method], send: Send, slow: dict[str, Method] | None = None
+        self,
+        methods: dict[str, Method],
+        send: Send,
+        slow: dict[str, Method] | None = None,
+        aside: dict[str, Method] | None = None,
     ) -> None:
-        self.methods, self.send, self.slow = methods, send, slow or {}
+        self.methods, self.send = methods, send
+        self.slow, self.aside = slow or {}, aside or {}
         # Bounded: a cancel may come after its answer.
         self._cancelled: deque[str] = deque(maxlen=256)
+        self._closed = False
+
+    def close(self) -> None:
+        """Meet no more requests; what is under way on a thread of its own is called off."""
+        self._closed = True
+        self.methods, self.slow, self.aside = {}, {}, {}
 
     def receive(self, message: Any) -> None:
         """Handle one message from the browser; what is no request of this protocol is ignored."""
@@ -55,7 +69,12 @@ class Desk:
         if message.get("kind") == CANCEL:
             self._cancelled.append(message["id"])
         elif message.get("kind") == REQUEST:
-            self._answer(message["id"], message.get("method"), message.get("params") or {})
+            asked = message["id"], message.get("method"), message.get("params") or {}
+            if isinstance(asked[1], str) and asked[1] in self.aside:
+                # Not waited for when Python ends.
+                Thread(target=self._answer, args=asked, daemon=True).start()
+            else:
+                self._answer(*asked)
 
     def _answer(self, request_id: str, method: Any, params: Any) -> None:
         if request_id in self._cancelled:
@@ -63,8 +82,9 @@ class Desk:
             return
         try:
             function = self.methods.get(method)
-            if method in self.slow:
-                function = partial(self.slow[method], progress=self._progress(request_id))
+            with_progress = self.slow.get(method) or self.aside.get(method)
+            if with_progress is not None:
+                function = partial(with_progress, progress=self._progress(request_id))
             if function is None:
                 raise VisitError(
                     f"There is no method {method!r}: is the page's widget of another version?"
@@ -88,7 +108,8 @@ class Desk:
         if request_id in self._cancelled:
             self._cancelled.remove(request_id)
             return
-        self.send({"kind": RESPONSE, "id": request_id, **outcome})
+        if not self._closed:
+            self.send({"kind": RESPONSE, "id": request_id, **outcome})
 
     def _progress(self, request_id: str) -> Callable[[int, int], None]:
         """Tells the browser how far a request is, now and then; ends it once it is called off."""
@@ -96,7 +117,7 @@ class Desk:
 
         def tell(done: int, total: int) -> None:
             nonlocal last
-            if request_id in self._cancelled:
+            if request_id in self._cancelled or self._closed:
                 raise VisitError("This was called off.")
             if monotonic() - last >= TELLS_EVERY:
                 last = monotonic()

@@ -22,6 +22,7 @@ from ..what_if.variants import Progress
 from . import lifetime
 from .answers import effects_map, measured_in, score_matrix
 from .finding import Findings
+from .fitting import Fits
 from .generated import Steps
 from .intervening import of_any_prompt, of_no_other
 from .overview import Overview
@@ -148,6 +149,7 @@ class VisitWidget(Output, Stated, Steps, Overview, Runs, Findings, Saving, anywi
                 "branch": self._branch_off,
                 **self._slow_findings(session),
             },
+            {"fit_lens": Fits(session, partial(self.set_trait, "lenses"))},
         )
         self.on_msg(lambda _widget, message, _buffers: self._desk.receive(message))
         self.observe(self._on_change, names=["prompt", *REDRAWS])
@@ -167,7 +169,7 @@ class VisitWidget(Output, Stated, Steps, Overview, Runs, Findings, Saving, anywi
         super().close()
         if "_own_layout" in vars(self):
             self._own_layout.close()
-            self._desk.methods, self._desk.slow = {}, {}
+            self._desk.close()
             self._session = cast(Session, lifetime.Closed())
 
     @property

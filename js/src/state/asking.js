@@ -167,6 +167,24 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
   }
 
   /**
+   * Fits a lens for this model; resolves once it can be read with.
+   *
+   * @param {import("../types.js").LensName} lens
+   * @param {AbortSignal} signal
+   */
+  async function fitLens(lens, signal) {
+    // How far it is goes to its own window: it takes minutes, and the picture is not waiting.
+    const onProgress = (/** @type {number} */ done, /** @type {number} */ total) =>
+      apply({ type: "progress", of: "fit", done, total });
+    try {
+      const { lenses } = await host.request("fit_lens", { lens }, { onProgress, signal });
+      apply({ type: "traits", traits: { lenses } });
+    } finally {
+      apply({ type: "progress-end", of: "fit" });
+    }
+  }
+
+  /**
    * @param {string} head
    * @param {number} source
    * @returns {Promise<import("../types.js").ScoreMatrix>}
@@ -392,6 +410,7 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
     readAudit,
     mapEffects,
     mapPatching,
+    fitLens,
     scoreParts,
     find,
     isSilent: () => silentRequests > 0,

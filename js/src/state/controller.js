@@ -386,6 +386,7 @@ export function createController(given) {
     readAudit: asker.readAudit,
     mapEffects: asker.mapEffects,
     mapPatching: asker.mapPatching,
+    fitLens: asker.fitLens,
     scoreParts: asker.scoreParts,
     find: asker.find,
     live: host.live,

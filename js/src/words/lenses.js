@@ -9,6 +9,7 @@ import { percent, plain, signed } from "./format.js";
  * @property {string} name
  * @property {string} says What a word is, under this lens.
  * @property {string} [kind] Its class, where it has to be fitted first.
+ * @property {string} [takes] What that takes.
  * @property {string} does What a part does with its token: the head *writes* it.
  * @property {string} most What stands over the tokens of a part, and over the last of them.
  * @property {string} least
@@ -48,6 +49,8 @@ export const LENSES = {
     name: "Jacobian",
     says: "what it disposes the model to say, on average",
     kind: "JacobianLens",
+    takes:
+      "It takes d_model derivatives a passage of the reference text: minutes for a small model on a CPU. What is done is kept, so a fit that was broken off goes on where it was.",
     does: "leads to",
     most: "it leads to",
     least: "it leads away from",
@@ -63,6 +66,8 @@ export const LENSES = {
     name: "calibrated",
     says: "what stands out against such parts elsewhere",
     kind: "CalibratedLens",
+    takes:
+      "It looks at the model’s own vectors on the reference text, twice: about a minute for a small model on a CPU.",
     most: "stands out in it",
     least: "it says less than others do",
     foretells: "says above all",
@@ -74,6 +79,8 @@ export const LENSES = {
     name: "tuned",
     says: "what its stream knows of the answer already",
     kind: "TunedLens",
+    takes:
+      "It learns a map for each stream on the reference text: minutes for a small model on a CPU. A fit that was broken off begins anew.",
     foretells: "foretells",
     stream: "what it knows of the answer",
     inStream: "that it foretells for the answer",
@@ -95,6 +102,10 @@ export function lensFits(lens) {
   const kind = LENSES[lens]?.kind;
   return kind ? `vw.${kind}.fit(model, tokenizer)` : null;
 }
+
+/** @param {LensName} lens That has to be fitted first. */
+export const lensTakes = (lens) =>
+  `${LENSES[lens]?.takes ?? ""} The lens is kept for this model, and the widget answers meanwhile.`;
 
 /**
  * The lens that read a node: what a local lens does not read itself, and what was not calibrated, is

@@ -134,7 +134,7 @@ export function fitSection({ live, lenses }) {
     "details",
     { class: "vw-fit", "data-role": "fit" },
     h("summary", { "data-role": "fit-summary" }, "read with another lens"),
-    h("p", {}, "Once in the notebook, for this model:"),
+    h("p", {}, "“Read with” in the toolbar fits it, once for this model; so does a cell:"),
     missing.map((code) =>
       h(
         "p",

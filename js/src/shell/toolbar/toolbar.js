@@ -5,7 +5,7 @@ import { carriesEffects, exactness } from "../../state/selectors.js";
 import { createChangeGuard, fill, h, icon, iconButton } from "../../ui/dom.js";
 import { createRoving } from "../../ui/roving.js";
 import { scientific } from "../../words/format.js";
-import { LENSES, lensFits, lensName, lensSays, wordsOf } from "../../words/lenses.js";
+import { wordsOf } from "../../words/lenses.js";
 import { createTokenChooser } from "../prompt/token-chooser.js";
 import { createAuditWindow } from "../windows/audit.js";
 import { createHelp } from "../windows/help.js";
@@ -13,18 +13,13 @@ import { createKeepWindow, keepName } from "../windows/keep-window.js";
 import { createMapWindow } from "../windows/map.js";
 import { createShowWindow, showName } from "../windows/show-window.js";
 import { createExportMenu } from "./export.js";
+import { createLensChoice } from "./lens-choice.js";
 import { createViewSwitch } from "./view-switch.js";
 
 /** @import { Controller } from "../../state/controller.js" */
 /** @import { State } from "../../state/state.js" */
-/** @import { LensName, Measure } from "../../types.js" */
+/** @import { Measure } from "../../types.js" */
 /** @import { Popovers } from "../../ui/popover.js" */
-
-/** @param {LensName} lens That is not at hand. */
-function fitWords(lens) {
-  const code = lensFits(lens);
-  return code ? `${code} fits it once for this model` : "not in this page";
-}
 
 /** @type {[Measure, string, string][]} */
 const MEASURES = [
@@ -59,13 +54,7 @@ export function createToolbar(controller, popovers, shown) {
     MEASURES.map(([value, label, title]) => h("option", { value, title }, label)),
   );
   const measure = h("label", { class: "vw-field" }, "follow ", select, icon("chevron"));
-  const reader = h("select", {
-    class: "vw-select",
-    "data-role": "lens",
-    "aria-label": "Read with: the lens that names what a vector says",
-    change: () => dispatch({ type: "set-lens", lens: /** @type {LensName} */ (reader.value) }),
-  });
-  const lens = h("label", { class: "vw-field" }, "read with ", reader, icon("chevron"));
+  const lens = createLensChoice(controller, popovers);
   const foil = h("button", {
     class: "vw-field vw-foil",
     "data-role": "foil",
@@ -144,7 +133,8 @@ export function createToolbar(controller, popovers, shown) {
     views.el,
     table,
     measure,
-    lens,
+    lens.el,
+    lens.far,
     foil,
     keep,
     filter,
@@ -159,29 +149,17 @@ export function createToolbar(controller, popovers, shown) {
     audit.update(state);
     mapWindow.update(state);
     views.update(state);
+    lens.update(state);
     keepWindow.update(state);
     showWindow.update(state);
     const { past, future, status, graph, filters, keep } = state;
     const steps = [past, future, filters, keep];
-    if (
-      !changed(
-        state.measure,
-        state.lens,
-        state.lenses,
-        state.live,
-        state.foil,
-        status,
-        graph,
-        state.audit,
-        ...steps,
-      )
-    )
+    if (!changed(state.measure, state.live, state.foil, status, graph, state.audit, ...steps))
       return;
     select.value = state.measure;
     // What a page was saved without cannot be made there.
     select.options[1].disabled = !live && !!graph && !carriesEffects(graph);
     measure.title = MEASURES.find(([value]) => value === state.measure)?.[2] ?? "";
-    showLens(state);
     undo.disabled = past.length === 0;
     redo.disabled = future.length === 0;
     out.disabled = !graph;
@@ -192,23 +170,6 @@ export function createToolbar(controller, popovers, shown) {
     filter.setAttribute("aria-label", `show ${showName(filters)}: layers and heads that are shown`);
     filter.disabled = search.disabled = map.disabled = !graph;
     showExactness(state);
-  }
-
-  /** @param {State} state */
-  function showLens({ lens: chosen, lenses, live: reachable }) {
-    const known = /** @type {LensName[]} */ (Object.keys(LENSES));
-    const names = known.includes(chosen) ? known : [...known, chosen];
-    const at = (/** @type {LensName} */ name) => reachable && live && lenses.includes(name);
-    fill(
-      reader,
-      names.map((value) => {
-        const usable = value === chosen || at(value);
-        const title = usable ? lensSays(value) : fitWords(value);
-        return h("option", { value, title, disabled: !usable }, lensName(value));
-      }),
-    );
-    reader.value = chosen;
-    lens.title = `Words: ${lensSays(chosen)}`;
   }
 
   function showHelp() {
