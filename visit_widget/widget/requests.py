@@ -84,7 +84,9 @@ class Desk:
             function = self.methods.get(method)
             with_progress = self.slow.get(method) or self.aside.get(method)
             if with_progress is not None:
-                function = partial(with_progress, progress=self._progress(request_id))
+                function = partial(
+                    with_progress, progress=self._progress(request_id, method in self.aside)
+                )
             if function is None:
                 raise VisitError(
                     f"There is no method {method!r}: is the page's widget of another version?"
@@ -111,9 +113,9 @@ class Desk:
         if not self._closed:
             self.send({"kind": RESPONSE, "id": request_id, **outcome})
 
-    def _progress(self, request_id: str) -> Callable[[int, int], None]:
+    def _progress(self, request_id: str, at_once: bool) -> Callable[[int, int], None]:
         """Tells the browser how far a request is, now and then; ends it once it is called off."""
-        last = monotonic()
+        last = -TELLS_EVERY if at_once else monotonic()
 
         def tell(done: int, total: int) -> None:
             nonlocal last

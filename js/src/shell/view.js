@@ -231,8 +231,9 @@ export function mountView(el, controller) {
       state.asked.length > 0 ||
       auditPending(state) ||
       LATE_NAMES.some((name) => latePending(state, name));
-    const busy = asks || part !== null;
-    root.classList.toggle("busy", busy);
+    // The picture does not wait for a fit.
+    const busy = asks || Object.keys(state.progress).some((of) => of !== "fit");
+    root.classList.toggle("busy", busy || part !== null);
     root.setAttribute("aria-busy", String(busy));
     progress.classList.toggle("known", part !== null);
     const done = part && part.total > 0 ? part.done / part.total : 0;

@@ -293,9 +293,7 @@ export function awaitsGraph(state) {
  * @returns {{done: number, total: number} | null}
  */
 export function overallProgress(state) {
-  // A fit has a window of its own, and the picture does not wait for it.
-  const { fit: _fit, ...others } = state.progress;
-  const parts = Object.values(others);
+  const parts = Object.values(state.progress);
   if (parts.length === 0) return null;
   return {
     done: parts.reduce((sum, part) => sum + part.done, 0),

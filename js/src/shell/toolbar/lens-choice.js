@@ -15,7 +15,7 @@ import { createFitWindow } from "../windows/fit.js";
  */
 export function createLensChoice(controller, popovers) {
   const { live, dispatch, getState } = controller;
-  const [changed, moved] = [createChangeGuard(), createChangeGuard()];
+  const changed = createChangeGuard();
   const reader = h("select", {
     class: "vw-select",
     "data-role": "lens",
@@ -23,16 +23,7 @@ export function createLensChoice(controller, popovers) {
     change: choose,
   });
   const el = h("label", { class: "vw-field" }, "read with ", reader, icon("chevron"));
-  /** How far a fit is, while its window may be closed. */
-  const far = h("button", {
-    class: "vw-link",
-    "data-role": "fit-progress",
-    "aria-haspopup": "dialog",
-    "aria-expanded": "false",
-    hidden: true,
-    click: () => fits.toggle(far, /** @type {LensName} */ (fits.fitting())),
-  });
-  const fits = createFitWindow(controller, popovers, showFit);
+  const fits = createFitWindow(controller, popovers, () => show(getState()));
 
   function choose() {
     const chosen = /** @type {LensName} */ (reader.value);
@@ -46,12 +37,11 @@ export function createLensChoice(controller, popovers) {
   /** @param {State} state */
   function update(state) {
     fits.update();
-    if (moved(state.progress.fit)) showFit();
-    if (changed(state.lens, state.lenses, state.live)) show(state);
+    if (changed(state.lens, state.lenses, state.live, state.progress.fit)) show(state);
   }
 
   /** @param {State} state */
-  function show({ lens: chosen, lenses, live: reachable }) {
+  function show({ lens: chosen, lenses, live: reachable, progress }) {
     const known = /** @type {LensName[]} */ (Object.keys(LENSES));
     const names = known.includes(chosen) ? known : [...known, chosen];
     const kernel = reachable && live;
@@ -59,9 +49,9 @@ export function createLensChoice(controller, popovers) {
       reader,
       names.map((value) => {
         const there = value === chosen || lenses.includes(value);
-        const fitted = lensFits(value) === null ? "" : "…";
+        const fitted = lensFits(value) === null ? "" : farWords(value, progress.fit);
         const disabled = value !== chosen && !(kernel && (there || fitted));
-        const title = there ? lensSays(value) : `Not fitted for this model yet${fitted}`;
+        const title = there ? lensSays(value) : "Not fitted for this model yet";
         return h("option", { value, title, disabled }, lensName(value), !there && fitted);
       }),
     );
@@ -69,14 +59,14 @@ export function createLensChoice(controller, popovers) {
     el.title = `Words: ${lensSays(chosen)}`;
   }
 
-  function showFit() {
-    const lens = fits.fitting();
-    far.hidden = lens === null;
-    if (!lens) return;
-    const { done = 0, total = 0 } = getState().progress.fit ?? {};
-    const part = total > 0 ? ` ${Math.min(done + 1, total)}/${total}` : "";
-    far.textContent = `fitting ${lensName(lens)}${part}`;
+  /**
+   * @param {LensName} value That has to be fitted.
+   * @param {State["progress"][string] | undefined} far
+   */
+  function farWords(value, far) {
+    if (fits.fitting() !== value) return "…";
+    return far?.total ? `, fitting ${Math.min(far.done + 1, far.total)}/${far.total}` : ", fitting";
   }
 
-  return { el, far, update };
+  return { el, update };
 }

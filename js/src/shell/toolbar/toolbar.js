@@ -134,7 +134,6 @@ export function createToolbar(controller, popovers, shown) {
     table,
     measure,
     lens.el,
-    lens.far,
     foil,
     keep,
     filter,
