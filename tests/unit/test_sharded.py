@@ -9,6 +9,7 @@ import torch
 from transformers import AutoModelForCausalLM
 
 import visit_widget as vw
+from tests.families.configs import build
 from tests.tiny import make_model
 from tests.two_processes import in_two
 from visit_widget.trace.fingerprint import fingerprint
@@ -29,7 +30,8 @@ def everything(trace):
         found[f"neurons{layer}"] = trace.neurons(layer, 4)
     found["neurons"], found["looks"] = (
         trace.neuron_values(LAYER, 4),
-        trace.neuron_directions(LAYER, [0, 3], 4),
+        # Of a mixture, neurons that the position reached.
+        trace.neuron_directions(LAYER, [trace.mlp_row(LAYER, 4).number(n) for n in (0, 3)], 4),
     )
     found["parts"] = trace.head_parts(LAYER, 4)
     found["asked"] = trace.query_directions(LAYER, 4)
@@ -42,10 +44,18 @@ def everything(trace):
     return found
 
 
+def loaded(path, **options):
+    model = AutoModelForCausalLM.from_pretrained(path, dtype=torch.float64, **options).eval()
+    if model.config.model_type == "qwen3_moe":
+        # The grouped matrix product of experts knows no float64; this changes no result.
+        model.set_experts_implementation("eager")
+    return model
+
+
 def traced_in_two(path):
     import torch.distributed as dist
 
-    model = AutoModelForCausalLM.from_pretrained(path, tp_plan="auto", dtype=torch.float64).eval()
+    model = loaded(path, tp_plan="auto")
     before = {n: m.__dict__.get("forward") for n, m in model.named_modules()}
     trace = vw.trace(model, None, IDS)
     found = everything(trace)
@@ -78,10 +88,11 @@ def same(ours, theirs, name):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("family", ["llama", "qwen3"])
+@pytest.mark.parametrize("family", ["llama", "qwen3", "qwen3_moe"])
 def test_two_processes_trace_what_one_does(family, tmp_path: Path):
-    make_model(family).save_pretrained(tmp_path / "model")
-    model = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.float64).eval()
+    made = build(family) if family == "qwen3_moe" else make_model(family)
+    made.save_pretrained(tmp_path / "model")
+    model = loaded(tmp_path / "model")
     expected = everything(vw.trace(model, None, IDS))
     for found in in_two(traced_in_two, tmp_path, str(tmp_path / "model")):
         assert found.pop("fingerprint") == fingerprint(model)
@@ -92,3 +103,21 @@ def test_two_processes_trace_what_one_does(family, tmp_path: Path):
         for name, value in expected.items():
             if name != "audit":
                 same(found[name], value, name)
+
+
+def test_a_sharding_that_is_not_known_is_refused():
+    """Not run on one slice as if that were all: a sentence says how to load the model."""
+    import torch.distributed as dist
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.tensor import Shard, distribute_tensor
+
+    model = make_model("llama")
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        mesh = init_device_mesh("cpu", (1,))
+        part = model.model.layers[1].mlp.down_proj
+        part.weight = torch.nn.Parameter(distribute_tensor(part.weight.detach(), mesh, [Shard(0)]))
+        with pytest.raises(vw.UnsupportedModelError, match="tp_plan='auto'"):
+            vw.trace(model, None, IDS)
+    finally:
+        dist.destroy_process_group()

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel
 
 from .errors import UnsupportedModelError, VisitError
 from .given import check_language_model, not_a_model
-from .sharded import check_sharding, whole
+from .sharded import check_sharding, held_whole, whole
 
 
 def unwrapped(model: Any) -> PreTrainedModel:
@@ -173,7 +173,7 @@ def brought_in(module: nn.Module) -> Iterator[None]:
         UnsupportedModelError: they are nowhere.
     """
     away = [m for m in module.modules() if _is_away(m)]
-    with weights_at_hand(module), ExitStack() as stack:
+    with weights_at_hand(module), held_whole(module.modules()), ExitStack() as stack:
         for inner in away:
             hooked = vars(inner)["forward"]
             stack.callback(setattr, inner, "forward", hooked)

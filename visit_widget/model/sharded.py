@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
@@ -80,6 +80,24 @@ def whole(modules: Iterable[nn.Module]) -> Iterator[None]:
     finally:
         for module, forward in changed:
             module.forward = forward
+
+
+@contextmanager
+def held_whole(modules: Iterable[nn.Module]) -> Iterator[None]:
+    """Within the block modules that are sharded hold all of their weights, and run on them."""
+    with ExitStack() as stack:
+        if "torch.distributed.tensor" in sys.modules:
+            for module in modules:
+                sharded = {n: p for n, p in module._parameters.items() if is_sharded(p)}
+                if not sharded:
+                    continue
+                stack.callback(module._parameters.update, sharded)
+                module._parameters.update({n: gathered(p) for n, p in sharded.items()})  # type: ignore[misc, arg-type]
+                own = own_forward(module)
+                if own is not None:
+                    stack.callback(setattr, module, "forward", vars(module)["forward"])
+                    module.forward = own
+        yield
 
 
 def _gathering(module: nn.Module, own: Callable[..., Any]) -> Callable[..., Any]:
