@@ -52,6 +52,21 @@ def answered(told: list[dict[str, Any]], request_id: str = "f") -> dict[str, Any
     return answer
 
 
+def before_each_passage(widget: Any, act: Any) -> Any:
+    """Has something happen whenever a fit tells how far it is; gives what fits as it was."""
+    fits = widget._desk.aside["fit_lens"]
+
+    def acting(lens: str, progress: Any) -> Any:
+        def tell(done: int, total: int) -> None:
+            act()
+            progress(done, total)
+
+        return fits(lens, tell)
+
+    widget._desk.aside["fit_lens"] = acting
+    return fits
+
+
 @pytest.mark.parametrize("name", ["jacobian", "calibrated", "tuned"])
 def test_it_is_fitted_as_a_cell_would_and_can_be_read_with(widget, told, name):
     model = widget.trace.model
@@ -74,18 +89,12 @@ def test_it_is_fitted_as_a_cell_would_and_can_be_read_with(widget, told, name):
 
 def test_the_kernel_meets_other_requests_meanwhile_and_can_be_told_to_stop(widget, told):
     begun, go_on = threading.Event(), threading.Event()
-    fits = widget._desk.aside["fit_lens"]
 
-    def held(lens: str, progress: Any) -> dict[str, Any]:
-        def tell(done: int, total: int) -> None:
-            begun.set()
-            assert go_on.wait(30)
-            progress(done, total)
+    def hold() -> None:
+        begun.set()
+        assert go_on.wait(30)
 
-        result: dict[str, Any] = fits(lens, tell)
-        return result
-
-    widget._desk.aside["fit_lens"] = held
+    fits = before_each_passage(widget, hold)
     ask(widget, "jacobian")
     assert begun.wait(30)
     widget._desk.receive(
@@ -107,18 +116,12 @@ def test_the_kernel_meets_other_requests_meanwhile_and_can_be_told_to_stop(widge
 
 def test_a_closed_widget_fits_nothing_more(widget, told):
     begun = threading.Event()
-    fits = widget._desk.aside["fit_lens"]
 
-    def heard(lens: str, progress: Any) -> dict[str, Any]:
-        def tell(done: int, total: int) -> None:
-            begun.set()
-            sleep(0.01)
-            progress(done, total)
+    def note() -> None:
+        begun.set()
+        sleep(0.01)
 
-        result: dict[str, Any] = fits(lens, tell)
-        return result
-
-    widget._desk.aside["fit_lens"] = heard
+    fits = before_each_passage(widget, note)
     ask(widget, "jacobian")
     assert begun.wait(30)
     widget.close()

@@ -2,7 +2,8 @@
 
 import { auditPending } from "../../state/selectors.js";
 import { copyButton } from "../../ui/copy.js";
-import { createChangeGuard, fill, h, icon, iconButton } from "../../ui/dom.js";
+import { createChangeGuard, fill, h, icon } from "../../ui/dom.js";
+import { createWindow } from "../../ui/window.js";
 import { powerOfTen } from "../../words/format.js";
 import {
   auditMarkdown,
@@ -63,19 +64,7 @@ function createContent(controller, close) {
   const words = h("p", { class: "vw-audit-words", role: "status" });
   const copies = h("span", { class: "vw-audit-copies" });
   const body = h("div", { class: "vw-audit-body" });
-  const el = h(
-    "div",
-    { class: "vw-audit", "data-role": "audit", "data-first": true, tabindex: -1 },
-    h(
-      "div",
-      { class: "vw-audit-head" },
-      h("h2", {}, "Audit"),
-      copies,
-      iconButton("close", "Close (Escape)", close),
-    ),
-    words,
-    body,
-  );
+  const el = createWindow({ name: "audit", title: "Audit", close, tools: [copies] }, words, body);
 
   /** @param {State} state */
   function update(state) {

@@ -1,6 +1,7 @@
 /** What is found of one head or neuron: elsewhere, its queries and keys, and the heads it reads. */
 
-import { fill, h, iconButton } from "../../ui/dom.js";
+import { fill, h } from "../../ui/dom.js";
+import { createWindow } from "../../ui/window.js";
 import { isVoid } from "../../wire/requests.js";
 import { hasFindings } from "../../words/findings.js";
 import { nameOfPart } from "../../words/interventions.js";
@@ -34,29 +35,20 @@ export function createFindings(controller, popovers) {
     const words = h("p", { role: "status" });
     const room = h("div", { class: "vw-found-room" });
     const tabs = h("span", { class: "vw-presets", role: "group", "aria-label": "Finding" });
-    const close = iconButton("close", "Close (Escape)", () => popovers.close({ focus: true }));
-    const head = h(
-      "div",
-      { class: "vw-keep-head" },
-      h("h2", {}, nameOfPart(id, graph)),
-      tabs,
-      close,
-    );
-    const el = h(
-      "div",
-      { class: "vw-found", "data-role": "findings", "data-first": true, tabindex: -1 },
-      head,
+    const done = () => popovers.close({ focus: true });
+    const title = nameOfPart(id, graph);
+    const el = createWindow(
+      { name: "found", role: "findings", title, close: done, tools: [tabs] },
       words,
       room,
     );
     let asking = new AbortController();
     popovers.show(anchor, el, {
-      label: `Findings: ${nameOfPart(id, graph)}`,
+      label: `Findings: ${title}`,
       align: "end",
       onClose: () => asking.abort(),
     });
     if (!el.isConnected) return;
-    const done = () => popovers.close({ focus: true });
 
     /** @param {typeof KINDS[number]} kind */
     async function show(kind) {

@@ -1,7 +1,8 @@
 /** Fitting a lens for this model: what it takes, how far it is, and reading with it once it is there. */
 
 import { copyButton } from "../../ui/copy.js";
-import { fill, h, iconButton } from "../../ui/dom.js";
+import { fill, h } from "../../ui/dom.js";
+import { createWindow } from "../../ui/window.js";
 import { isVoid } from "../../wire/requests.js";
 import { lensFits, lensName, lensSays, lensTakes } from "../../words/lenses.js";
 
@@ -53,15 +54,9 @@ export function createFitWindow({ fitLens, getState, dispatch }, popovers, onCha
     const words = h("p", { role: "status" });
     const bar = h("div", { class: "vw-fit-bar", "aria-hidden": true });
     const action = h("button", { class: "vw-button" });
-    const el = h(
-      "div",
-      { class: "vw-fit-window", "data-role": "fit-window", "data-first": true, tabindex: -1 },
-      h(
-        "div",
-        { class: "vw-keep-head" },
-        h("h2", {}, `Fit the ${name} lens`),
-        iconButton("close", "Close (Escape)", () => popovers.close({ focus: true })),
-      ),
+    const close = () => popovers.close({ focus: true });
+    const el = createWindow(
+      { name: "fit-window", title: `Fit the ${name} lens`, close },
       h("p", {}, `It tells of a vector ${lensSays(lens)}.`),
       h("p", { class: "vw-keep-note" }, lensTakes(lens)),
       words,

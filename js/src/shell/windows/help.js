@@ -1,6 +1,7 @@
 /** What the marks mean, and every key. */
 
-import { h, iconButton } from "../../ui/dom.js";
+import { h } from "../../ui/dom.js";
+import { createWindow } from "../../ui/window.js";
 import { keyLines, keyNames } from "../../words/keys.js";
 import { marksOf } from "../../words/marks.js";
 
@@ -30,15 +31,8 @@ export function createHelp(popovers, lens) {
 function content(close, lens) {
   const keys = keyLines();
   const places = [...new Set(keys.map(({ place }) => place))];
-  return h(
-    "div",
-    { class: "vw-help", "data-role": "help", "data-first": true, tabindex: 0, ...REGION },
-    h(
-      "div",
-      { class: "vw-keep-head" },
-      h("h2", {}, "How to read it"),
-      iconButton("close", "Close (Escape)", close),
-    ),
+  return createWindow(
+    { name: "help", title: REGION["aria-label"], close, more: { tabindex: 0, ...REGION } },
     h(
       "div",
       { class: "vw-help-columns" },

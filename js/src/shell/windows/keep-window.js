@@ -1,7 +1,8 @@
 /** What is kept in the picture, and what goes into the rest: a small form in a window of its own. */
 
 import { DEFAULT_KEEP, KINDS, limitsOf, PRESETS, sameKeep, wholeKeep } from "../../state/keep.js";
-import { createChangeGuard, h, iconButton } from "../../ui/dom.js";
+import { createChangeGuard, h } from "../../ui/dom.js";
+import { createWindow } from "../../ui/window.js";
 import { counted, whole } from "../../words/format.js";
 import { limitRow } from "./keep-fields.js";
 
@@ -116,27 +117,21 @@ function createContent({ getState, dispatch }, close) {
     { class: "vw-link", "data-role": "reset-keep", click: () => set(DEFAULT_KEEP) },
     "Reset",
   );
-  const el = h(
-    "div",
+  const el = createWindow(
     {
-      class: "vw-keep",
-      "data-role": "keep-window",
-      "data-first": true,
-      tabindex: -1,
-      input: queue,
-      change: apply,
+      name: "keep",
+      role: "keep-window",
+      title: "What is kept",
+      close,
+      tools: [
+        h(
+          "span",
+          { class: "vw-presets", role: "group", "aria-label": "Presets" },
+          presets.map((preset) => preset.el),
+        ),
+      ],
+      more: { input: queue, change: apply },
     },
-    h(
-      "div",
-      { class: "vw-keep-head" },
-      h("h2", {}, "What is kept"),
-      h(
-        "span",
-        { class: "vw-presets", role: "group", "aria-label": "Presets" },
-        presets.map((preset) => preset.el),
-      ),
-      iconButton("close", "Close (Escape)", close),
-    ),
     h(
       "div",
       { class: "vw-keep-grid" },

@@ -4,7 +4,8 @@
  */
 
 import { layerOf } from "../../state/revisions.js";
-import { createChangeGuard, fill, h, iconButton } from "../../ui/dom.js";
+import { createChangeGuard, fill, h } from "../../ui/dom.js";
+import { createWindow } from "../../ui/window.js";
 import { pressed } from "../../words/keys.js";
 import { tokenText } from "../../words/words.js";
 import { mapRows, nextCell, patchingRows, strongestCell } from "./map-cells.js";
@@ -129,17 +130,8 @@ function createContent({ mapEffects, mapPatching, dispatch, getState }, close) {
     focusin: (/** @type {Event} */ event) => tell(event.target),
     pointerover: (/** @type {Event} */ event) => tell(event.target),
   });
-  const el = h(
-    "div",
-    { class: "vw-show vw-map", "data-role": "map", "data-first": true, tabindex: -1 },
-    h(
-      "div",
-      { class: "vw-keep-head" },
-      heading,
-      kinds,
-      choices,
-      iconButton("close", "Close (Escape)", () => close(true)),
-    ),
+  const el = createWindow(
+    { name: "map", title: heading, close: () => close(true), tools: [kinds, choices] },
     from,
     line,
     h("div", { class: "vw-map-room" }, grid),

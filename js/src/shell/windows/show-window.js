@@ -3,7 +3,8 @@
 import { isFiltered, withHeads, withHeadToggled, withLayers } from "../../state/filters.js";
 import { mergedGraph } from "../../state/selectors.js";
 import { NO_FILTERS } from "../../state/state.js";
-import { createChangeGuard, fill, h, iconButton } from "../../ui/dom.js";
+import { createChangeGuard, fill, h } from "../../ui/dom.js";
+import { createWindow } from "../../ui/window.js";
 
 /** @import { Controller } from "../../state/controller.js" */
 /** @import { State } from "../../state/state.js" */
@@ -72,15 +73,8 @@ function createContent({ getState, dispatch }, close) {
     "Show all",
   );
   const heads = h("div", { class: "vw-show-heads" });
-  const el = h(
-    "div",
-    { class: "vw-show", "data-role": "show-window", "data-first": true, tabindex: -1 },
-    h(
-      "div",
-      { class: "vw-keep-head" },
-      h("h2", {}, "What is shown"),
-      iconButton("close", "Close (Escape)", close),
-    ),
+  const el = createWindow(
+    { name: "show", role: "show-window", title: "What is shown", close },
     h("div", { class: "vw-show-layers" }, h("h3", {}, "Layers"), from, "to", to),
     heads,
     h("p", { class: "vw-keep-note" }, HINT),

@@ -1,7 +1,8 @@
 /** Why a head looks at a token: who wrote what its query and its key read, as a small matrix. */
 
 import { layerOf } from "../../state/revisions.js";
-import { fill, h, iconButton } from "../../ui/dom.js";
+import { fill, h } from "../../ui/dom.js";
+import { createWindow } from "../../ui/window.js";
 import { percent, signed } from "../../words/format.js";
 import { nameOfPart } from "../../words/interventions.js";
 import { tokenText } from "../../words/words.js";
@@ -26,14 +27,8 @@ export function createWhyWindow({ scoreParts, dispatch, getState }, popovers) {
     const words = h("p", { role: "status" }, "Asking the kernel…");
     const room = h("div", { class: "vw-why-room" });
     const title = `Why ${nameOfPart(head, graph)} looks at ${tokenText(graph, source)}`;
-    const close = iconButton("close", "Close (Escape)", () => popovers.close({ focus: true }));
-    const el = h(
-      "div",
-      { class: "vw-why", "data-role": "why-window", "data-first": true, tabindex: -1 },
-      h("div", { class: "vw-keep-head" }, h("h2", {}, title), close),
-      words,
-      room,
-    );
+    const close = () => popovers.close({ focus: true });
+    const el = createWindow({ name: "why", role: "why-window", title, close }, words, room);
     popovers.show(anchor, el, { label: title, align: "end" });
     if (!el.isConnected) return;
     try {
