@@ -14,6 +14,7 @@ from tests.browser.steps import (
     node,
     open_layer,
     panel_of,
+    requests_for,
     settle,
     sticks_out,
     widget_of,
@@ -48,7 +49,7 @@ def test_another_lens_goes_out_and_the_panel_says_what_others_read(
     )
     reader = widget.locator('[data-role="lens"]')
     assert reader.input_value() == GRAPH["lens"]
-    assert reader.locator('option[value="tuned"]').is_disabled()
+    assert reader.locator('option[value="tuned"]').text_content() == "tuned…"
     other = READINGS[-1]["lens"]
     reader.select_option(other)
     assert model_state(page, "lens") == other
@@ -76,3 +77,44 @@ def test_the_toolbar_stays_on_one_line(open_widget, width):
             .map((box) => box.y + box.height / 2)"""
     )
     assert max(tops) - min(tops) < 4
+
+
+@pytest.mark.parametrize(("theme", "width"), [("light", 1008), ("dark", 1440), ("light", 400)])
+def test_a_lens_is_fitted_where_it_is_chosen(open_widget, screenshot, theme, width):
+    page = open_widget(theme=theme, page_options={"viewport": {"width": width, "height": 720}})
+    widget = widget_of(page)
+    settle(widget)
+    page.evaluate("model.silent.add('fit_lens')")
+    toolbar = widget.get_by_role("toolbar")
+    before = toolbar.bounding_box()
+    reader = widget.locator('[data-role="lens"]')
+    reader.select_option("tuned")
+    window = widget.locator('[data-role="fit-window"]')
+    expect(window).to_be_focused()
+    assert reader.input_value() == GRAPH["lens"], "nothing is read with it yet"
+    assert violations(page) == []
+    page.keyboard.press("Tab")
+    page.keyboard.press("Tab")
+    expect(window.get_by_role("button", name="Fit it")).to_be_focused()
+    page.keyboard.press("Enter")
+    (asked,) = requests_for(page, "fit_lens")
+    assert asked["params"] == {"lens": "tuned"}
+    page.evaluate(
+        "(id) => model.tell({ kind: 'visit-progress', id, done: 2, total: 8 })", asked["id"]
+    )
+    expect(window.get_by_role("status")).to_have_text("Passage 3 of 8…")
+    assert sticks_out(page) <= 0
+    assert window.evaluate("(e) => e.scrollHeight - e.clientHeight") <= 0
+    screenshot(page, f"fit-{theme}-{width}")
+    page.keyboard.press("Escape")
+    expect(window).to_have_count(0)
+    assert reader.locator('option[value="tuned"]').text_content() == "tuned, fitting 3/8"
+    assert toolbar.bounding_box() == before, "nothing has moved"
+    lenses = ["local", "logit", "tuned"]
+    page.evaluate(
+        """([id, lenses]) =>
+            model.tell({ kind: "visit-response", id, ok: true, result: { lenses } })""",
+        [asked["id"], lenses],
+    )
+    page.wait_for_function("() => model.get('lens') === 'tuned'")
+    expect(reader.locator("option:checked")).to_have_text("tuned")
