@@ -26,9 +26,11 @@ check "Python types (mypy)" .venv/bin/mypy
 if [ "${1:-all}" = all ]; then
   check "JavaScript tests (vitest)" npm run --silent test
   check "Chromium" scripts/chromium.sh
-  # Files side by side, a thread each: tiny matrices gain nothing by more, and browsers wait a lot.
+  # Files side by side, a thread each: tiny matrices gain nothing by more, and browsers and kernels are
+  # waited for a lot, so there is one more than there are cores.
+  workers=$(($(getconf _NPROCESSORS_ONLN) + 1))
   check "Python, browser and notebook tests (pytest)" env OMP_NUM_THREADS=1 \
-    .venv/bin/python -m pytest -m "not hosts" --numprocesses=auto --maxprocesses=4 --dist=loadfile --no-loadscope-reorder
+    .venv/bin/python -m pytest -m "not hosts" --numprocesses=$((workers < 4 ? workers : 4)) --dist=loadfile --no-loadscope-reorder
 fi
 
 echo
