@@ -29,14 +29,19 @@ def gone(*known: weakref.ref) -> bool:
 
 @pytest.fixture
 def shell():
-    """An IPython shell, whose variables are cleared in the end."""
+    """An IPython shell, whose variables are cleared in the end, without other tests' widgets."""
+    close_all()
     made = InteractiveShell.instance()
     yield made
     made.reset(new_session=True)
-    for widget in list(registry().values()):
-        widget.close()
+    close_all()
     InteractiveShell.clear_instance()
     gc.collect()
+
+
+def close_all() -> None:
+    for widget in list(registry().values()):
+        widget.close()
 
 
 def run(shell: InteractiveShell, source: str, cell: str | None = None) -> None:
