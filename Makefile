@@ -5,7 +5,7 @@ PORT   ?= 8888
 BIN    := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test soak bench bundle lint screenshots fixtures families notebooks hosts docs test-docs dist test-newest constraints clean test-oldest snapshots
+.PHONY: help setup demo test test-themes soak bench bundle lint screenshots fixtures families notebooks hosts docs test-docs dist test-newest constraints clean test-oldest snapshots
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -21,6 +21,10 @@ test: setup ## every test: front end, Python, browser, notebooks
 hosts: setup ## the tests on real servers that take longer (docs/hosts.md)
 	@scripts/chromium.sh
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m hosts tests/browser
+
+test-themes: setup ## the browser tests in both themes, where `make test` has each in one
+	@scripts/chromium.sh
+	@EVERY_THEME=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not hosts" tests/browser
 
 soak: setup ## faults of kernels, channels and pages many times over, into docs/reliability.md (ARGS="--quick")
 	@$(BIN)/python scripts/soak.py $(ARGS)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import functools
 import http.server
+import os
 import re
 import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -30,11 +32,31 @@ CHROMIUM_FLAGS = [
 LOCAL = re.compile(r"^(http://127\.0\.0\.1[:/]|ws://127\.0\.0\.1[:/]|data:|blob:|file:|about:)")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
             item.add_marker(pytest.mark.browser)
+    asked_for = any("::" in argument for argument in config.args)
+    if not asked_for and not os.environ.get("EVERY_THEME"):
+        left_out = other_themes([item for item in items if item.path.parent == here])
+        config.hook.pytest_deselected(items=left_out)
+        kept = {*map(id, items)} - {*map(id, left_out)}
+        items[:] = [item for item in items if id(item) in kept]
+
+
+def other_themes(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Of tests that stand in both themes the half to leave out: of each one of the two, by a number
+    that hangs on its name alone. `make test-themes` runs all.
+    """
+    themes: dict[str, dict[str, pytest.Item]] = {}
+    for item in items:
+        theme = re.search(r"\b(light|dark)\b", item.nodeid.partition("[")[2])
+        if theme:
+            name = item.nodeid.replace(theme[0], "", 1)
+            themes.setdefault(name, {})[theme[0]] = item
+    pairs = [(name, both) for name, both in themes.items() if len(both) == 2]
+    return [both[("light", "dark")[crc32(name.encode()) % 2]] for name, both in pairs]
 
 
 @pytest.fixture(scope="session")
