@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 import visit_widget as vw
 from tests.families.configs import build
 from tests.tiny import make_model
-from tests.two_processes import in_two
+from tests.two_processes import in_two, needs_sharding
 from visit_widget.trace.fingerprint import fingerprint
 
 IDS = [3, 17, 42, 5, 17, 60, 0]
@@ -87,6 +87,7 @@ def same(ours, theirs, name):
         assert ours == theirs, name
 
 
+@needs_sharding
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["llama", "qwen3", "qwen3_moe"])
 def test_two_processes_trace_what_one_does(family, tmp_path: Path):

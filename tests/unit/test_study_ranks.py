@@ -9,7 +9,7 @@ from transformers import AutoModelForCausalLM
 
 import visit_widget as vw
 from tests.tiny import make_model
-from tests.two_processes import in_two
+from tests.two_processes import in_two, needs_sharding
 from tests.unit.test_study import PROMPTS, close, lengths
 
 pytestmark = pytest.mark.slow
@@ -96,6 +96,7 @@ def test_a_failure_is_told_to_all(tmp_path):
     assert "no such luck" in first[1]
 
 
+@needs_sharding
 def test_processes_that_share_a_model_study_the_same_prompts(tmp_path):
     make_model("llama").save_pretrained(tmp_path / "model")
     model = AutoModelForCausalLM.from_pretrained(tmp_path / "model", dtype=torch.float64).eval()
