@@ -279,8 +279,11 @@ def test_a_model_of_pictures_or_sounds_is_traced_on_text(
         pytest.skip("the small configs are of later versions: these models would take gigabytes")
     torch.manual_seed(0)
     model = getattr(tf, name)(config_of(kind, **changes)).eval()
-    with torch.no_grad():
-        says = model(input_ids=torch.tensor([PROMPT]), use_cache=False).logits[0, -1]
+    try:
+        with torch.no_grad():
+            says = model(input_ids=torch.tensor([PROMPT]), use_cache=False).logits[0, -1]
+    except AttributeError as error:  # Llama 4 in 5.24, which asks its text model for pictures
+        pytest.skip(f"transformers {tf.__version__} does not run it on text: {error}")
     trace = vw.trace(model, None, PROMPT)
     assert trace.audit().exact
     for position in (-1, 2):
