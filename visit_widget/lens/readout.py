@@ -31,8 +31,9 @@ from .ranking import above, largest, smallest
 NormReading = Literal["own", "stream"]
 # Tokens a slab, for each thread of a CPU: measured.
 SLAB = 1024
-# Room for logits that is kept from one projection to the next.
-KEPT_BYTES = 2**26
+# Vectors a chunk on a CPU: with fewer the product costs more, with more only the room for logits,
+# which is kept from one projection to the next.
+CHUNK = 384
 # What scores a token becomes of its logit: (the logits of some vectors, their numbers) → scores.
 Scores = Callable[[Tensor, Tensor], Tensor]
 
@@ -243,16 +244,17 @@ class Readout:
 
     @property
     def _at_once(self) -> int:
-        """How many vectors' logits the memory bound allows."""
+        """How many vectors are a chunk, within the memory bound."""
         # Twice, for the logits and what top-k and log-sum-exp make of them.
-        return max(1, self.memory // (2 * self.n_vocab * self.dtype.itemsize))
+        allowed = max(1, self.memory // (2 * self.n_vocab * self.dtype.itemsize))
+        return min(allowed, CHUNK) if self.device.type == "cpu" else allowed
 
     @contextmanager
     def _room(self, n: int) -> Iterator[Tensor]:
         """(rows, n_vocab) to write the logits of a chunk of n vectors to.
 
-        Kept for the next time where it is not large: memory that a CPU has not touched before costs
-        as much as reading the logits.
+        Kept for the next time: memory that a CPU has not touched before costs more than reading
+        the logits.
         """
         rows = min(n, self._at_once)
         # Taken out while in use: others may project at the same time.
@@ -261,7 +263,7 @@ class Readout:
             with torch.inference_mode(False):
                 room = torch.empty(rows, self.n_vocab, dtype=self.dtype, device=self.device)
         yield room
-        if room.device.type == "cpu" and room.nbytes <= KEPT_BYTES:
+        if room.device.type == "cpu":
             self._kept_rooms[:] = [room]
 
     def _unembed(self, normed: Tensor, norm: NormReading, out: Tensor | None = None) -> Tensor:
