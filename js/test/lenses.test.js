@@ -262,6 +262,23 @@ describe("fitting", () => {
     expect(offered(root)[2]).toBe("Jacobian");
   });
 
+  test("of another lens takes the place of the window that is open", () => {
+    const { root, shown, choose } = open();
+    choose("tuned");
+    expect(all(root, '[data-role="fit-window"]')).toHaveLength(1);
+    expect(shown().querySelector("h2").textContent).toBe("Fit the tuned lens");
+    choose("tuned");
+    expect(shown()).not.toBeNull();
+  });
+
+  test("goes on being told when another graph is drawn", () => {
+    const { model, root, button, asked } = open();
+    button().click();
+    model.answer({ kind: "visit-progress", id: asked()[0].id, done: 2, total: 12 });
+    model.publish("graph", graph({ revision: 2, lens: "local" }));
+    expect(offered(root)[2]).toBe("Jacobian, fitting 3/12");
+  });
+
   test("can be stopped: the kernel is told, and nothing is chosen", async () => {
     const { model, shown, button, asked, cancelled } = open();
     button().click();

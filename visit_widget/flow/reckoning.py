@@ -50,7 +50,7 @@ class Sum:
     columns: dict[str, list[float]]
 
 
-def alone(vectors: Sequence[Tensor], along: Sequence[Along | None]) -> list[dict[str, float]]:
+def of_vectors(vectors: Sequence[Tensor], along: Sequence[Along | None]) -> list[dict[str, float]]:
     """Of each vector its length, and what it adds to the followed logit where it is a summand.
 
     Args:
@@ -73,7 +73,7 @@ def alone(vectors: Sequence[Tensor], along: Sequence[Along | None]) -> list[dict
     return found
 
 
-def sums(wholes: Sequence[Whole], against_parts: bool) -> Iterator[Sum]:
+def of_wholes(wholes: Sequence[Whole], against_parts: bool) -> Iterator[Sum]:
     """What comes of each whole.
 
     Args:

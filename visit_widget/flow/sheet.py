@@ -27,7 +27,7 @@ from .begun import words_begun
 from .elements import Edge, Node
 from .keep import Keep
 from .measures import Along, measure
-from .reckoning import Parts, Whole, alone, sums
+from .reckoning import Parts, Whole, of_vectors, of_wholes
 from .sites import STREAMS, site_of
 from .target import numbers, standings_of
 
@@ -236,7 +236,7 @@ class Sheet:
         was given.
         """
         names = list(self.vectors)
-        found = alone([self.vectors[i] for i in names], [self._along[i] for i in names])
+        found = of_vectors([self.vectors[i] for i in names], [self._along[i] for i in names])
         return {
             name: {k: v for k, v in own.items() if getattr(self._nodes[name], k) is None}
             for name, own in zip(names, found, strict=True)
@@ -246,7 +246,7 @@ class Sheet:
         """The edges, those of wholes' parts with what these are of them."""
         edges: list[Edge] = []
         wholes = [drawn for drawn in self._drawn if isinstance(drawn, Whole)]
-        found = sums(wholes, self.trace.edits is not None)
+        found = of_wholes(wholes, self.trace.edits is not None)
         for drawn in self._drawn:
             if isinstance(drawn, Edge):
                 edges.append(drawn)

@@ -118,6 +118,7 @@ class Readout:
         self.anatomy = anatomy or anatomy_of(model)
         self.n_vocab, self.d_model = self.anatomy.n_vocab, self.anatomy.d_model
         self.memory = memory
+        # One at most; a list, for taking out of it is one step for all threads.
         self._kept_rooms: list[Tensor] = []
         self.softcap = self.anatomy.softcap
         head = self.anatomy.unembedding

@@ -88,11 +88,7 @@ def held_whole(modules: Iterable[nn.Module]) -> Iterator[None]:
     with ExitStack() as stack:
         if "torch.distributed.tensor" in sys.modules:
             for module in modules:
-                sharded = {n: p for n, p in module._parameters.items() if is_sharded(p)}
-                if not sharded:
-                    continue
-                stack.callback(module._parameters.update, sharded)
-                module._parameters.update({n: gathered(p) for n, p in sharded.items()})  # type: ignore[misc, arg-type]
+                stack.enter_context(_all_weights(module))
                 own = own_forward(module)
                 if own is not None:
                     stack.callback(setattr, module, "forward", vars(module)["forward"])
@@ -100,15 +96,22 @@ def held_whole(modules: Iterable[nn.Module]) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def _all_weights(module: nn.Module) -> Iterator[None]:
+    """Within the block a module's own weights are whole."""
+    sharded = {n: p for n, p in module._parameters.items() if is_sharded(p)}
+    module._parameters.update({n: gathered(p) for n, p in sharded.items()})  # type: ignore[misc, arg-type]
+    try:
+        yield
+    finally:
+        module._parameters.update(sharded)
+
+
 def _gathering(module: nn.Module, own: Callable[..., Any]) -> Callable[..., Any]:
     """The module's own forward, on all of its weights."""
 
     def forward(*args: Any, **kwargs: Any) -> Any:
-        sharded = {n: p for n, p in module._parameters.items() if is_sharded(p)}
-        module._parameters.update({n: gathered(p) for n, p in sharded.items()})  # type: ignore[misc, arg-type]
-        try:
+        with _all_weights(module):
             return own(*args, **kwargs)
-        finally:
-            module._parameters.update(sharded)
 
     return forward

@@ -1,6 +1,7 @@
 /** Asks the host for what the state shows and does not have, and keeps what it answers. */
 
 import { isVoid } from "../wire/requests.js";
+import { createWindowAsker } from "./asking-windows.js";
 import { LATE_NAMES } from "./revisions.js";
 import {
   auditPending,
@@ -15,7 +16,7 @@ import {
 
 /** @import { UserAction } from "./controller.js" */
 /** @import { State, StateAction } from "./state.js" */
-/** @import { Host, LateName, Token } from "../types.js" */
+/** @import { Host, LateName } from "../types.js" */
 
 const ASK_LATER_MS = 500;
 /** Nothing has changed for so long before more is computed than was asked for. */
@@ -133,76 +134,6 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
       fillIn();
     }
   }
-
-  /**
-   * The effects of all heads, or of all sublayers. Not kept here: only a window shows them.
-   *
-   * @param {import("../types.js").EffectsMap["over"]} over
-   * @param {AbortSignal} signal
-   * @returns {Promise<import("../types.js").EffectsMap>}
-   */
-  async function mapEffects(over, signal) {
-    const params = { over, revision: revisionNow() };
-    try {
-      return await host.request("effects_map", params, { ...listenTo("map"), signal });
-    } finally {
-      apply({ type: "progress-end", of: "map" });
-    }
-  }
-
-  /**
-   * What parts of the other prompt bring, one after the other.
-   *
-   * @param {import("../types.js").PatchedOver} over
-   * @param {AbortSignal} signal
-   * @returns {Promise<import("../types.js").Patching>}
-   */
-  async function mapPatching(over, signal) {
-    const params = { over, revision: revisionNow() };
-    try {
-      return await host.request("patching", params, { ...listenTo("map"), signal });
-    } finally {
-      apply({ type: "progress-end", of: "map" });
-    }
-  }
-
-  /**
-   * Fits a lens for this model; resolves once it can be read with.
-   *
-   * @param {import("../types.js").LensName} lens
-   * @param {AbortSignal} signal
-   */
-  async function fitLens(lens, signal) {
-    // How far it is goes to its own window: it takes minutes, and the picture is not waiting.
-    const onProgress = (/** @type {number} */ done, /** @type {number} */ total) =>
-      apply({ type: "progress", of: "fit", done, total });
-    try {
-      const { lenses } = await host.request("fit_lens", { lens }, { onProgress, signal });
-      apply({ type: "traits", traits: { lenses } });
-    } finally {
-      apply({ type: "progress-end", of: "fit" });
-    }
-  }
-
-  /**
-   * @param {string} head
-   * @param {number} source
-   * @returns {Promise<import("../types.js").ScoreMatrix>}
-   */
-  const scoreParts = (head, source) =>
-    host.request("score_parts", { head, source, revision: revisionNow() });
-
-  /**
-   * A finding that only a window shows, as does how far it is.
-   *
-   * @param {string} method
-   * @param {Record<string, unknown>} params
-   * @param {AbortSignal} signal
-   * @param {(done: number, total: number) => void} onProgress
-   * @returns {Promise<any>}
-   */
-  const find = (method, params, signal, onProgress) =>
-    host.request(method, { ...params, revision: revisionNow() }, { signal, onProgress });
 
   /** @param {number} layer */
   async function expand(layer) {
@@ -365,16 +296,6 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
     }
   }
 
-  /**
-   * @param {string} query
-   * @param {AbortSignal} [signal]
-   * @returns {Promise<Token[]>}
-   */
-  async function searchVocabulary(query, signal) {
-    const reply = await host.request("vocabulary", { query, limit: 20 }, { signal });
-    return reply.tokens;
-  }
-
   /** @param {string} of */
   function listenTo(of) {
     return {
@@ -406,13 +327,8 @@ export function createAsker(host, { getState, apply, isWatched, shareSteps }) {
     fillIn,
     retrace,
     branch,
-    searchVocabulary,
     readAudit,
-    mapEffects,
-    mapPatching,
-    fitLens,
-    scoreParts,
-    find,
+    ...createWindowAsker(host, { revisionNow, apply, listenTo }),
     isSilent: () => silentRequests > 0,
   };
 }

@@ -42,7 +42,8 @@ export function takeGraph(state, graph) {
     auditAsked: false,
     lateAsked: [],
     lateMissing: [],
-    progress: {},
+    // A fit is of the model, whatever is drawn of it.
+    progress: state.progress.fit ? { fit: state.progress.fit } : {},
     problems: [],
     silent: false,
   };

@@ -31,7 +31,7 @@ export function createLensChoice(controller, popovers) {
     if (chosen === lens || lenses.includes(chosen))
       return dispatch({ type: "set-lens", lens: chosen });
     reader.value = lens;
-    fits.toggle(reader, chosen);
+    fits.open(reader, chosen);
   }
 
   /** @param {State} state */

@@ -48,7 +48,7 @@ export function createFitWindow({ fitLens, getState, dispatch }, popovers, onCha
    * @param {HTMLElement} anchor
    * @param {LensName} lens
    */
-  function toggle(anchor, lens) {
+  function open(anchor, lens) {
     const name = lensName(lens);
     const code = lensFits(lens) ?? "";
     const words = h("p", { role: "status" });
@@ -93,14 +93,15 @@ export function createFitWindow({ fitLens, getState, dispatch }, popovers, onCha
 
     if (!fitting) failed = "";
     show();
-    const again = shown !== null;
+    // Chosen, not toggled: of another lens it takes the place of the one that is open.
+    popovers.close();
     popovers.show(anchor, el, {
       label: `Fit the ${name} lens`,
       align: "end",
       onClose: () => (shown = null),
     });
-    if (!again && el.isConnected) shown = { lens, show };
+    shown = { lens, show };
   }
 
-  return { toggle, fitting: () => fitting?.lens ?? null, update: () => shown?.show() };
+  return { open, fitting: () => fitting?.lens ?? null, update: () => shown?.show() };
 }
