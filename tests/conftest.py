@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,6 +32,32 @@ def no_lenses_of_the_user(
     folder = tmp_path_factory.getbasetemp() / f"cache-{uuid.uuid4()}"
     monkeypatch.setattr(files, "cache_folder", lambda: folder)
     kept._kept.clear()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def hooks_only_where_a_model_is_held() -> Iterator[None]:
+    """Whatever the package hooks onto a model, another thread's pass would meet: it must hold the
+    model, in every test.
+    """
+    from torch import nn
+
+    from visit_widget.model import exclusive
+
+    def guarded(name: str) -> Callable[..., object]:
+        register = getattr(nn.Module, name)
+
+        def checked(module: nn.Module, hook: object, *args: object, **options: object) -> object:
+            ours = sys._getframe(1).f_globals["__name__"].startswith("visit_widget.")
+            if ours and not exclusive.is_door(hook) and not exclusive._held:
+                raise AssertionError(f"a hook is put on a {type(module).__name__} nobody holds")
+            return register(module, hook, *args, **options)
+
+        return checked
+
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("register_forward_hook", "register_forward_pre_hook"):
+            patch.setattr(nn.Module, name, guarded(name))
+        yield
 
 
 @pytest.fixture(scope="session")

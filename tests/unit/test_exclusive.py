@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -9,8 +10,10 @@ from contextlib import contextmanager
 
 import pytest
 import torch
+from torch import nn
 
 import visit_widget as vw
+from tests.families.configs import build
 from tests.tiny import make_model
 from visit_widget.model import anatomy_of
 from visit_widget.model import exclusive as doors
@@ -41,6 +44,15 @@ def meanwhile(work: Callable[[], None]) -> Iterator[list[BaseException]]:
         over.set()
         thread.join(60)
         assert not thread.is_alive()
+
+
+@pytest.fixture(autouse=True)
+def threads_take_turns_often() -> Iterator[None]:
+    """A thread is left in the middle of whatever it does."""
+    was = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    yield
+    sys.setswitchinterval(was)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -103,6 +115,42 @@ def test_a_model_that_trains_stays_in_its_mode():
     assert not any(ours)
     assert all(cells)
     assert len(cells) > 1
+
+
+@pytest.mark.parametrize("family", [*FAMILIES, "qwen3_moe", "falcon_h1"])
+def test_a_mode_is_changed_only_where_a_model_is_held(family, monkeypatch):
+    """Whatever is asked of a trace of a model that trains."""
+    made = make_model(family, torch.float32) if family in FAMILIES else build(family)
+    model = made.train()
+    own, free = set(map(id, model.modules())), list[str]()
+    put = nn.Module.__setattr__
+
+    def noted(module: nn.Module, name: str, value: object) -> None:
+        if name == "training" and id(module) in own and not doors._held:
+            free.append(type(module).__name__)
+        put(module, name, value)
+
+    monkeypatch.setattr(nn.Module, "__setattr__", noted)
+    trace = vw.trace(model, None, IDS)
+    for layer in range(trace.n_layers):
+        trace.attention_output(layer)
+        trace.mlp_output(layer)
+        trace.head_parts(layer)
+        trace.query_directions(layer, heads=[0])
+        trace.key_directions(layer, heads=[0], sources=[7])
+        trace.neuron_directions(layer, [0, 1])
+        trace.score_parts(layer, 0, 7)
+        trace.mlp_row(layer)
+        trace.attention_row(layer)
+    trace.logits()
+    trace.logit_parts(3)
+    trace.audit()
+    trace.effects(["L0.H0", "L1.mlp"])
+    for lens in (vw.LogitLens(model), vw.CalibratedLens.fit(model, None, texts=[IDS])):
+        trace.flow(lens=lens)
+    trace.routes()
+    assert free == []
+    assert all(m.training for m in model.modules())
 
 
 def test_a_pass_on_its_way_is_waited_for_and_a_new_one_waits():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ..model.exclusive import exclusive
 from ..model.linear import linear_map
 from ..model.precision import wide
 from ..trace import Trace
@@ -69,7 +70,8 @@ def confidence_neurons(
 
 def _reading(trace: Trace) -> Tensor:
     """(n_vocab, d_model) the directions in the last stream that logits read, but for the scale."""
-    matrix, _ = linear_map(trace.anatomy.unembedding, trace.d_model, trace.dtype)
+    with exclusive(trace.model):
+        matrix, _ = linear_map(trace.anatomy.unembedding, trace.d_model, trace.dtype)
     rows: Tensor = trace.work(matrix).mT
     norm = trace.final_norm
     return rows if norm is None else norm.pull_back(rows, rows.new_ones(()))

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..lens import Lens, lens_of
-from ..model.exclusive import MODEL_LOCK
+from ..model.exclusive import exclusive
 from ..model.linear import apply
 from ..trace import Trace
 
@@ -97,7 +97,7 @@ def target_of(trace: Trace, position: int = -1) -> int:
 def raw_logits(trace: Trace, vectors: Tensor) -> Tensor:
     """U · x + b, without the final norm: (n, d_model) → (n, n_vocab)."""
     anatomy = trace.anatomy
-    with torch.no_grad(), MODEL_LOCK:
+    with torch.no_grad(), exclusive(trace.model):
         x = trace.into(anatomy.unembedding, vectors * anatomy.head_scale)
         return trace.work(apply(anatomy.unembedding, x)) * anatomy.logit_scale
 

@@ -12,8 +12,9 @@ What every lens ends with. Two readings of the final norm are offered:
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ..model import Anatomy, VisitError, anatomy_of
+from ..model.exclusive import exclusive
 from ..model.linear import apply, input_dtype, is_plain
 from ..model.loaded import weights_at_hand
 from ..model.norms import Norm
@@ -115,6 +117,7 @@ class Readout:
     def __init__(
         self, model: PreTrainedModel, anatomy: Anatomy | None = None, memory: int = 2**28
     ) -> None:
+        self._model = weakref.ref(model)
         self.anatomy = anatomy or anatomy_of(model)
         self.n_vocab, self.d_model = self.anatomy.n_vocab, self.anatomy.d_model
         self.memory = memory
@@ -155,7 +158,7 @@ class Readout:
         differentiable; with (n,) tokens, (n,) each vector's logit of its own one.
         """
         anatomy, head = self.anatomy, self.anatomy.unembedding
-        with weights_at_hand(head):
+        with self._at_hand():
             normed = self._scaled(vectors if self.norm is None else self.norm(vectors))
             if tokens is not None and isinstance(head, nn.Linear) and is_plain(head):
                 logits = torch.einsum("nd,nd->n", normed, head.weight[tokens].to(normed))
@@ -267,12 +270,21 @@ class Readout:
         if room.device.type == "cpu":
             self._kept_rooms[:] = [room]
 
+    @contextmanager
+    def _at_hand(self) -> Iterator[None]:
+        """Within the block the unembedding can be read or run. A plain matrix is read beside
+        anybody's pass; for another the model is held.
+        """
+        head = self.anatomy.unembedding
+        with nullcontext() if is_plain(head) else exclusive(self._model()), weights_at_hand(head):
+            yield
+
     def _unembed(self, normed: Tensor, norm: NormReading, out: Tensor | None = None) -> Tensor:
         """The logits of normed vectors; in `out`, (n or more, n_vocab), where there is one and the
         head is a plain matrix.
         """
         head = self.anatomy.unembedding
-        with torch.no_grad(), weights_at_hand(head):
+        with torch.no_grad(), self._at_hand():
             plain = head if isinstance(head, nn.Linear) and is_plain(head) else None
             if plain is None:
                 theirs = normed.to(input_dtype(head, self.dtype))

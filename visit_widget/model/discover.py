@@ -14,7 +14,7 @@ from .attention_call import AttentionCall
 from .blocks import understand
 from .eager import check_like_eager
 from .errors import UnsupportedModelError
-from .exclusive import is_door
+from .exclusive import exclusive, is_door
 from .find import called, refuse, same
 from .loaded import check_weights, modules_of, unwrapped
 from .tail import TailReader
@@ -33,12 +33,13 @@ def anatomy_of(model: PreTrainedModel) -> Anatomy:
         UnsupportedModelError: a part was not found or the parts do not add up.
     """
     model = unwrapped(model)
-    modules = _modules_now(model)
-    known = _known.get(model)
-    if known is None or known[0] != modules:
-        known = modules, discover(model)
-        _known[model] = known
-    return known[1]
+    with exclusive(model):
+        modules = _modules_now(model)
+        known = _known.get(model)
+        if known is None or known[0] != modules:
+            known = modules, discover(model)
+            _known[model] = known
+        return known[1]
 
 
 def _modules_now(model: PreTrainedModel) -> tuple[object, ...]:
@@ -60,6 +61,11 @@ def discover(model: PreTrainedModel) -> Anatomy:
     Raises:
         UnsupportedModelError: naming the part that was not found.
     """
+    with exclusive(model):
+        return _discover(model)
+
+
+def _discover(model: PreTrainedModel) -> Anatomy:
     check_weights(model)
     n_vocab = vocabulary_of(model)
     ids = torch.tensor([[n_vocab // n for n in (3, 2, 5, 7, 4, 6)]], device="cpu") % n_vocab

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..model import UnsupportedModelError
+from ..model.exclusive import exclusive
 from ..model.linear import linear_map
 from ..model.loaded import weights_of
 from .outlet import Outlet
@@ -232,7 +233,8 @@ def _attend(trace: Trace, layer: int, positions: Sequence[int]) -> _Attended:
     rows = [kept.mask.row(p, key.shape[1], trace.dtype, trace.device) for p in positions]
     precise = trace.dtype == torch.float64 and trace.record.implementation != "eager"
     assert part.output_projection is not None
-    with torch.no_grad(), PreciseSoftmax() if precise else nullcontext():
+    softmax = PreciseSoftmax() if precise else nullcontext()
+    with torch.no_grad(), exclusive(trace.model), softmax:
         mixed, weights = kept.attend(
             part.attention, query[None], key[None], value[None], torch.cat(rows, -2),
             scaling=kept.scaling, dropout=0.0, **kept.options,

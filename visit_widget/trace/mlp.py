@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ..model import VisitError
-from ..model.exclusive import MODEL_LOCK, exclusive
+from ..model.exclusive import exclusive
 from ..model.linear import input_dtype, linear_map
 from ..model.loaded import eval_mode
 from ..model.watch import first_tensor
@@ -77,7 +77,7 @@ def mlp_row(trace: Trace, layer: int, position: int) -> MlpRow:
     assert mid is not None
     stream = trace.into(part.mlp_entry, mid[position])
     index = experts = None
-    with torch.no_grad(), MODEL_LOCK:
+    with torch.no_grad(), exclusive(trace.model):
         normed = stream if part.mlp_norm is None else part.mlp_norm(stream[None, None])[0, 0]
         normed = trace.into(part.mlp, normed)
         if part.down_projection is not None:
@@ -140,7 +140,8 @@ def neuron_directions(trace: Trace, layer: int, row: MlpRow, neurons: Tensor) ->
     assert part.mlp is not None
     if part.down_projection is None:
         assert part.writers is not None
-        found = writer_directions(part.mlp, part.writers, row.input, neurons.tolist())
+        with exclusive(trace.model):
+            found = writer_directions(part.mlp, part.writers, row.input, neurons.tolist())
         return trace.work(found)
     own = input_dtype(part.mlp, trace.record.final.dtype)
     if not len(neurons):

@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 from ..model import VisitError
 from ..model.attention import listening
 from ..model.attention_call import AttentionCall
+from ..model.exclusive import exclusive
 from ..model.norms import Norm
 from .record import HIDDEN, MaskOf
 
@@ -159,7 +160,7 @@ class Projection:
         self, x: Tensor, rows: list[int] | None, found: list[tuple[Tensor, ...]], **listen: Any
     ) -> tuple[Tensor, ...]:
         self._calls.clear()
-        with ExitStack() as stack:
+        with exclusive(self.trace.model), ExitStack() as stack:
             stack.enter_context(_FrozenClamps(self._clamps))
             for norm in self.part.inner_norms:
                 handle = norm.register_forward_hook(self._freeze)
@@ -217,7 +218,7 @@ def attention_input(trace: Trace, layer: int, position: int | None = None) -> Te
     norm = part.attention_norm
     rows = slice(None) if position is None else slice(position, position + 1)
     stream = trace.into(norm or part.attention, stream[rows])
-    with torch.no_grad():
+    with torch.no_grad(), exclusive(trace.model):
         normed = stream if norm is None else norm(stream[None])[0]
         return trace.into(part.attention, normed) * part.attention_input_scale
 
@@ -274,16 +275,14 @@ def heads_gate(trace: Trace, layer: int, positions: Sequence[int], mixed: Tensor
 
     output = projection.part.output_projection
     assert output is not None
-    handle = output.register_forward_pre_hook(catch)
-    try:
-        with torch.no_grad():
+    with torch.no_grad(), exclusive(trace.model), ExitStack() as stack:
+        stack.callback(output.register_forward_pre_hook(catch).remove)
+        try:
             x = projection.input if projection.cut else projection.everywhere
             projection.attend(x, projection.cut, listener=lambda c: torch.ones_like(c.output))
-    except _HeardError:
-        rows = reached[0].reshape(-1, *mixed.shape[1:])
-        return rows if projection.cut is not None else rows[list(positions)]
-    finally:
-        handle.remove()
+        except _HeardError:
+            rows = reached[0].reshape(-1, *mixed.shape[1:])
+            return rows if projection.cut is not None else rows[list(positions)]
     raise VisitError(f"The attention of layer {layer} could not be run again on its own.")
 
 

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from ..model import VisitError
-from ..model.exclusive import MODEL_LOCK
+from ..model.exclusive import exclusive
 from ..model.linear import apply
 from . import attention as _attention
 from . import directions as _directions
@@ -115,7 +115,7 @@ class Trace(TracedPass, Copied, Upward):
         anatomy = self.anatomy
         stream = self.record.final[self.position(position)][None, None]
         stream = self.into(anatomy.final_norm or anatomy.unembedding, stream)
-        with torch.no_grad(), MODEL_LOCK:
+        with torch.no_grad(), exclusive(self.model):
             normed = stream if anatomy.final_norm is None else anatomy.final_norm(stream)
             normed = self.into(anatomy.unembedding, normed * anatomy.head_scale)
             said = apply(anatomy.unembedding, normed[0])[0]
