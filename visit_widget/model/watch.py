@@ -14,6 +14,7 @@ from transformers import PreTrainedModel
 from .attention import listening
 from .attention_call import AttentionCall
 from .errors import UnsupportedModelError
+from .exclusive import exclusive
 from .forward import logits_in, logits_of
 from .loaded import weights_of
 
@@ -138,7 +139,8 @@ def watch(model: PreTrainedModel, input_ids: Tensor) -> Watched:
         seen.attention.clear()
 
     listener = seen.attention.append
-    with noting(names, seen, given_back), torch.no_grad(), listening(model, listener):
+    noted = noting(names, seen, given_back)
+    with exclusive(model), noted, torch.no_grad(), listening(model, listener):
         logits_of(model, input_ids, afresh=afresh)
     return seen
 
