@@ -10,6 +10,7 @@ import { mergedGraph } from "../src/state/selectors.js";
 import { initialState, reduce } from "../src/state/state.js";
 import { layoutScene } from "../src/views/layers/layout/scene.js";
 import { layersTables } from "../src/views/layers/table.js";
+import { nextRouteStop } from "../src/views/routes/drawing/keyboard.js";
 import { layoutRoutes } from "../src/views/routes/layout/scene.js";
 import { routesTables } from "../src/views/routes/table.js";
 import { differenceOf, indexGraph, thereValue } from "../src/views/shared/graph.js";
@@ -273,7 +274,7 @@ describe("routes of two prompts", () => {
     expect(scene.tokens.find(({ position }) => position === 1)?.there ?? null).toBe(null);
     const words = scene.account.lines.join(" ");
     expect(words).toContain("Streams and ribbons are this prompt’s");
-    expect(words).toContain("one passage, is not drawn: the table has it.");
+    expect(words).toContain("One passage of its own is in the table.");
     expect(words).toContain("Its ␣old has no partner here.");
     const ribbon = scene.ribbons.find(
       ({ passage }) =>
@@ -286,6 +287,81 @@ describe("routes of two prompts", () => {
     const alone = layoutRoutes({ routes: made, graph: own, width: 1200 });
     expect(alone.tokens.every(({ there }) => there === null)).toBe(true);
     expect(alone.account.lines.join(" ")).not.toContain("italics");
+  });
+
+  test("have what the other alone carries as outlines of their own", () => {
+    const alone = [
+      { id: "P5.L7.H8.V3", kind: "value", influence: 0.5, label: "␣z" },
+      { id: "P5.L7.H9.V3", kind: "value", influence: 0.75, label: "␣y" },
+      { id: "P4.L2.H1.V0", kind: "value", influence: -0.25, label: null },
+    ];
+    const more = { ...routes, against: { ...told, nodes: [...told.nodes, ...alone] } };
+    const scene = layoutRoutes({ routes: more, graph: both, width: 1200 });
+    const passages = scene.ribbons.map(({ passage: { layer, from, to, sign } }) =>
+      [layer, from.position, to.position, sign].join(" "),
+    );
+    expect(passages).not.toContain("7 3 5 1");
+    expect(passages).not.toContain("2 0 4 -1");
+    expect(scene.outlines.map(({ key, tone }) => [key, tone])).toEqual([
+      ["there 7 3 5 +", "positive"],
+      ["there 2 0 4 −", "negative"],
+    ]);
+    const [strong] = scene.outlines;
+    expect(strong.name).toBe("There alone, layer 7: from c to e, +1.25 logits, heads 9, 8");
+    expect(strong.passage.carriers.map(({ node }) => node.id)).toEqual([
+      "P5.L7.H9.V3",
+      "P5.L7.H8.V3",
+    ]);
+    // As wide as a ribbon that carries as much, and over no ribbon's run.
+    const [widest] = [...scene.ribbons].sort((a, b) => b.width - a.width);
+    const scale = widest.width / Math.abs(widest.passage.influence);
+    expect(strong.width).toBeCloseTo(1.25 * scale, 5);
+    for (const outline of scene.outlines) {
+      const beside = [...scene.ribbons, ...scene.outlines].filter(
+        ({ key, layer }) => key !== outline.key && layer === outline.layer,
+      );
+      for (const { lane, width, start, end } of beside) {
+        const [left, right] = [start.x, end.x].sort((a, b) => a - b);
+        const [from, to] = [outline.start.x, outline.end.x].sort((a, b) => a - b);
+        if (right <= from || left >= to) continue;
+        expect(Math.abs(lane - outline.lane)).toBeGreaterThan((width + outline.width) / 2);
+      }
+    }
+    const words = scene.account.lines.join(" ");
+    expect(words).toContain("One more passage of its own is in the table.");
+    const label = scene.labels.find(({ of }) => of === strong.key);
+    expect(label).toMatchObject({ only: true, text: "␣y", tag: "H9 +1" });
+    // The keyboard comes to them after the ribbons, and from them to where they begin and end.
+    const last = scene.ribbons.at(-1);
+    expect(nextRouteStop(scene, `ribbon:${last.key}`, "ArrowUp")).toBe(`ribbon:${strong.key}`);
+    for (const arrow of ["ArrowLeft", "ArrowRight"]) {
+      expect(nextRouteStop(scene, `ribbon:${strong.key}`, arrow)).toMatch(/^node:P[35]\./);
+    }
+    expect(layoutRoutes({ routes, graph: both, width: 1200 }).outlines).toEqual([]);
+  });
+
+  test("give a token that the other alone reads a column", () => {
+    const gone = made.nodes.filter(({ position, source }) => position !== 1 && source !== 1);
+    const ids = new Set(gone.map(({ id }) => id));
+    const fewer = {
+      ...routes,
+      nodes: gone,
+      edges: made.edges.filter(({ source, target }) => ids.has(source) && ids.has(target)),
+      against: {
+        ...told,
+        nodes: [{ id: "P5.L7.H9.V1", kind: "value", influence: 0.75, label: "␣y" }],
+      },
+    };
+    const paired = { ...own, against: { ...other, pairs: [...other.pairs, [1, 1]] } };
+    const bare = layoutRoutes({
+      routes: { ...fewer, against: undefined },
+      graph: own,
+      width: 1200,
+    });
+    expect(bare.tokens.map(({ position }) => position)).not.toContain(1);
+    const scene = layoutRoutes({ routes: fewer, graph: paired, width: 1200 });
+    const token = scene.tokens.find(({ position }) => position === 1);
+    expect(scene.outlines[0].start.x).toBe(token.x);
   });
 
   test("are told in tables, with what the other alone carries", () => {

@@ -143,9 +143,10 @@ class FakeModel {
     if (method === "project") {
       const nodes = params.nodes.filter((node) => this.details[node]);
       const details = Object.fromEntries(nodes.map((node) => [node, this.details[node]]));
-      const gone = params.nodes.filter((node) => !this.details[node]);
+      const theirs = this.get("graph").against ? this.otherDetails : {};
+      const gone = params.nodes.filter((node) => !this.details[node] && !theirs[node]);
       const missing = Object.fromEntries(gone.map((node) => [node, `${node} is not drawn.`]));
-      const there = Object.entries(this.otherDetails).filter(([id]) => nodes.includes(id));
+      const there = Object.entries(theirs).filter(([id]) => params.nodes.includes(id));
       const beside = this.get("graph").against ? { against: Object.fromEntries(there) } : {};
       const more = { ...beside, ...(params.lenient ? { missing } : {}) };
       return reply({ ok: true, result: { revision, nodes: details, ...more } });

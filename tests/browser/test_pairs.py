@@ -15,6 +15,7 @@ from tests.browser.steps import (
     HEAD,
     LAYER,
     PROJECT,
+    ROUTES,
     model_state,
     node,
     open_layer,
@@ -310,6 +311,68 @@ def test_the_panel_has_both_sides(pairs, screenshot, theme):
     expect(panel).to_contain_text("there ␣Paris, rank 6")
     settle(widget)
     screenshot(page, f"pairs-panel-stream-{theme}")
+
+
+@pytest.mark.parametrize("theme", THEMES)
+def test_what_the_other_alone_carries_along_routes(pairs, screenshot, theme):
+    page, widget = pairs(FRANCE, theme=theme)
+    kept = {each["id"] for each in ROUTES["nodes"]}
+    alone = ["P7.L20.H1.V3", "P7.L20.H2.V3", "P5.L12.H0.V1"]
+    assert not kept & set(alone)
+    told = [
+        {"id": name, "kind": "value", "influence": influence, "label": label}
+        for name, influence, label in zip(
+            alone, (-1.25, -0.25, 0.1), ("␣Lyon", "␣fr", None), strict=True
+        )
+    ]
+    both = [{k: e.get(k) for k in ("id", "kind", "influence", "label")} for e in ROUTES["nodes"]]
+    against = {
+        "position": 7,
+        "attribution": ROUTES["attribution"],
+        "nodes": [*(e for e in both if e["kind"] in ("residual", "value")), *told],
+    }
+    detail = {
+        **next(d for d in PROJECT.values() if d["kind"] == "head"),
+        "id": alone[0],
+        "kind": "value",
+        "source": 3,
+        "position": 7,
+        "layer": 20,
+        "head": 1,
+    }
+    page.evaluate(
+        """([against, id, detail]) => {
+            model.replies = { ...model.replies, routes: { ...model.replies.routes, against } };
+            model.otherDetails = { [id]: detail };
+        }""",
+        [against, alone[0], detail],
+    )
+    set_model(page, view="routes")
+    outlines = widget.locator(".vw-outline")
+    expect(outlines).to_have_count(2)
+    strong = widget.get_by_role("button", name="There alone, layer 20")
+    expect(strong).to_have_attribute(
+        "aria-label", "There alone, layer 20: from ␣France to ␣of, −1.50 logits, heads 1, 2"
+    )
+    expect(part(widget, "routes")).to_contain_text("what is dashed or in italics is the other’s")
+    settle(widget)
+    assert overlapping_labels(widget) == []
+    screenshot(page, f"pairs-routes-{theme}")
+    strong.dispatch_event("pointermove")
+    tip = widget.get_by_role("tooltip")
+    expect(tip).to_contain_text("␣France → ␣of")
+    expect(tip).to_contain_text("carried by attention of layer 20 there alone")
+    expect(tip).to_contain_text("there −1.50, not kept here")
+    assert violations(page) == []
+    strong.dispatch_event("click")
+    assert set(model_state(page, "selection")) == set(alone[:2])
+    asked = requests_for(page, "project")[-1]["params"]["nodes"]
+    assert set(alone[:2]) <= set(asked)
+    panel = panel_of(widget)
+    expect(panel).to_contain_text("␣France")
+    settle(widget)
+    screenshot(page, f"pairs-routes-panel-{theme}")
+    assert violations(page) == []
 
 
 # Patches.

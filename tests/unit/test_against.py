@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import jsonschema
 import pytest
@@ -246,6 +247,35 @@ def test_a_node_of_the_other_alone_is_told(model):
     answer = request(widget, "project", nodes=[only[0], "L1.H0"])
     assert list(answer["nodes"]) == ["L1.H0"]
     assert set(answer["against"]) == {only[0], "L1.H0"}
+
+
+@pytest.mark.parametrize("other", [OTHER, LONGER])
+def test_what_the_other_carries_along_routes_is_told_of(model, other):
+    """Each of its heads by the place of its partners here, with its own numbers there."""
+    widget = vw.visit(model, tokenizer(), FIRST, against=other, lens="logit", view="routes")
+    routes = request(widget, "routes")
+    kept = {n["id"] for n in routes["nodes"]}
+    trace = vw.trace(widget.trace.model, tokenizer(), other)
+    there = dict(widget.graph["against"]["pairs"])
+    values = [n["id"] for n in routes["against"]["nodes"] if n["kind"] == "value"]
+    alone = [name for name in values if name not in kept]
+    assert alone
+    if other == LONGER:
+        assert any(here != at for here, at in there.items()), "partners stand elsewhere"
+        assert any("b" in name for name in values)
+    answer = request(widget, "project", nodes=[*values, *kept])
+    assert set(alone) <= set(answer["against"])
+    assert not set(alone) & set(answer["nodes"])
+    for name in values:
+        own, at, layer, head, alone_there, source = re.fullmatch(
+            r"P(b?)(\d+)\.L(\d+)\.H(\d+)\.V(b?)(\d+)", name
+        ).groups()
+        position = int(at) if own else there[int(at)]
+        read = int(source) if alone_there else there[int(source)]
+        weights = trace.attention_row(int(layer), position).weights
+        told = answer["against"][name]
+        assert (told["position"], told["source"]) == (position, read)
+        assert close(told["weight"], float(weights[int(head), read]))
 
 
 @pytest.mark.parametrize("other", [OTHER, LONGER])

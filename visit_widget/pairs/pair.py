@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -16,7 +16,8 @@ from ..what_if.actions import Action
 from .alignment import Alignment, align
 
 Foci = int | tuple[int, int]
-_OF_A_TOKEN = re.compile(r"(L\d+\.H\d+\.[VK])(b?)(\d+)")
+# A node of a position (of routes), what a head takes from a token, both, or neither.
+_PLACED = re.compile(r"(?:P(b?)(\d+)(?=\.))?(.*?)(?:(?<=\d)\.([VK])(b?)(\d+))?")
 
 
 class Pair:
@@ -94,34 +95,55 @@ class Pair:
         return Action("patch", source=self.b, partners=self.alignment.b_of)
 
     def in_a(self, node_id: str) -> str:
-        """The id of a node of b's graph in the graph of both: what a head takes from a token is
-        named by the token's partner in a; ``L3.H7.Vb2`` is of token 2 of b, which has none.
+        """The id of a node of b's graph in the graph of both: what a head takes from a token, and
+        what stands at a position, is named by the token's partner in a; ``L3.H7.Vb2`` and
+        ``Pb2.L5.post`` are of token 2 of b, which has none.
         """
         return in_both(node_id, self.alignment)
 
     @staticmethod
     def of_b(node_id: str) -> bool:
         """Whether a node is of a token that b alone has."""
-        found = _OF_A_TOKEN.fullmatch(node_id)
-        return found is not None and bool(found[2])
+        at, _, _, _, source, _ = _split(node_id)
+        return bool(at or source)
 
     def in_b(self, node_id: str) -> str | None:
         """The id in b's own graph of a node in the graph of both; None where b has none."""
-        found = _OF_A_TOKEN.fullmatch(node_id)
-        if found is None:
-            return node_id
-        head, own, number = found[1], found[2], int(found[3])
-        source = number if own else self.alignment.b_of.get(number)
-        return None if source is None else f"{head}{source}"
+
+        def there(own: str, number: str) -> str | None:
+            partner = int(number) if own else self.alignment.b_of.get(int(number))
+            return None if partner is None else str(partner)
+
+        return _placed(node_id, there)
 
 
 def in_both(node_id: str, alignment: Alignment) -> str:
     """The id in the graph of both of a node of b's."""
-    found = _OF_A_TOKEN.fullmatch(node_id)
-    if found is None:
-        return node_id
-    source = alignment.a_of.get(int(found[3]))
-    return f"{found[1]}b{found[3]}" if source is None else f"{found[1]}{source}"
+
+    def here(_own: str, number: str) -> str:
+        partner = alignment.a_of.get(int(number))
+        return f"b{number}" if partner is None else str(partner)
+
+    return _placed(node_id, here) or node_id
+
+
+def _placed(node_id: str, place: Callable[[str, str], str | None]) -> str | None:
+    """The id with its position and its source told otherwise; None where one of them is none."""
+    own, at, within, kind, theirs, source = _split(node_id)
+    position = None if at is None else place(own, at)
+    token = None if source is None else place(theirs, source)
+    if (at is not None and position is None) or (source is not None and token is None):
+        return None
+    start = "" if at is None else f"P{position}"
+    end = "" if source is None else f".{kind}{token}"
+    return f"{start}{within}{end}"
+
+
+def _split(node_id: str) -> tuple[Any, ...]:
+    """(b or "", position, what stands there, K or V, b or "", source); None for what it has not."""
+    found = _PLACED.fullmatch(node_id)
+    assert found is not None
+    return found.groups()
 
 
 class PairPainter:

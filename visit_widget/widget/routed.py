@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Any
 
@@ -13,13 +12,11 @@ from ..flow import Painter
 from ..flow.begun import begun
 from ..model import VisitError
 from ..pairs import PairPainter
-from ..pairs.alignment import Alignment
 from .plain import compact, present
 
 ROUTES_LIMIT = 4000
 # Of the other prompt's routes, what is told node by node: the rest is in its attribution.
 _TOLD = ("embed", "residual", "mlp", "opaque", "value")
-_PLACE = re.compile(r"P(\d+)\.(.+?)(?:\.V(\d+))?$")
 
 
 def routes_of(painter: Painter, both: PairPainter | None) -> dict[str, Any]:
@@ -52,10 +49,9 @@ def routes_of(painter: Painter, both: PairPainter | None) -> dict[str, Any]:
 
 def _other(both: PairPainter) -> dict[str, Any]:
     """The other prompt's routes, by the ids of here."""
-    graph, alignment = both.b.routes(), both.pair.alignment
-    names = {n.id: id_in_both(n.id, alignment) for n in graph.nodes if n.kind in _TOLD}
+    graph, name = both.b.routes(), both.pair.in_a
     nodes: list[dict[str, Any]] = [
-        {"id": names[n.id], "kind": n.kind, "influence": n.influence, "label": n.label}
+        {"id": name(n.id), "kind": n.kind, "influence": n.influence, "label": n.label}
         for n in graph.nodes
         if n.kind in _TOLD
     ]
@@ -65,19 +61,3 @@ def _other(both: PairPainter) -> dict[str, Any]:
         "attribution": graph.attribution,
     })  # fmt: skip
     return told
-
-
-def id_in_both(node_id: str, alignment: Alignment) -> str:
-    """The id here of a node of the other prompt's routes: its positions are those of partners here,
-    ``Pb3.L5.post`` and ``P4.L5.H2.Vb3`` are of token 3 there, which has none.
-    """
-    found = _PLACE.match(node_id)
-    if found is None:
-        return node_id
-
-    def here(position: str) -> str:
-        partner = alignment.a_of.get(int(position))
-        return f"b{position}" if partner is None else str(partner)
-
-    source = "" if found[3] is None else f".V{here(found[3])}"
-    return f"P{here(found[1])}.{found[2]}{source}"

@@ -66,7 +66,7 @@ export function withHead(filters, id) {
  * @returns {number | null} The layer that it is of.
  */
 export function layerOfNode(id) {
-  const found = /^(?:P\d+\.)?L(\d+)\./.exec(id ?? "");
+  const found = /^(?:Pb?\d+\.)?L(\d+)\./.exec(id ?? "");
   return found ? Number(found[1]) : null;
 }
 

@@ -6,7 +6,9 @@ import { BARE_EDGE, BARE_NODE } from "./bare.js";
 
 /** Kinds that one prompt may have alone: of a token, or an expert, that the other has not. */
 const KINDS = new Set(["key", "value", "neuron", "neuron_key", "expert", "head", "row"]);
-const OF_ITS_TOKEN = /\.[KV]b\d+$/;
+const POSITION = /^P(b?)(\d+)\./;
+const HEAD = /(?:^|\.)L(\d+)\.H(\d+)\./;
+const SOURCE = /\.[KV](b?)(\d+)$/;
 
 /**
  * The other side of the graph with that of its open layers.
@@ -47,12 +49,16 @@ export function onlyThere(against, own) {
  * @returns {Node} With what it says there; of this side it has no number.
  */
 export function nodeOnlyThere(node) {
-  const { source = null } = node;
+  const [, own, at] = POSITION.exec(node.id) ?? [];
+  const [, alone, of] = SOURCE.exec(node.id) ?? [];
+  const [, layer, head] = HEAD.exec(node.id) ?? [];
   return {
     ...BARE_NODE,
+    ...(layer === undefined ? {} : { layer: Number(layer), head: Number(head) }),
     ...node,
-    // Below nothing: a token of the other prompt, which has no place among those of this one.
-    source: source !== null && OF_ITS_TOKEN.test(node.id) ? -1 - source : source,
+    // Among the tokens of this prompt. Below nothing: one of the other, which has no place there.
+    ...(at === undefined ? {} : { position: own ? -1 - Number(at) : Number(at) }),
+    source: of === undefined ? null : alone ? -1 - Number(of) : Number(of),
     logit: null,
     effect: null,
     target_rank: null,

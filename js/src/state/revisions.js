@@ -111,7 +111,7 @@ export function takeLate(state, name, reply) {
   if (reply.revision !== state.graph?.revision) return state;
   if (name !== "routes") return { ...state, [name]: reply };
   const routes = wholeRoutes(reply);
-  const held = new Set(routes.nodes.map(({ id }) => id));
+  const held = new Set([...routes.nodes, ...(routes.against?.nodes ?? [])].map(({ id }) => id));
   return withSelection({ ...state, routes }, (id) => !isRouteId(id) || held.has(id));
 }
 
@@ -131,7 +131,7 @@ function wholeRoutes(reply) {
  * @param {string} id
  * @returns {boolean} Whether it names a node of the routes graph alone.
  */
-export const isRouteId = (id) => /^P\d+\./.test(id);
+export const isRouteId = (id) => /^Pb?\d+\./.test(id);
 
 /**
  * Selected nodes that pruning has left out of the graph are no longer selected.

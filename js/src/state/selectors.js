@@ -1,7 +1,7 @@
 /** What the views read off the state. */
 
 import { sameKeep } from "./keep.js";
-import { onlyThere, wholeAgainst } from "./only-there.js";
+import { nodeOnlyThere, onlyThere, wholeAgainst } from "./only-there.js";
 import { sameValue } from "./same.js";
 
 /** @import { Block, Detail, Edge, FlowGraph, LateName, Node } from "../types.js" */
@@ -117,8 +117,23 @@ export const nodeIndex = memoise(
 
 const routeIndex = memoise(
   (state) => [state.routes],
-  (routes) => new Map(routes?.nodes.map((node) => [node.id, node])),
+  (routes) => {
+    const nodes = new Map(routes?.nodes.map((node) => [node.id, node]));
+    for (const node of routes?.against?.nodes ?? []) {
+      if (!nodes.has(node.id)) nodes.set(node.id, nodeOnlyThere(node));
+    }
+    return nodes;
+  },
 );
+
+/**
+ * A node of the routes, this prompt's or the other's alone.
+ *
+ * @param {State} state
+ * @param {string} id
+ * @returns {Node | null}
+ */
+export const routeNode = (state, id) => routeIndex(state).get(id) ?? null;
 
 /**
  * A node as far as it is known: its detail where that has come, else what the graph holds.
@@ -128,7 +143,7 @@ const routeIndex = memoise(
  * @returns {Detail | Node | null}
  */
 export function knownNode(state, id) {
-  return knownDetail(state, id) ?? nodeIndex(state).get(id) ?? routeIndex(state).get(id) ?? null;
+  return knownDetail(state, id) ?? nodeIndex(state).get(id) ?? routeNode(state, id);
 }
 
 /**

@@ -1,6 +1,8 @@
 /** A chosen ribbon of the routes view: the heads that carry it, each a way into its layer. */
 
+import { routeNode } from "../../state/selectors.js";
 import { h } from "../../ui/dom.js";
+import { tokenThere } from "../../views/routes/there.js";
 import { influenceFact, passageTitle, routeSize } from "../../views/routes/words.js";
 import { percent } from "../../words/format.js";
 
@@ -24,10 +26,12 @@ import { percent } from "../../words/format.js";
  * @param {State} state
  * @returns {RouteChoice | null}
  */
-export function chosenRoute({ routes, selection }) {
+export function chosenRoute(state) {
+  const { routes, selection } = state;
   if (!routes || selection.length === 0) return null;
-  const selected = new Set(selection);
-  const nodes = routes.nodes.filter(({ id, kind }) => kind === "value" && selected.has(id));
+  const nodes = selection
+    .flatMap((id) => routeNode(state, id) ?? [])
+    .filter(({ kind }) => kind === "value");
   const [first] = nodes;
   if (!first || nodes.length !== selection.length) return null;
   const { layer, position, source } = first;
@@ -45,7 +49,16 @@ export function chosenRoute({ routes, selection }) {
  * @param {FlowGraph} graph
  * @returns {string}
  */
-export const routeTitle = ({ source, position }, graph) => passageTitle(graph, source, position);
+export const routeTitle = ({ source, position, carriers }, graph) =>
+  isOnlyThere(carriers)
+    ? `${tokenThere(graph, source)} → ${tokenThere(graph, position)}`
+    : passageTitle(graph, source, position);
+
+/**
+ * Whether the other prompt alone has such a passage.
+ * @param {RouteChoice["carriers"]} carriers
+ */
+const isOnlyThere = (carriers) => carriers.every(({ node }) => node.only);
 
 /**
  * @param {RouteChoice} choice
@@ -58,11 +71,14 @@ export function routeSections(choice, state, controller) {
   const total = carriers.reduce((sum, { influence }) => sum + influence, 0);
   const from = `position ${source}`;
   const place = source === position ? from : `${from} to ${position}`;
+  const size = isOnlyThere(carriers)
+    ? `there ${routeSize(total, routes.measure)}, not kept here`
+    : influenceFact(total, routes);
   return [
     h(
       "p",
       { class: "vw-side-facts" },
-      [`layer ${layer}, ${place}`, influenceFact(total, routes)].map((fact) => h("span", {}, fact)),
+      [`layer ${layer}, ${place}`, size].map((fact) => h("span", {}, fact)),
     ),
     h(
       "section",
@@ -115,8 +131,10 @@ export function openLink({ position, layer, kind }, { live, graph }, controller)
  * @param {Controller} controller
  */
 function carrierRow(node, influence, { routes, layer, position, carriers }, state, controller) {
-  // The weakest have no label until they are asked about.
-  const label = state.details[node.id]?.label ?? node.label;
+  // The weakest have no label, and the other prompt's no weight, until they are asked about.
+  const { label = node.label, weight = node.weight } = state.details[node.id] ?? {};
+  const attention = weight === null ? "" : percent(weight);
+  const size = routeSize(influence, routes.measure);
   const most = Math.max(1e-12, ...carriers.map((each) => Math.abs(each.influence)));
   const reachable = state.live || state.graph?.position === position;
   const head = `L${layer}.H${node.head}`;
@@ -128,10 +146,9 @@ function carrierRow(node, influence, { routes, layer, position, carriers }, stat
       class: influence < 0 ? "vw-carrier against" : "vw-carrier",
       "data-node": node.id,
       "aria-label":
-        `H${node.head} ${label ?? "–"} ${percent(node.weight ?? 0)} ` +
-        `${routeSize(influence, routes.measure)}: what head ${node.head} carries with attention ` +
-        `${percent(node.weight ?? 0)}, ` +
-        `${influenceFact(influence, routes)}. Open in the layer view`,
+        `${["H" + node.head, label ?? "–", attention, size].filter(Boolean).join(" ")}: what head ` +
+        `${node.head} carries${attention && ` with attention ${attention}`}` +
+        `${node.only ? " there" : `, ${influenceFact(influence, routes)}`}. Open in the layer view`,
       title: reachable ? "Open in the layer view" : "Only a notebook can follow another position.",
       disabled: !reachable,
       click() {
@@ -142,13 +159,9 @@ function carrierRow(node, influence, { routes, layer, position, carriers }, stat
     " ",
     h("span", { class: "vw-token" }, label ?? "–"),
     " ",
-    h("span", { class: "vw-carrier-weight" }, percent(node.weight ?? 0)),
+    h("span", { class: "vw-carrier-weight" }, attention),
     " ",
-    h(
-      "span",
-      { class: influence < 0 ? "negative" : "positive" },
-      routeSize(influence, routes.measure),
-    ),
+    h("span", { class: influence < 0 ? "negative" : "positive" }, size),
     bar,
   );
 }

@@ -1,6 +1,5 @@
 /** The routes view as tables: tokens, what passes between them, and the streams. */
 
-import { partnerOf } from "../../state/other-side.js";
 import { isStale } from "../../state/selectors.js";
 import { wordsOf } from "../../words/lenses.js";
 import { tokenText } from "../../words/words.js";
@@ -9,7 +8,7 @@ import { leastOf } from "./layout/legend.js";
 import { readRoutes, shownStreams } from "./layout/model.js";
 import { accountOf } from "./layout/names.js";
 import { openRoute } from "./open.js";
-import { keyOfPassage, passagesOnlyThere, thereRoutes } from "./there.js";
+import { keyOfPassage, passagesOnlyThere, thereRoutes, tokenThere } from "./there.js";
 import { nothingPasses, otherMeasure, routeSize, waitingWords } from "./words.js";
 
 /** @import { State } from "../../state/state.js" */
@@ -158,16 +157,7 @@ function beside({ routes }, here, there) {
   return [there, here - there].map((value) => numberCell(routeSize(value, routes.measure)));
 }
 
-/**
- * @param {FlowGraph} graph
- * @param {number} position
- */
-function tokenThere({ against }, position) {
-  const there = against ? partnerOf(against, position) : null;
-  return there === null ? "–" : (against?.tokens[there]?.text ?? "–");
-}
-
-/** What the other prompt's routes alone carry, which the picture leaves out. @param {Of} of @returns {TableData} */
+/** What the other prompt's routes alone carry. @param {Of} of @returns {TableData} */
 function onlyThereTable({ graph, routes, model }) {
   const there = thereRoutes(routes, graph);
   const rows = there ? passagesOnlyThere(model.passages, there) : [];

@@ -4,7 +4,7 @@ import { partnerOf } from "../../state/other-side.js";
 import { signed } from "../../words/format.js";
 import { tokenText } from "../../words/words.js";
 
-/** @import { FlowGraph, Routes } from "../../types.js" */
+/** @import { FlowGraph, Node, Routes } from "../../types.js" */
 
 /**
  * @typedef {object} TherePassage
@@ -13,6 +13,8 @@ import { tokenText } from "../../words/words.js";
  * @property {number} from Below nothing: a token of there alone (state/only-there.js).
  * @property {number} to
  * @property {number[]} heads
+ * @property {{node: Pick<Node, "id" | "head" | "label" | "top">, influence: number}[]} carriers
+ *   The largest first.
  * @property {number} influence
  *
  * @typedef {object} ThereRoutes
@@ -21,6 +23,9 @@ import { tokenText } from "../../words/words.js";
  * @property {(position: number) => number | null} adds What a token's partner adds there.
  * @property {{position: number, value: number}[]} alone What tokens of there alone add.
  */
+
+/** @param {TherePassage["carriers"]} carriers */
+const headsOf = (carriers) => [...new Set(carriers.map(({ node }) => Number(node.head)))];
 
 const VALUE = /^P(b?)(\d+)\.L(\d+)\.H(\d+)\.V(b?)(\d+)$/;
 
@@ -50,7 +55,7 @@ function read({ against }, graph) {
   if (!against || !other) return null;
   /** @type {Map<string, TherePassage>} */
   const passages = new Map();
-  for (const { id, influence } of against.nodes) {
+  for (const { id, influence, label = null } of against.nodes) {
     const [, own, to, layer, head, alone, from] = VALUE.exec(id) ?? [];
     if (to === undefined || influence == null) continue;
     const placed = (/** @type {string} */ mark, /** @type {string} */ at) =>
@@ -59,12 +64,17 @@ function read({ against }, graph) {
     if (start === end) continue;
     const key = passageKey(Number(layer), start, end, influence < 0 ? -1 : 1);
     const known = passages.get(key);
+    const carrier = { node: { id, head: Number(head), label, top: [] }, influence };
+    const carriers = [...(known?.carriers ?? []), carrier].sort(
+      (a, b) => Math.abs(b.influence) - Math.abs(a.influence),
+    );
     passages.set(key, {
       key,
       layer: Number(layer),
       from: start,
       to: end,
-      heads: [...new Set([...(known?.heads ?? []), Number(head)])],
+      heads: headsOf(carriers),
+      carriers,
       influence: (known?.influence ?? 0) + influence,
     });
   }
@@ -118,6 +128,16 @@ export function passagesOnlyThere(passages, there) {
 }
 
 /**
+ * @param {FlowGraph} graph
+ * @param {number} position
+ * @returns {string} The token of the other prompt that is the partner of one here; "–" for none.
+ */
+export function tokenThere({ against }, position) {
+  const there = against ? partnerOf(against, position) : null;
+  return there === null ? "–" : (against?.tokens[there]?.text ?? "–");
+}
+
+/**
  * @param {number} here
  * @param {number | null | undefined} there
  * @param {(value: number) => string} [write]
@@ -133,17 +153,17 @@ export function besideWords(here, there, write = signed) {
  *
  * @param {Routes} routes
  * @param {FlowGraph} graph
- * @param {import("./layout/model.js").Passage[]} passages
+ * @param {Pick<import("./layout/model.js").RoutesModel, "passages" | "only">} model
  */
-export function besideAccount(routes, graph, passages) {
+export function besideAccount(routes, graph, { passages, only }) {
   const there = thereRoutes(routes, graph);
   if (!there) return "";
-  const only = passagesOnlyThere(passages, there).length;
+  const others = passagesOnlyThere(passages, there).length - only.length;
+  const further = only.length > 0 ? " more" : "";
+  const count = `${others === 1 ? "One" : others}${further} passage${others === 1 ? "" : "s"}`;
   const more =
-    only === 0
-      ? ""
-      : ` What it alone carries, ${only === 1 ? "one passage" : `${only} passages`}, is not drawn: the table has it.`;
+    others === 0 ? "" : ` ${count} of its own ${others === 1 ? "is" : "are"} in the table.`;
   const alone = there.alone.map(({ position }) => tokenText(graph, -1 - position));
   const tokens = alone.length > 0 ? ` Its ${alone.join(", ")} has no partner here.` : "";
-  return ` Streams and ribbons are this prompt’s; dashed bars and italics are the other’s.${more}${tokens}`;
+  return ` Streams and ribbons are this prompt’s; what is dashed or in italics is the other’s.${more}${tokens}`;
 }

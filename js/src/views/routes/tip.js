@@ -4,7 +4,7 @@ import { h } from "../../ui/dom.js";
 import { percent } from "../../words/format.js";
 import { kindWords, rankWords } from "../../words/words.js";
 import { tokenTable } from "../shared/tokenTable.js";
-import { besideWords, thereRoutes } from "./there.js";
+import { besideWords, thereRoutes, tokenThere } from "./there.js";
 import { influenceFact, passageTitle, routeNodeTitle, routeSize, tokenFacts } from "./words.js";
 
 /** @import { Child } from "../../ui/dom.js" */
@@ -44,6 +44,39 @@ export function ribbonTip(nodes, routes, graph) {
     nodes.length > HEADS && h("p", { class: "vw-tip-kind" }, `and ${nodes.length - HEADS} more`),
     h("p", { class: "vw-tip-facts" }, influenceFact(total, routes)),
     thereFact(nodes, total, routes, graph),
+  ];
+}
+
+/**
+ * @param {import("./layout/model.js").OnlyPassage} passage Of the other prompt.
+ * @param {Routes} routes
+ * @param {FlowGraph} graph
+ * @returns {Child[]}
+ */
+export function onlyTip({ from, to, layer, influence, carriers }, routes, graph) {
+  const [source, target] = [from, to].map(({ position }) => tokenThere(graph, position));
+  const write = (/** @type {number} */ value) => routeSize(value, routes.measure);
+  return [
+    h("p", { class: "vw-tip-title" }, `${source} → ${target}`),
+    h("p", { class: "vw-tip-kind" }, `carried by attention of layer ${layer} there alone`),
+    h(
+      "table",
+      { class: "vw-tip-tokens vw-tip-heads" },
+      carriers
+        .slice(0, HEADS)
+        .map((carrier) =>
+          h(
+            "tr",
+            {},
+            h("td", {}, `H${carrier.node.head}`),
+            h("td", { class: "vw-token" }, carrier.node.label ?? "–"),
+            h("td", {}, write(carrier.influence)),
+          ),
+        ),
+    ),
+    carriers.length > HEADS &&
+      h("p", { class: "vw-tip-kind" }, `and ${carriers.length - HEADS} more`),
+    h("p", { class: "vw-tip-facts" }, `there ${write(influence)}, not kept here`),
   ];
 }
 

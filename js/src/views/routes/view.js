@@ -3,7 +3,7 @@
 import { createChangeGuard, h } from "../../ui/dom.js";
 import { createRoutesStage } from "./drawing/stage.js";
 import { openRoute } from "./open.js";
-import { nodeTip, ribbonTip } from "./tip.js";
+import { nodeTip, onlyTip, ribbonTip } from "./tip.js";
 import { nothingPasses, otherMeasure, waitingWords } from "./words.js";
 
 /** @import { Controller } from "../../state/controller.js" */
@@ -69,6 +69,11 @@ export function createRoutesView(controller, { tip, onProblem }) {
    */
   function hover(target, x, y) {
     const { selection } = controller.getState();
+    const only = target && stage.onlyAt(target);
+    if (only && shown) {
+      const { routes, graph } = shown;
+      return tip.show(`only ${target.id}`, () => onlyTip(only, routes, graph), x, y);
+    }
     const nodes = target && shown ? nodesAt(target) : [];
     const [first] = nodes;
     // The panel says more of what it shows.
@@ -102,6 +107,13 @@ export function createRoutesView(controller, { tip, onProblem }) {
    * @param {boolean} additive
    */
   function open(target, scene, additive) {
+    const only = stage.onlyAt(target);
+    if (only) {
+      tip.hide();
+      const ids = only.carriers.map(({ node }) => node.id);
+      controller.dispatch({ type: "select", nodes: ids, additive });
+      return;
+    }
     const nodes = nodesAt(target);
     if (nodes.length === 0) return;
     tip.hide();

@@ -66,6 +66,30 @@ export function drawRouteRibbons(group, ribbons, hatch, motion) {
 
 /**
  * @param {Group} group
+ * @param {RoutesScene["outlines"]} outlines
+ * @param {Motion} motion
+ */
+export function drawOutlines(group, outlines, motion) {
+  const drawn = join(group, "g", "vw-outline", outlines, (d) => d.key, motion, {});
+  drawn
+    .attr("data-layer", (d) => d.layer)
+    .attr("data-only", "there")
+    .attr("data-nav", (d) => `ribbon:${d.key}`)
+    .attr("role", "button")
+    .attr("aria-label", (d) => d.name)
+    .call(toned);
+  drawn.each(function draw(d) {
+    select(this)
+      .selectAll("path")
+      .data([d.hit, d.path])
+      .join("path")
+      .attr("class", (_, at) => (at === 0 ? "vw-outline-hit" : "vw-outline-line"))
+      .attr("d", String);
+  });
+}
+
+/**
+ * @param {Group} group
  * @param {RoutesScene["stretches"]} stretches
  * @param {string} hatch
  * @param {Motion} motion
@@ -276,6 +300,7 @@ export function drawRouteLabels(group, labels, motion) {
     .classed("ribbon", (d) => d.face !== "stream")
     .classed("inside", (d) => d.face === "inside")
     .classed("target", (d) => d.isTarget)
+    .classed("only", (d) => d.only === true)
     .attr("aria-hidden", "true")
     .attr("data-label-of", (d) => d.of);
   drawn.each(function draw(d) {

@@ -59,12 +59,13 @@ export function nextRouteStop(scene, from, arrow) {
  * @param {string} key
  * @param {Arrow} arrow
  */
-function fromRibbon({ ribbons }, key, arrow) {
-  const here = ribbons.find((ribbon) => ribbon.key === key);
+function fromRibbon({ ribbons, outlines }, key, arrow) {
+  const all = [...ribbons, ...outlines];
+  const here = all.find((ribbon) => ribbon.key === key);
   if (!here) return null;
   if (arrow === "ArrowLeft") return `node:${here.source}`;
   if (arrow === "ArrowRight") return `node:${here.target}`;
-  const at = ribbons.indexOf(here);
-  const other = ribbons[at + (arrow === "ArrowUp" ? 1 : -1)];
+  const at = all.indexOf(here);
+  const other = all[at + (arrow === "ArrowUp" ? 1 : -1)];
   return other ? `ribbon:${other.key}` : null;
 }

@@ -12,6 +12,7 @@ import {
   drawCrown,
   drawFolds,
   drawMarks,
+  drawOutlines,
   drawRouteLabels,
   drawRouteRibbons,
   drawStops,
@@ -63,9 +64,10 @@ export function createRoutesStage(el, { hover, open }) {
   /** @param {string} name */
   const group = (name) => /** @type {any} */ (svg.append("g").attr("class", name));
   // An MLP's mark lies on the streams around it and is to be pointed at first.
-  const [axis, ribbons, stretches, stops, marks] = [
+  const [axis, ribbons, outlines, stretches, stops, marks] = [
     "vw-route-axes",
     "vw-route-ribbons",
+    "vw-route-outlines",
     "vw-route-rivers",
     "vw-route-stops",
     "vw-route-marks",
@@ -79,7 +81,16 @@ export function createRoutesStage(el, { hover, open }) {
   ].map(group);
   const account = group("vw-route-account");
   const ruler = group("vw-route-ruler");
-  const veil = createRoutesVeil({ svg, ribbons, stretches, marks, stops, tokens, labels });
+  const veil = createRoutesVeil({
+    svg,
+    ribbons,
+    outlines,
+    stretches,
+    marks,
+    stops,
+    tokens,
+    labels,
+  });
   /** @type {RoutesStageView | null} */
   let view = null;
   /** @type {RoutesScene | null} */
@@ -109,6 +120,7 @@ export function createRoutesStage(el, { hover, open }) {
     settle(svg.datum(next), motion, { height: (d) => d.height });
     drawAxis(axis, ruler, next, motion);
     drawRouteRibbons(ribbons, next.ribbons, hatch, motion);
+    drawOutlines(outlines, next.outlines, motion);
     drawStretches(stretches, next.stretches, hatch, motion);
     drawMarks(marks, next.marks, motion);
     drawStops(stops, next.stops);
@@ -146,7 +158,9 @@ export function createRoutesStage(el, { hover, open }) {
     const lit = ids.length ? litBy(scene, trace(ids)) : new Set();
     const has = (/** @type {string} */ key) => lit.has(key);
     svg.classed("has-lit", lit.size > 0);
-    ribbons.selectAll(staying("path")).classed("lit", (/** @type {any} */ d) => has(d.key));
+    for (const each of [ribbons.selectAll(staying("path")), outlines.selectAll(staying("g"))]) {
+      each.classed("lit", (/** @type {any} */ d) => has(d.key));
+    }
     stretches.selectAll(staying("path")).classed("lit", (/** @type {any} */ d) => has(d.key));
     marks.selectAll(staying("rect")).classed("lit", (/** @type {any} */ d) => has(d.id));
     tokens.selectAll(staying("g")).classed("lit", (/** @type {any} */ d) => has(d.id));
@@ -154,11 +168,11 @@ export function createRoutesStage(el, { hover, open }) {
     labels.selectAll(staying("g")).classed("lit", (/** @type {any} */ d) => has(d.of));
     const selected = new Set(view.selection);
     const chosen = (/** @type {string[]} */ nodes) => nodes.some((node) => selected.has(node));
-    ribbons
-      .selectAll(staying("path"))
-      .classed("selected", (/** @type {any} */ d) =>
+    for (const each of [ribbons.selectAll(staying("path")), outlines.selectAll(staying("g"))]) {
+      each.classed("selected", (/** @type {any} */ d) =>
         chosen(d.passage.carriers.map((/** @type {any} */ carrier) => carrier.node.id)),
       );
+    }
     marks.selectAll(staying("rect")).classed("selected", (/** @type {any} */ d) => chosen(d.nodes));
     for (const each of [stops.selectAll(staying("rect")), tokens.selectAll(staying("g"))]) {
       each.classed("selected", (/** @type {any} */ d) => selected.has(d.id));
@@ -197,6 +211,8 @@ export function createRoutesStage(el, { hover, open }) {
     },
     /** @param {RouteTarget} target */
     nodesAt: (target) => (scene ? nodesOf(scene, target) : []),
+    /** @param {RouteTarget} target */
+    onlyAt: ({ id }) => scene?.outlines.find(({ key }) => key === id)?.passage ?? null,
     destroy() {
       input.stop();
       halt(root.selectAll("*"));
@@ -212,7 +228,7 @@ export function createRoutesStage(el, { hover, open }) {
  */
 function nodesOf(scene, { kind, id }) {
   if (kind === "ribbon") {
-    const ribbon = scene.ribbons.find(({ key }) => key === id);
+    const ribbon = [...scene.ribbons, ...scene.outlines].find(({ key }) => key === id);
     return ribbon?.passage.carriers.map(({ node }) => node.id) ?? [];
   }
   const mark = scene.marks.find((each) => each.id === id);

@@ -4,10 +4,19 @@ import { isOutside, layerOfNode } from "../../../state/filters.js";
 import { staying } from "../../shared/motion.js";
 
 /**
- * @param {Record<"svg" | "ribbons" | "stretches" | "marks" | "stops" | "tokens" | "labels", any>}
+ * @param {Record<"svg" | "ribbons" | "outlines" | "stretches" | "marks" | "stops" | "tokens" | "labels", any>}
  *   groups
  */
-export function createRoutesVeil({ svg, ribbons, stretches, marks, stops, tokens, labels }) {
+export function createRoutesVeil({
+  svg,
+  ribbons,
+  outlines,
+  stretches,
+  marks,
+  stops,
+  tokens,
+  labels,
+}) {
   let veiled = false;
 
   /** @param {{found: Set<string> | null, layers: [number, number] | null}} view */
@@ -39,6 +48,9 @@ export function createRoutesVeil({ svg, ribbons, stretches, marks, stops, tokens
           d.passage.carriers.map((/** @type {any} */ { node }) => node.id),
         ),
       )
+      .classed("outside", (/** @type {any} */ d) => out(d.key, d.layer));
+    outlines
+      .selectAll(staying("g"))
       .classed("outside", (/** @type {any} */ d) => out(d.key, d.layer));
     marks
       .selectAll(staying("rect"))

@@ -22,7 +22,7 @@ const WIDEST_TURN = 26;
  * Leaves one river upwards, turns, runs level, and turns up into the other. The offsets are along
  * the normal, so that it is as wide as it says all along.
  * @param {Crossing} crossing
- * @returns {string}
+ * @returns {string} A line, where it has no width.
  */
 export function crossing({ from, to, lane, width, startWidth, endWidth }) {
   const side = Math.sign(to.x - from.x) || 1;
@@ -61,6 +61,7 @@ export function crossing({ from, to, lane, width, startWidth, endWidth }) {
     step(x, y, angle, endWidth + (width - endWidth) * smooth(at / ARC));
   }
   step(to.x, to.y, 0, endWidth);
+  if (width === 0) return `M${left.join("L")}`;
   return `M${left.join("L")}L${right.reverse().join("L")}Z`;
 }
 

@@ -82,6 +82,9 @@ export function placeFoot(model, columns, tokens, y, write, there = null) {
     const shown = slanted ? fitText(whole, LONGEST_SLANTED, SIZE) : text;
     const wide = slanted ? 24 : Math.max(24, textWidth(text, SIZE) + 10);
     const number = numbered.has(position) && Math.abs(value) >= least ? write(value) : "";
+    const beside = other !== null && numbered.has(position) ? write(other) : "";
+    const seen = [shown, number, beside].filter(Boolean).join(" ");
+    const whose = beside ? (number ? " to the predictions here and there" : " there") : "";
     return {
       id: `P${position}.embed`,
       position,
@@ -99,7 +102,7 @@ export function placeFoot(model, columns, tokens, y, write, there = null) {
       tone: signOf(value, model.routes.measure),
       number,
       name:
-        `${shown} ${number}${number ? " to the prediction" : ""}: ` +
+        `${seen}${whose || (number ? " to the prediction" : "")}: ` +
         `${shown === whole ? "" : `in full ${whole}, `}the token at position ${position}` +
         `${number ? "" : `, adds ${write(value)} to the prediction`}` +
         (other === null ? "" : `, ${besideWords(value, other, write)}`),
@@ -109,7 +112,7 @@ export function placeFoot(model, columns, tokens, y, write, there = null) {
           : {
               bar: long(other),
               tone: signOf(other, model.routes.measure),
-              number: numbered.has(position) ? write(other) : "",
+              number: beside,
             },
     };
   });

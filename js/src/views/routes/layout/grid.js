@@ -45,7 +45,8 @@ const WIDEST_STEP = 176;
  * @returns {RouteColumns}
  */
 export function placeColumns(model, tokens, width) {
-  const live = [...model.columns.keys()];
+  const ends = model.only.flatMap(({ from, to }) => [from.position, to.position]);
+  const live = [...new Set([...model.columns.keys(), ...ends])].sort((a, b) => a - b);
   const scale = widest(live.length, width) / model.largest;
   const level = measureColumns(model, tokens, live, scale, false);
   const labelRoom = Math.min(118, Math.max(76, width * 0.09));

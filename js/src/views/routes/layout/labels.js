@@ -7,7 +7,7 @@ import { labelled, ROOMY } from "./lanes.js";
 /** @typedef {import("./model.js").Stream} Stream */
 /** @typedef {import("./grid.js").RouteColumns} RouteColumns */
 /** @typedef {import("./grid.js").RouteLevels} RouteLevels */
-/** @typedef {import("./flow.js").RouteRibbon} RouteRibbon */
+/** @typedef {import("./flow.js").RouteRibbon | import("./only.js").RouteOutline} RouteRibbon */
 /** @typedef {import("../../shared/shapes.js").Box} Box */
 
 /**
@@ -21,6 +21,7 @@ import { labelled, ROOMY } from "./lanes.js";
  * @property {string} text
  * @property {number} [piece] How much of the text is the label: the rest is of the word that it begins.
  * @property {"stream" | "ribbon" | "inside"} face
+ * @property {boolean} [only] Whether the other prompt alone has it.
  * @property {boolean} isTarget
  * @property {Box} box What it covers, upright.
  */
@@ -109,6 +110,7 @@ function ribbonSpots(ribbon, target) {
       tag,
       ...word,
       face: width >= ROOMY ? /** @type {const} */ ("inside") : "ribbon",
+      only: "only" in ribbon,
       isTarget: first.node.label === target,
       box: { x: x - wide / 2, y: y - ASCENT, width: wide, height: LINE - 2 },
     };

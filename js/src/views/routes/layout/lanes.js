@@ -1,7 +1,7 @@
 /** The level runs of a layer's ribbons: side by side, so that none lies on another. */
 
 /** @typedef {import("./model.js").RoutesModel} RoutesModel */
-/** @typedef {import("./model.js").Passage} Passage */
+/** @typedef {import("./model.js").Passage | import("./model.js").OnlyPassage} AnyPassage */
 
 /**
  * @typedef {object} Lanes What crosses between one level and the next that attention writes to.
@@ -25,8 +25,8 @@ export const ROOMY = 15;
  * @param {RoutesModel} model
  * @returns {Set<string>}
  */
-export function labelled({ passages, largest }) {
-  const strong = passages
+export function labelled({ passages, only, largest }) {
+  const strong = [...passages, ...only]
     .filter(({ influence }) => Math.abs(influence) >= STRONG * largest)
     .sort((a, b) => Math.abs(b.influence) - Math.abs(a.influence));
   return new Set(strong.slice(0, MOST_LABELLED).map(({ key }) => key));
@@ -38,9 +38,9 @@ export function labelled({ passages, largest }) {
  * @returns {Map<number, Lanes>} By the level that the ribbons leave from.
  */
 export function placeLanes(model, scale) {
-  /** @type {Map<number, Passage[]>} */
+  /** @type {Map<number, AnyPassage[]>} */
   const bands = new Map();
-  for (const passage of model.passages) {
+  for (const passage of [...model.passages, ...model.only]) {
     const band = bands.get(passage.from.level);
     if (band) band.push(passage);
     else bands.set(passage.from.level, [passage]);
@@ -52,7 +52,7 @@ export function placeLanes(model, scale) {
 /**
  * What comes from further left runs higher, and of one source what goes less far: then only ribbons
  * that enclose one another must cross.
- * @param {Passage[]} passages
+ * @param {AnyPassage[]} passages
  * @param {number} scale
  * @param {Set<string>} words Keys of those that say what they carry.
  * @returns {Lanes}

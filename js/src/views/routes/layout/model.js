@@ -1,5 +1,7 @@
 /** A routes graph, read for layout: streams, what passes between columns, and what stays in one. */
 
+import { passagesOnlyThere } from "../there.js";
+
 /** @typedef {import("../../../types.js").Node} Node */
 /** @typedef {import("../../../types.js").Edge} Edge */
 /** @typedef {import("../../../types.js").Routes} Routes */
@@ -41,6 +43,16 @@
  * @property {1 | -1} sign Parts that speak for and against are passages apart.
  * @property {Carrier[]} carriers The largest first.
  *
+ * @typedef {object} OnlyPassage What attention of the other prompt alone carries, between partners
+ *   of tokens here.
+ * @property {string} key
+ * @property {Pick<Stream, "position" | "level">} from
+ * @property {Pick<Stream, "position" | "level">} to
+ * @property {number} layer
+ * @property {number} influence
+ * @property {1 | -1} sign
+ * @property {import("../there.js").TherePassage["carriers"]} carriers The largest first.
+ *
  * @typedef {object} RoutesModel
  * @property {Routes} routes
  * @property {Map<string, Stream>} streams
@@ -48,6 +60,7 @@
  * @property {Strand[]} strands
  * @property {Mark[]} marks
  * @property {Passage[]} passages
+ * @property {OnlyPassage[]} only The largest of them; none where nothing is compared.
  * @property {Node | null} logits
  * @property {number} layers
  * @property {Map<string, number>} pruned What was left out, by the stream that it would flow into.
@@ -69,9 +82,10 @@ const influenceOf = (/** @type {{influence?: number | null}} */ { influence }) =
 /**
  * @param {Routes} routes
  * @param {number} layers
+ * @param {import("../there.js").ThereRoutes | null} [there]
  * @returns {RoutesModel}
  */
-export function readRoutes(routes, layers) {
+export function readRoutes(routes, layers, there = null) {
   const nodes = new Map(routes.nodes.map((node) => [node.id, node]));
   const streams = readStreams(routes.nodes);
   const { marks, passages, own } = readAttention(routes, nodes, streams);
@@ -87,6 +101,7 @@ export function readRoutes(routes, layers) {
     ]),
     marks: all,
     passages,
+    only: there ? readOnly(passagesOnlyThere(passages, there), streams) : [],
     logits: nodes.get("logits") ?? null,
     layers,
     pruned: readPruned(routes.edges, nodes),
@@ -108,6 +123,32 @@ function readStreams(nodes) {
     streams.set(id, { id, node, position, level: levelOf(node), influence: influenceOf(node) });
   }
   return streams;
+}
+
+/** More would hide what they stand beside. */
+const MOST_ONLY = 12;
+
+/**
+ * Those of the other prompt that go between two places which this picture has.
+ *
+ * @param {import("../there.js").TherePassage[]} passages The largest first.
+ * @param {Map<string, Stream>} streams
+ * @returns {OnlyPassage[]}
+ */
+function readOnly(passages, streams) {
+  const hasMiddles = [...streams.values()].some(({ level }) => level % 2 === 1);
+  return passages
+    .filter(({ from, to }) => from >= 0 && to >= 0)
+    .slice(0, MOST_ONLY)
+    .map(({ key, layer, from, to, influence, carriers }) => ({
+      key: `there ${key}`,
+      from: { position: from, level: 2 * layer },
+      to: { position: to, level: 2 * layer + (hasMiddles ? 1 : 2) },
+      layer,
+      influence,
+      sign: influence < 0 ? -1 : 1,
+      carriers,
+    }));
 }
 
 /** @param {Map<string, Stream>} streams */

@@ -3,7 +3,7 @@
 import { formatValue, inLogits, percent, probability } from "../../../words/figures.js";
 import { wordsOf } from "../../../words/lenses.js";
 
-import { besideWords, keyOfPassage, thereRoutes } from "../there.js";
+import { besideWords, keyOfPassage, thereRoutes, tokenThere } from "../there.js";
 
 /** @typedef {import("../../../types.js").FlowGraph} FlowGraph */
 /** @typedef {import("../../../types.js").Measure} Measure */
@@ -81,6 +81,20 @@ export function passageBeside(graph, routes, passage) {
   const write = (/** @type {number} */ value) =>
     inLogits(routes.measure) ? formatValue(value, "logit") : percent(value);
   return `, ${besideWords(passage.influence, other, write)}`;
+}
+
+/**
+ * @param {FlowGraph} graph
+ * @param {Routes} routes
+ * @param {import("./model.js").OnlyPassage} passage
+ */
+export function onlyName(graph, routes, { from, to, layer, influence, carriers }) {
+  const heads = [...new Set(carriers.map(({ node }) => node.head))].join(", ");
+  return (
+    `There alone, layer ${layer}: from ${tokenThere(graph, from.position)} ` +
+    `to ${tokenThere(graph, to.position)}, ${influenceWords(influence, routes)}, ` +
+    `${carriers.length === 1 ? "head" : "heads"} ${heads}`
+  );
 }
 
 /** @param {FlowGraph} graph */

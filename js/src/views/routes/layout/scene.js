@@ -18,6 +18,7 @@ import {
   predictionWords,
   streamName,
 } from "./names.js";
+import { placeOnly } from "./only.js";
 
 /** @typedef {import("../../../types.js").FlowGraph} FlowGraph */
 /** @typedef {import("../../../types.js").Routes} Routes */
@@ -53,6 +54,7 @@ import {
  * @property {import("./flow.js").RouteStretch[]} stretches
  * @property {(import("./flow.js").RouteRibbon & {name: string})[]} ribbons
  * @property {(import("./flow.js").RouteMark & {name: string})[]} marks
+ * @property {import("./only.js").RouteOutline[]} outlines
  * @property {RouteStop[]} stops
  * @property {import("./foot.js").RouteToken[]} tokens
  * @property {import("./foot.js").RouteFold[]} folds
@@ -82,7 +84,8 @@ const CROWN = 46;
  * @returns {RoutesScene}
  */
 export function layoutRoutes({ routes, graph, keep = null, width }) {
-  const model = readRoutes(routes, graph.model.n_layers);
+  const there = thereRoutes(routes, graph);
+  const model = readRoutes(routes, graph.model.n_layers, there);
   const columns = placeColumns(model, graph.tokens, width);
   const lanes = placeLanes(model, columns.scale);
   const levels = placeLevels(model, lanes, TOP);
@@ -92,15 +95,9 @@ export function layoutRoutes({ routes, graph, keep = null, width }) {
   const prediction = placePrediction(graph, focusX, columns.width, model);
   const write = (/** @type {number} */ value) =>
     inLogits(routes.measure) ? formatValue(value, "logit") : percent(value);
-  const foot = placeFoot(
-    model,
-    columns,
-    graph.tokens,
-    levels.bottom,
-    write,
-    thereRoutes(routes, graph),
-  );
-  const labels = placeRouteLabels(model, columns, levels, flow.ribbons, {
+  const foot = placeFoot(model, columns, graph.tokens, levels.bottom, write, there);
+  const outlines = placeOnly(model, columns, levels, lanes, graph);
+  const labels = placeRouteLabels(model, columns, levels, [...flow.ribbons, ...outlines], {
     target: graph.target.text,
     taken: [{ ...prediction.box, x: prediction.x + prediction.box.x, y: 0, height: CROWN }],
   });
@@ -108,8 +105,7 @@ export function layoutRoutes({ routes, graph, keep = null, width }) {
     right: Math.min(width, columns.width) - 14,
     y: levels.bottom + foot.height + 10,
   });
-  const words =
-    accountOf(routes, keep && leastOf(keep)) + besideAccount(routes, graph, model.passages);
+  const words = accountOf(routes, keep && leastOf(keep)) + besideAccount(routes, graph, model);
   const account = placeAccount(words, Math.min(width, columns.width), legend);
   return {
     model,
@@ -122,13 +118,21 @@ export function layoutRoutes({ routes, graph, keep = null, width }) {
       name: passageName(graph, routes, ribbon.passage),
     })),
     marks: flow.marks.map((mark) => ({ ...mark, name: markName(graph, routes, mark) })),
+    outlines,
     stops: placeStops(model, graph, columns, levels),
     tokens: foot.tokens,
     folds: foot.folds,
     labels,
     ...placeAxis(model, levels, lanes),
     axisTop: levels.top - 7,
-    springs: placeSprings(model, columns, levels),
+    springs: [
+      ...placeSprings(model, columns, levels),
+      ...outlines
+        .filter(({ passage }) => startsAlone(model, passage))
+        .map(({ key, passage, start }) => {
+          return { key, x: start.x, y: levels.y(passage.from.level) };
+        }),
+    ],
     prediction,
     legend,
     account,
@@ -224,6 +228,16 @@ function placeAxis(model, { y }, lanes) {
     axis.set(layer, { layer, y: middle, text: `${layer}` });
   }
   return { axis: [...axis.values()].sort((a, b) => a.layer - b.layer), bands };
+}
+
+/**
+ * Whether what the other prompt alone carries leaves a token where no river passes here.
+ * @param {RoutesModel} model
+ * @param {import("./model.js").OnlyPassage} passage
+ */
+function startsAlone({ columns }, { from: { position, level } }) {
+  const levels = (columns.get(position) ?? []).map((stream) => stream.level);
+  return level > 0 && !(levels.some((own) => own <= level) && levels.some((own) => own >= level));
 }
 
 /**

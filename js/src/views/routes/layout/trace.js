@@ -57,7 +57,7 @@ function reach(ids, next) {
  * @param {Traced} traced
  * @returns {Set<string>} Keys of stretches and ribbons, ids of marks, tokens and streams.
  */
-export function litBy({ stretches, ribbons, marks }, { up, down }) {
+export function litBy({ stretches, ribbons, outlines, marks }, { up, down }) {
   const either = (/** @type {string} */ id) => up.has(id) || down.has(id);
   return new Set([
     ...up,
@@ -68,7 +68,7 @@ export function litBy({ stretches, ribbons, marks }, { up, down }) {
           up.has(source) || down.has(target) || (down.has(source) && up.has(target)),
       )
       .map(({ key }) => key),
-    ...ribbons
+    ...[...ribbons, ...outlines]
       .filter(({ passage }) => passage.carriers.some(({ node }) => either(node.id)))
       .map(({ key }) => key),
     ...marks.filter(({ nodes }) => nodes.some(either)).map(({ id }) => id),
