@@ -220,7 +220,7 @@ def test_pinned_nodes_stand_side_by_side_and_stay(open_widget, screenshot):
     screenshot(page, "pins")
 
     asked = len(requests_for(page, "project"))
-    page.evaluate("model.delay = 300")
+    page.evaluate("model.delay = 1500")
     set_model(page, selection=[])
     widget.locator('.vw-chip[data-position="4"]').click()
     expect(pins.locator("td.old").first).to_be_visible()

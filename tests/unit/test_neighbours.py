@@ -138,16 +138,19 @@ class Mixing(torch.nn.Module):
 
 def test_neurons_that_hear_of_one_another_go_the_long_way():
     from visit_widget.findings.slopes import _slopes
+    from visit_widget.model.exclusive import exclusive
 
     up, down = torch.nn.Linear(6, 8).double(), torch.nn.Linear(8, 6).double()
     points = torch.randn(1, 4, 6).double()
-    assert _slopes(Mixing(up, down), down, [up], points) is None
     plain = torch.nn.Sequential(up, torch.nn.GELU(), down)
-    (slopes,) = _slopes(plain, down, [up], points)
+    with exclusive(plain):
+        assert _slopes(Mixing(up, down), down, [up], points) is None
+        (slopes,) = _slopes(plain, down, [up], points)
     z = up(points)[0].detach().requires_grad_()
     torch.testing.assert_close(slopes, torch.autograd.grad(torch.nn.functional.gelu(z).sum(), z)[0])
     deep = torch.nn.Sequential(torch.nn.Linear(6, 6).double(), torch.nn.GELU(), *plain)
-    assert _slopes(deep, down, [deep[0], up], points) is None
+    with exclusive(deep):
+        assert _slopes(deep, down, [deep[0], up], points) is None
 
 
 def test_feed_forward_with_biases_is_the_integral():

@@ -26,6 +26,7 @@ from torch.utils.weak import WeakIdKeyDictionary
 
 from .attention_call import AttentionCall, Before, Listener
 from .errors import UnsupportedModelError
+from .exclusive import exclusive
 from .factors import Factors, by_head, factors_of
 from .loaded import weights_of
 from .scores import FAR, Masks, Scores, solve
@@ -96,7 +97,7 @@ def overhearing(
     """
     watched = [m for m in model.modules() if any(True for _ in weights_of(m))]
     grad = torch.is_grad_enabled()
-    with ExitStack() as stack:
+    with exclusive(model), ExitStack() as stack:
         mode = _Overhearing(listener, before)
         for module in watched if modules is None else modules:
             stack.callback(module.register_forward_pre_hook(mode.enter_module).remove)
