@@ -221,6 +221,27 @@ def test_chosen_heads_and_sources_are_rows_of_all(family):
             assert derive(1, 5, sources=[]).shape == (trace.n_heads, 0, trace.d_model)
 
 
+@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("asks", [[(0, 2), (1, 5), (1, 2), (0, 2)], []])
+@pytest.mark.parametrize("answers", [[(0, 6), (1, 0), (1, 3), (0, 3)], []])
+def test_what_looks_ask_and_find_is_that_of_the_grids(model, monkeypatch, alone, asks, answers):
+    """Those asked for, whether a row can be run by itself or not."""
+    if not alone:
+        cut = projection._cut
+        monkeypatch.setattr(
+            projection, "_cut", lambda value, rows, n: cut(value, [(r + 1) % n for r in rows], n)
+        )
+    trace = vw.trace(model, None, PROMPT_IDS)
+    for layer in range(trace.n_layers):
+        asked, answered = trace.look_directions(layer, 6, asks, answers)
+        every = trace.query_directions(layer, 6), trace.key_directions(layer, 6)
+        assert asked.shape == (len(asks), trace.d_model)
+        assert answered.shape == (len(answers), trace.d_model)
+        for found, looks, grid in zip((asked, answered), (asks, answers), every, strict=True):
+            for row, (head, source) in zip(found, looks, strict=True):
+                torch.testing.assert_close(row, grid[head, source], rtol=1e-9, atol=1e-11)
+
+
 @pytest.mark.parametrize("family", ["llama", "qwen3"])
 def test_arguments_cut_to_the_wrong_rows_are_noticed(family, monkeypatch):
     """Which dimension counts tokens is a guess; a wrong one must not become a wrong direction."""

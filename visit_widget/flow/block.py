@@ -152,22 +152,20 @@ def _draw_looks(
     in the stream.
     """
     trace, at, name = sheet.trace, sheet.position, f"L{layer}"
-    heads = list(memories)
-    strongest = {head: int(row.scores[head].argmax()) for head in heads}
-    sources = sorted({*strongest.values(), *(j for js in memories.values() for j in js)})
-    column = {source: n for n, source in enumerate(sources)}
+    strongest = [(head, int(row.scores[head].argmax())) for head in memories]
+    looked_at = [(head, source) for head, sources in memories.items() for source in sources]
     norm = in_stream(trace, layer, "attention")
-    asked, answered = (norm(d) for d in trace.look_directions(layer, at, heads, sources))
-    for n, head in enumerate(heads):
+    asked, answered = (norm(d) for d in trace.look_directions(layer, at, strongest, looked_at))
+    keys = iter(answered)
+    for (head, most), asks in zip(strongest, asked, strict=True):
         query = sheet.node(
-            f"{name}.H{head}.Q", "query", asked[n, column[strongest[head]]], None,
-            layer=layer, head=head, source=strongest[head],
-        )  # fmt: skip
+            f"{name}.H{head}.Q", "query", asks, None, layer=layer, head=head, source=most
+        )
         sheet.edge(f"{name}.ln1", query, "read")
         for source in memories[head]:
             weight, score = float(row.weights[head, source]), float(row.scores[head, source])
             key = sheet.node(
-                f"{name}.H{head}.K{source}", "key", answered[n, column[source]], None,
+                f"{name}.H{head}.K{source}", "key", next(keys), None,
                 layer=layer, head=head, source=source, weight=weight, score=score,
             )  # fmt: skip
             sheet.edge(query, key, "score", score)

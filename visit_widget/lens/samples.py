@@ -103,13 +103,14 @@ def _of_attention(one: Trace, layer: int, position: int) -> Iterator[tuple[Site,
     norm = in_stream(one, layer, "attention")
     strongest = int(row.scores[heads[0]].argmax())
     try:
-        both = one.look_directions(layer, position, heads, [strongest])
+        looks = [(head, strongest) for head in heads]
+        both = one.look_directions(layer, position, looks, looks)
         asked, answered = (norm(directions) for directions in both)
     except VisitError:
         return
     for n in range(len(heads)):
-        yield Site(layer, "query"), asked[n, 0]
-        yield Site(layer, "key"), answered[n, 0]
+        yield Site(layer, "query"), asked[n]
+        yield Site(layer, "key"), answered[n]
 
 
 def _of_mlp(one: Trace, layer: int, position: int) -> Iterator[tuple[Site, Tensor]]:

@@ -81,33 +81,55 @@ def key_directions(
     return trace.work(directions), constants
 
 
+# A head, and the position of a source.
+Looks = Sequence[tuple[int, int]]
+
+
 @torch.inference_mode(False)
 def look_directions(
-    trace: Trace, layer: int, position: int, heads: Sequence[int], sources: Sequence[int]
+    trace: Trace, layer: int, position: int, asks: Looks, answers: Looks
 ) -> tuple[Tensor, Tensor]:
-    """`query_directions` and `key_directions`, (len(heads), len(sources), d_model) each, by one run
-    of the attention module where it can be run on some rows alone.
+    """What each query asks for at one source, as `query_directions` of these (head, source) has it,
+    (len(asks), d_model), and what it finds in a key, as `key_directions` has it, (len(answers),
+    d_model): by one run of the attention module and one derivative, where the module can be run on
+    some rows alone.
     """
-    n = len(sources)
-    projection = Projection(trace, layer, [*sources, *[position] * n])
+    n = len(asks)
+    projection = Projection(trace, layer, [*(j for _, j in asks), *[position] * len(answers)])
     if projection.cut is None:
-        both = query_directions, key_directions
-        asked, answered = (d(trace, layer, position, heads, sources)[0] for d in both)
-        return asked, answered
+        return (
+            _one_by_one(query_directions, trace, layer, position, asks),
+            _one_by_one(key_directions, trace, layer, position, answers),
+        )
     kept = trace.attention_record(layer)
     shared = kept.query.shape[0] // kept.key.shape[0]
     scale = scale_of(kept.scaling, kept.query)
     x, query, key = projection.start()
-    queries = kept.query[:, position].to(x.device) * scale
-    keys = kept.key[:, list(sources)].to(x.device) * scale
+    rows = torch.arange(len(x))
+    heads, sources = torch.tensor([*asks, *answers]).T
+    queries = kept.query[heads[:n], position].to(x.device) * scale
+    keys = kept.key[heads[n:] // shared, sources[n:]].to(x.device) * scale
     with torch.enable_grad():
-        # Of other rows each: one derivative of their sum tells both.
-        values = [
-            (key[h // shared, :n] @ queries[h]).sum() + (query[h, n:] * keys[h // shared]).sum()
-            for h in heads
-        ]
-        found = trace.work(gradients_of(torch.stack(values), x))
-    return found[:, :n], found[:, n:]
+        # Each row stands in one score alone, so that the derivative of their sum tells all.
+        asked = (key[heads[:n] // shared, rows[:n]] * queries).sum()
+        answered = (query[heads[n:], rows[n:]] * keys).sum()
+        (found,) = trace.work(gradients_of((asked + answered)[None], x))
+    return found[:n], found[n:]
+
+
+def _one_by_one(
+    derive: Callable[..., tuple[Tensor, object]],
+    trace: Trace,
+    layer: int,
+    position: int,
+    looks: Looks,
+) -> Tensor:
+    """(len(looks), d_model) of the directions of all these heads at all these sources."""
+    if not looks:
+        return torch.zeros(0, trace.d_model, dtype=trace.dtype, device=trace.device)
+    heads, sources = (sorted(set(each)) for each in zip(*looks, strict=True))
+    found, _ = derive(trace, layer, position, heads, sources)
+    return torch.stack([found[heads.index(h), sources.index(j)] for h, j in looks])
 
 
 def scale_of(scaling: float | None, query: Tensor) -> float:

@@ -294,18 +294,20 @@ def gradients_of(values: Tensor, x: Tensor) -> Tensor:
     if not values.requires_grad:
         return nothing
     each = torch.eye(len(values), dtype=values.dtype, device=values.device)
-    try:
-        (found,) = torch.autograd.grad(
-            values, x, each, retain_graph=True, allow_unused=True, is_grads_batched=True
-        )
-    except RuntimeError:
-        # Not every operation's derivative can be taken for several values at once.
-        rows = [
-            torch.autograd.grad(values, x, row, retain_graph=True, allow_unused=True)[0]
-            for row in each
-        ]
-        found = None if rows[0] is None else torch.stack(rows)
-    return nothing if found is None else found
+    if len(values) > 1:
+        try:
+            (found,) = torch.autograd.grad(
+                values, x, each, retain_graph=True, allow_unused=True, is_grads_batched=True
+            )
+        except RuntimeError:
+            # Not every operation's derivative can be taken for several values at once.
+            pass
+        else:
+            return nothing if found is None else found
+    rows = [
+        torch.autograd.grad(values, x, row, retain_graph=True, allow_unused=True)[0] for row in each
+    ]
+    return nothing if rows[0] is None else torch.stack(rows)
 
 
 def _cut(value: Any, rows: list[int], n_tokens: int) -> Any:

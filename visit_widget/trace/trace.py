@@ -335,10 +335,29 @@ class Trace(TracedPass, Copied, Upward):
         return row
 
     def look_directions(
-        self, layer: int, position: int, heads: Sequence[int], sources: Sequence[int]
+        self, layer: int, position: int, asks: _directions.Looks, answers: _directions.Looks
     ) -> tuple[Tensor, Tensor]:
-        """`query_directions` and `key_directions`, at the cost of one."""
-        return self._directions(_directions.look_directions, layer, position, heads, sources)
+        """Some of `query_directions` and of `key_directions`, at the cost of one.
+
+        Args:
+            layer: 0 … n_layers − 1.
+            position: of the query.
+            asks: (head, source) of the first, n of them.
+            answers: (head, source) of the others, m of them.
+
+        Returns:
+            (n, d_model) and (m, d_model).
+        """
+        self.needs_model("What queries and keys look for")
+        if not asks and not answers:
+            nothing = torch.zeros(0, self.d_model, dtype=self.dtype, device=self.device)
+            return nothing, nothing
+        layer, position = self.layer(layer), self.position(position)
+        both = (
+            [(self.head(layer, head), self.position(source)) for head, source in looks]
+            for looks in (asks, answers)
+        )
+        return _directions.look_directions(self, layer, position, *both)
 
     def _directions(
         self,
