@@ -340,6 +340,21 @@ describe("routes of two prompts", () => {
     expect(layoutRoutes({ routes, graph: both, width: 1200 }).outlines).toEqual([]);
   });
 
+  test("tell of a head that carries against there and for here where it is drawn", () => {
+    const turned = { id: known.id, kind: "value", influence: -known.influence, label: "␣x" };
+    const scene = layoutRoutes({
+      routes: { ...routes, against: { ...told, nodes: [turned] } },
+      graph: both,
+      width: 1200,
+    });
+    expect(scene.outlines).toEqual([]);
+    const ribbon = scene.ribbons.find(({ passage }) =>
+      passage.carriers.some(({ node }) => node.id === known.id),
+    );
+    const [, sign] = /, there ([+−])\d/.exec(ribbon.name);
+    expect(sign).toBe(known.influence < 0 ? "+" : "−");
+  });
+
   test("give a token that the other alone reads a column", () => {
     const gone = made.nodes.filter(({ position, source }) => position !== 1 && source !== 1);
     const ids = new Set(gone.map(({ id }) => id));

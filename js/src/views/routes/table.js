@@ -8,7 +8,7 @@ import { leastOf } from "./layout/legend.js";
 import { readRoutes, shownStreams } from "./layout/model.js";
 import { accountOf } from "./layout/names.js";
 import { openRoute } from "./open.js";
-import { keyOfPassage, passagesOnlyThere, thereRoutes, tokenThere } from "./there.js";
+import { carriedThere, thereRoutes, tokenThere } from "./there.js";
 import { nothingPasses, otherMeasure, routeSize, waitingWords } from "./words.js";
 
 /** @import { State } from "../../state/state.js" */
@@ -131,9 +131,7 @@ function passagesTable(of) {
           wordsCell(heads),
           tokenCell(labels),
           numberCell(routeSize(influence, routes.measure)),
-          ...(there
-            ? beside(of, influence, there.passages.get(keyOfPassage(passage))?.influence ?? null)
-            : []),
+          ...(there ? beside(of, influence, carriedThere(there, carriers)) : []),
         ],
       };
     }),
@@ -158,16 +156,16 @@ function beside({ routes }, here, there) {
 }
 
 /** What the other prompt's routes alone carry. @param {Of} of @returns {TableData} */
-function onlyThereTable({ graph, routes, model }) {
+function onlyThereTable({ graph, routes }) {
   const there = thereRoutes(routes, graph);
-  const rows = there ? passagesOnlyThere(model.passages, there) : [];
+  const rows = there ? there.passages : [];
   const place = (/** @type {number} */ at) =>
     at < 0
       ? [tokenText(graph, at), `there ${-1 - at}`]
       : [`${tokenText(graph, at)} / ${tokenThere(graph, at)}`, `${at}`];
   return {
     key: "only there",
-    caption: "Passages of the other prompt alone: none is kept here",
+    caption: "Passages of the other prompt alone: their heads carry nothing here that is kept",
     columns: [...PASSAGE, ...THERE],
     rows: rows.map(({ key, layer, from, to, heads, influence }) => {
       const [[source, start], [target, end]] = [place(from), place(to)];

@@ -8,7 +8,7 @@ import { tokenText } from "../../words/words.js";
 
 /**
  * @typedef {object} TherePassage
- * @property {string} key Of layer, places and sign, as of a passage here.
+ * @property {string} key Of layer, places and sign.
  * @property {number} layer
  * @property {number} from Below nothing: a token of there alone (state/only-there.js).
  * @property {number} to
@@ -19,7 +19,8 @@ import { tokenText } from "../../words/words.js";
  *
  * @typedef {object} ThereRoutes
  * @property {Map<string, {influence: number, label: string | null}>} nodes By the ids of here.
- * @property {Map<string, TherePassage>} passages
+ * @property {TherePassage[]} passages What heads carry there that carry nothing here, the largest
+ *   first.
  * @property {(position: number) => number | null} adds What a token's partner adds there.
  * @property {{position: number, value: number}[]} alone What tokens of there alone add.
  */
@@ -50,19 +51,21 @@ export function thereRoutes(routes, graph) {
  * @param {FlowGraph} graph
  * @returns {ThereRoutes | null}
  */
-function read({ against }, graph) {
+function read({ nodes, against }, graph) {
   const other = graph.against;
   if (!against || !other) return null;
   /** @type {Map<string, TherePassage>} */
   const passages = new Map();
+  const here = new Set(nodes.map(({ id }) => id));
   for (const { id, influence, label = null } of against.nodes) {
+    if (here.has(id)) continue;
     const [, own, to, layer, head, alone, from] = VALUE.exec(id) ?? [];
     if (to === undefined || influence == null) continue;
     const placed = (/** @type {string} */ mark, /** @type {string} */ at) =>
       mark ? -1 - Number(at) : Number(at);
     const [start, end] = [placed(alone, from), placed(own, to)];
     if (start === end) continue;
-    const key = passageKey(Number(layer), start, end, influence < 0 ? -1 : 1);
+    const key = `${layer} ${start} ${end} ${influence < 0 ? "−" : "+"}`;
     const known = passages.get(key);
     const carrier = { node: { id, head: Number(head), label, top: [] }, influence };
     const carriers = [...(known?.carriers ?? []), carrier].sort(
@@ -89,7 +92,7 @@ function read({ against }, graph) {
         { influence: influence ?? 0, label: label ?? null },
       ]),
     ),
-    passages,
+    passages: [...passages.values()].sort((a, b) => Math.abs(b.influence) - Math.abs(a.influence)),
     adds(position) {
       const there = partnerOf(other, position);
       return there === null ? null : (values.get(there) ?? 0);
@@ -101,30 +104,13 @@ function read({ against }, graph) {
 }
 
 /**
- * @param {number} layer
- * @param {number} from
- * @param {number} to
- * @param {1 | -1} sign
+ * @param {ThereRoutes | null} there
+ * @param {{node: {id: string}}[]} carriers Of a passage here.
+ * @returns {number | null} What the same heads carry there; null where none is kept there.
  */
-export const passageKey = (layer, from, to, sign) =>
-  `${layer} ${from} ${to} ${sign < 0 ? "−" : "+"}`;
-
-/**
- * @param {import("./layout/model.js").Passage} passage
- */
-export const keyOfPassage = ({ layer, from, to, sign }) =>
-  passageKey(layer, from.position, to.position, sign);
-
-/**
- * @param {import("./layout/model.js").Passage[]} passages
- * @param {ThereRoutes} there
- * @returns {TherePassage[]} Those that this prompt's routes have not kept, the largest first.
- */
-export function passagesOnlyThere(passages, there) {
-  const here = new Set(passages.map(keyOfPassage));
-  return [...there.passages.values()]
-    .filter(({ key }) => !here.has(key))
-    .sort((a, b) => Math.abs(b.influence) - Math.abs(a.influence));
+export function carriedThere(there, carriers) {
+  const known = carriers.flatMap(({ node }) => there?.nodes.get(node.id)?.influence ?? []);
+  return known.length > 0 ? known.reduce((sum, each) => sum + each, 0) : null;
 }
 
 /**
@@ -153,12 +139,12 @@ export function besideWords(here, there, write = signed) {
  *
  * @param {Routes} routes
  * @param {FlowGraph} graph
- * @param {Pick<import("./layout/model.js").RoutesModel, "passages" | "only">} model
+ * @param {import("./layout/model.js").OnlyPassage[]} only What is drawn of it.
  */
-export function besideAccount(routes, graph, { passages, only }) {
+export function besideAccount(routes, graph, only) {
   const there = thereRoutes(routes, graph);
   if (!there) return "";
-  const others = passagesOnlyThere(passages, there).length - only.length;
+  const others = there.passages.length - only.length;
   const further = only.length > 0 ? " more" : "";
   const count = `${others === 1 ? "One" : others}${further} passage${others === 1 ? "" : "s"}`;
   const more =

@@ -4,7 +4,7 @@ import { h } from "../../ui/dom.js";
 import { percent } from "../../words/format.js";
 import { kindWords, rankWords } from "../../words/words.js";
 import { tokenTable } from "../shared/tokenTable.js";
-import { besideWords, thereRoutes, tokenThere } from "./there.js";
+import { besideWords, carriedThere, thereRoutes, tokenThere } from "./there.js";
 import { influenceFact, passageTitle, routeNodeTitle, routeSize, tokenFacts } from "./words.js";
 
 /** @import { Child } from "../../ui/dom.js" */
@@ -91,10 +91,12 @@ export function onlyTip({ from, to, layer, influence, carriers }, routes, graph)
 function thereFact(nodes, total, routes, graph) {
   const there = thereRoutes(routes, graph);
   if (!there) return null;
-  const known = nodes.flatMap(({ id }) => there.nodes.get(id)?.influence ?? []);
-  const sum = known.reduce((all, each) => all + each, 0);
+  const carried = carriedThere(
+    there,
+    nodes.map((node) => ({ node })),
+  );
   const write = (/** @type {number} */ value) => routeSize(value, routes.measure);
-  const words = besideWords(total, known.length > 0 ? sum : null, write);
+  const words = besideWords(total, carried, write);
   return h("p", { class: "vw-tip-facts" }, words);
 }
 

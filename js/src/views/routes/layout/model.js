@@ -1,7 +1,5 @@
 /** A routes graph, read for layout: streams, what passes between columns, and what stays in one. */
 
-import { passagesOnlyThere } from "../there.js";
-
 /** @typedef {import("../../../types.js").Node} Node */
 /** @typedef {import("../../../types.js").Edge} Edge */
 /** @typedef {import("../../../types.js").Routes} Routes */
@@ -101,7 +99,7 @@ export function readRoutes(routes, layers, there = null) {
     ]),
     marks: all,
     passages,
-    only: there ? readOnly(passagesOnlyThere(passages, there), streams) : [],
+    only: there ? readOnly(there.passages, streams) : [],
     logits: nodes.get("logits") ?? null,
     layers,
     pruned: readPruned(routes.edges, nodes),

@@ -3,7 +3,7 @@
 import { formatValue, inLogits, percent, probability } from "../../../words/figures.js";
 import { wordsOf } from "../../../words/lenses.js";
 
-import { besideWords, keyOfPassage, thereRoutes, tokenThere } from "../there.js";
+import { besideWords, carriedThere, thereRoutes, tokenThere } from "../there.js";
 
 /** @typedef {import("../../../types.js").FlowGraph} FlowGraph */
 /** @typedef {import("../../../types.js").Measure} Measure */
@@ -77,7 +77,7 @@ export function passageName(graph, routes, passage) {
 export function passageBeside(graph, routes, passage) {
   const there = thereRoutes(routes, graph);
   if (!there) return "";
-  const other = there.passages.get(keyOfPassage(passage))?.influence;
+  const other = carriedThere(there, passage.carriers);
   const write = (/** @type {number} */ value) =>
     inLogits(routes.measure) ? formatValue(value, "logit") : percent(value);
   return `, ${besideWords(passage.influence, other, write)}`;

@@ -105,7 +105,7 @@ export function layoutRoutes({ routes, graph, keep = null, width }) {
     right: Math.min(width, columns.width) - 14,
     y: levels.bottom + foot.height + 10,
   });
-  const words = accountOf(routes, keep && leastOf(keep)) + besideAccount(routes, graph, model);
+  const words = accountOf(routes, keep && leastOf(keep)) + besideAccount(routes, graph, model.only);
   const account = placeAccount(words, Math.min(width, columns.width), legend);
   return {
     model,
