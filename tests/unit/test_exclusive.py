@@ -153,6 +153,40 @@ def test_a_mode_is_changed_only_where_a_model_is_held(family, monkeypatch):
     assert all(m.training for m in model.modules())
 
 
+def test_a_thread_that_goes_on_is_seen_as_it_is():
+    """Callers, generators among them, of a thread that is left in the middle of anything."""
+    over = threading.Event()
+
+    def numbers(n: int) -> Iterator[int]:
+        for i in range(n):
+            yield leaf(i)
+
+    def leaf(n: int) -> int:
+        return sum(i * i for i in range(n % 7))
+
+    def outer() -> None:
+        while not over.is_set():
+            sum(numbers(20))
+
+    names = {f.__code__: f.__name__ for f in (numbers, leaf, outer)}
+    allowed = {("outer",), ("numbers", "outer"), ("leaf", "numbers", "outer")}
+    thread = threading.Thread(target=outer)
+    thread.start()
+    seen = set()
+    try:
+        until = time.monotonic() + 1
+        while time.monotonic() < until:
+            stack = doors._stack_of(thread.ident)
+            seen.add(tuple(names[f.f_code] for f in stack if f.f_code in names))
+            assert stack[-1].f_code is threading.Thread._bootstrap.__code__
+    finally:
+        over.set()
+        thread.join(10)
+    assert seen <= {*allowed, ()}
+    assert len(seen & allowed) > 1
+    assert doors._stack_of(thread.ident) == []
+
+
 def test_a_pass_on_its_way_is_waited_for_and_a_new_one_waits():
     model = make_model("llama", torch.float32, "sdpa").eval()
     begun, go_on, order = threading.Event(), threading.Event(), list[str]()

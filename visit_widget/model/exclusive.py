@@ -12,8 +12,9 @@ from __future__ import annotations
 import sys
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from itertools import accumulate, chain, repeat, starmap, takewhile
 from time import monotonic, sleep
 from types import FrameType
 from typing import Any
@@ -104,21 +105,24 @@ def _wait_for_others(doors: set[int], name: str) -> None:
 
 def _in_use(doors: set[int]) -> bool:
     me = threading.get_ident()
-    frames = sys._current_frames()
     return any(
-        _runs(frame, doors)
-        for thread, frame in frames.items()
+        frame.f_code is _CALL and id(frame.f_locals.get("self")) in doors
+        for thread in list(sys._current_frames())
         if thread != me and thread not in _waiting
+        for frame in _stack_of(thread)
     )
 
 
-def _runs(frame: FrameType | None, doors: set[int]) -> bool:
-    """Whether a stack has a call of one of these modules in it."""
-    while frame is not None:
-        if frame.f_code is _CALL and id(frame.f_locals.get("self")) in doors:
-            return True
-        frame = frame.f_back
-    return False
+def _stack_of(thread: int) -> list[FrameType]:
+    """The frames of a thread, innermost first, as they stand at one moment.
+
+    Within one call into C: between two lines of Python the thread goes on, and where it has left a
+    frame (a generator's, say), asking that for its caller may read memory that is there no more.
+    """
+    innermost = map(dict.get, starmap(sys._current_frames, [()]), [thread])
+    step: Callable[[Any, Any], Any] = getattr
+    outwards = accumulate(chain(innermost, repeat("f_back")), step)
+    return list(takewhile(bool, outwards))
 
 
 _CALL = nn.Module._call_impl.__code__
