@@ -9,6 +9,7 @@ waited for.
 
 from __future__ import annotations
 
+import gc
 import sys
 import threading
 import weakref
@@ -116,13 +117,20 @@ def _in_use(doors: set[int]) -> bool:
 def _stack_of(thread: int) -> list[FrameType]:
     """The frames of a thread, innermost first, as they stand at one moment.
 
-    Within one call into C: between two lines of Python the thread goes on, and where it has left a
-    frame (a generator's, say), asking that for its caller may read memory that is there no more.
+    Within one call into C, and without collecting garbage on the way, which may run Python: between
+    two lines of that the thread goes on, and where it has left a frame (a generator's, say), asking
+    that for its caller may read memory that is there no more.
     """
     innermost = map(dict.get, starmap(sys._current_frames, [()]), [thread])
     step: Callable[[Any, Any], Any] = getattr
     outwards = accumulate(chain(innermost, repeat("f_back")), step)
-    return list(takewhile(bool, outwards))
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        return list(takewhile(bool, outwards))
+    finally:
+        if collects:
+            gc.enable()
 
 
 _CALL = nn.Module._call_impl.__code__
