@@ -82,12 +82,12 @@ def key_directions(
 
 
 # A head, and the position of a source.
-Looks = Sequence[tuple[int, int]]
+HeadSources = Sequence[tuple[int, int]]
 
 
 @torch.inference_mode(False)
 def look_directions(
-    trace: Trace, layer: int, position: int, asks: Looks, answers: Looks
+    trace: Trace, layer: int, position: int, asks: HeadSources, answers: HeadSources
 ) -> tuple[Tensor, Tensor]:
     """What each query asks for at one source, as `query_directions` of these (head, source) has it,
     (len(asks), d_model), and what it finds in a key, as `key_directions` has it, (len(answers),
@@ -98,15 +98,15 @@ def look_directions(
     projection = Projection(trace, layer, [*(j for _, j in asks), *[position] * len(answers)])
     if projection.cut is None:
         return (
-            _one_by_one(query_directions, trace, layer, position, asks),
-            _one_by_one(key_directions, trace, layer, position, answers),
+            _picked(query_directions, trace, layer, position, asks),
+            _picked(key_directions, trace, layer, position, answers),
         )
     kept = trace.attention_record(layer)
     shared = kept.query.shape[0] // kept.key.shape[0]
     scale = scale_of(kept.scaling, kept.query)
     x, query, key = projection.start()
-    rows = torch.arange(len(x))
-    heads, sources = torch.tensor([*asks, *answers]).T
+    rows = torch.arange(len(x), device="cpu")
+    heads, sources = torch.tensor([*asks, *answers], device="cpu").T
     queries = kept.query[heads[:n], position].to(x.device) * scale
     keys = kept.key[heads[n:] // shared, sources[n:]].to(x.device) * scale
     with torch.enable_grad():
@@ -117,14 +117,14 @@ def look_directions(
     return found[:n], found[n:]
 
 
-def _one_by_one(
+def _picked(
     derive: Callable[..., tuple[Tensor, object]],
     trace: Trace,
     layer: int,
     position: int,
-    looks: Looks,
+    looks: HeadSources,
 ) -> Tensor:
-    """(len(looks), d_model) of the directions of all these heads at all these sources."""
+    """(len(looks), d_model) picked from the directions of all these heads at all these sources."""
     if not looks:
         return torch.zeros(0, trace.d_model, dtype=trace.dtype, device=trace.device)
     heads, sources = (sorted(set(each)) for each in zip(*looks, strict=True))

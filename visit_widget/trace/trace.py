@@ -335,7 +335,11 @@ class Trace(TracedPass, Copied, Upward):
         return row
 
     def look_directions(
-        self, layer: int, position: int, asks: _directions.Looks, answers: _directions.Looks
+        self,
+        layer: int,
+        position: int,
+        asks: _directions.HeadSources,
+        answers: _directions.HeadSources,
     ) -> tuple[Tensor, Tensor]:
         """Some of `query_directions` and of `key_directions`, at the cost of one.
 

@@ -131,7 +131,7 @@ function passagesTable(of) {
           wordsCell(heads),
           tokenCell(labels),
           numberCell(routeSize(influence, routes.measure)),
-          ...(there ? beside(of, influence, carriedThere(there, carriers)) : []),
+          ...(there ? beside(of, influence, carriedThere(there, nodes)) : []),
         ],
       };
     }),

@@ -105,11 +105,11 @@ function read({ nodes, against }, graph) {
 
 /**
  * @param {ThereRoutes | null} there
- * @param {{node: {id: string}}[]} carriers Of a passage here.
- * @returns {number | null} What the same heads carry there; null where none is kept there.
+ * @param {{id: string}[]} nodes Of here.
+ * @returns {number | null} What the same nodes carry there; null where none is kept there.
  */
-export function carriedThere(there, carriers) {
-  const known = carriers.flatMap(({ node }) => there?.nodes.get(node.id)?.influence ?? []);
+export function carriedThere(there, nodes) {
+  const known = nodes.flatMap(({ id }) => there?.nodes.get(id)?.influence ?? []);
   return known.length > 0 ? known.reduce((sum, each) => sum + each, 0) : null;
 }
 

@@ -91,10 +91,7 @@ export function onlyTip({ from, to, layer, influence, carriers }, routes, graph)
 function thereFact(nodes, total, routes, graph) {
   const there = thereRoutes(routes, graph);
   if (!there) return null;
-  const carried = carriedThere(
-    there,
-    nodes.map((node) => ({ node })),
-  );
+  const carried = carriedThere(there, nodes);
   const write = (/** @type {number} */ value) => routeSize(value, routes.measure);
   const words = besideWords(total, carried, write);
   return h("p", { class: "vw-tip-facts" }, words);

@@ -77,7 +77,10 @@ export function passageName(graph, routes, passage) {
 export function passageBeside(graph, routes, passage) {
   const there = thereRoutes(routes, graph);
   if (!there) return "";
-  const other = carriedThere(there, passage.carriers);
+  const other = carriedThere(
+    there,
+    passage.carriers.map(({ node }) => node),
+  );
   const write = (/** @type {number} */ value) =>
     inLogits(routes.measure) ? formatValue(value, "logit") : percent(value);
   return `, ${besideWords(passage.influence, other, write)}`;
