@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from typing import Any
+
+from torch import Tensor
 
 from ..lens import Lens, lens_of
 from ..lens.local import LocalLensAt
@@ -18,6 +20,7 @@ from .effects import EffectWalk
 from .elements import MEASURES, ROUTE_MEASURES, Edge, Node
 from .graph import FlowGraph, View
 from .keep import KINDS, Keep
+from .labels import Drawn, finish
 from .overview import draw_overview
 from .routes import attribution_of, draw_routes
 from .sheet import Sheet
@@ -28,8 +31,6 @@ from .walk import Walk
 N_PREDICTION = 10
 # The kinds of nodes that pruning chooses among.
 _CHOSEN = ("head", "value", "row", "neuron")
-
-Drawn = tuple[list[Node], list[Edge]]
 
 
 def flow_graph(
@@ -133,8 +134,7 @@ class Painter:
         self.trace, self.measure, self.keep = trace, measure, Keep.of(keep)
         self.position = trace.position(position)
         self.lens = lens_of(lens, trace)
-        stream = trace.residual(trace.n_layers - 1)[self.position]
-        self._said = self.lens.readout.logits(stream)
+        self._said = self._logits()
         self.target = followed(trace, self._natural() if target is None else target)
         self.foil = None if foil is None else followed(trace, foil)
         self.read = logit_direction(trace, self.target, self.foil, self.position)
@@ -157,6 +157,16 @@ class Painter:
             # What a lens makes of this prompt and position does not hang on the target.
             vars(self).update({k: v for k, v in vars(before).items() if k == "_lens_here"})
 
+    def _logits(self) -> Tensor:
+        """(n_vocab,) what the model says at the focus: as the pass gave it, where it gave that as
+        precisely as a lens reads; else of the last stream.
+        """
+        trace, readout = self.trace, self.lens.readout
+        own = trace.record.logits
+        if self.position == len(trace) - 1 and own.dtype == readout.dtype:
+            return own.to(readout.device)
+        return readout.logits(trace.residual(trace.n_layers - 1)[self.position])
+
     def _natural(self) -> int:
         """What is followed where nothing was asked for: the token that came, where the pass is a
         step of a generation, else the likeliest.
@@ -165,25 +175,13 @@ class Painter:
         last = self.position == len(self.trace) - 1
         return int(self._said.argmax()) if came is None or not last else came
 
-    def overview(self) -> tuple[list[Node], list[Edge]]:
+    def overview(self) -> Drawn:
         """The nodes and edges of the all-layer overview."""
+        return self._pieces(["overview"])
 
-        def draw(sheet: Sheet) -> Drawn:
-            draw_overview(sheet)
-            return sheet.finish()
-
-        nodes, edges = self._piece("overview", draw)
-        return list(nodes), list(edges)
-
-    def block(self, layer: int) -> tuple[list[Node], list[Edge]]:
+    def block(self, layer: int) -> Drawn:
         """The nodes and edges that a layer adds when it is opened."""
-
-        def draw(sheet: Sheet) -> Drawn:
-            draw_block(sheet, layer)
-            return sheet.finish()
-
-        nodes, edges = self._piece(self.trace.layer(layer), draw)
-        return list(nodes), list(edges)
+        return self._pieces([self.trace.layer(layer)])
 
     def chosen(self, layer: int, also: Collection[str] = ()) -> set[str]:
         """The ids of the parts of a layer that pruning keeps, with these drawn as well."""
@@ -203,21 +201,16 @@ class Painter:
                 f"{', '.join(map(repr, MEASURES))}."
             )
         layers = sorted({self.trace.layer(layer) for layer in layers})
-        with uncollected():
-            nodes, edges = self.overview()
-            for layer in layers:
-                more_nodes, more_edges = self.block(layer)
-                nodes += more_nodes
-                edges += more_edges
+        nodes, edges = self._pieces(["overview", *layers])
         return self._graph("block", layers, nodes, edges, None)
 
     def routes(self) -> FlowGraph:
         """The routes by which the prediction comes from the tokens."""
-
-        def draw(sheet: Sheet) -> tuple[list[Node], list[Edge], dict[str, Any]]:
-            return draw_routes(sheet, self._walk(self.measure))
-
-        nodes, edges, attribution = self._piece("routes", draw)
+        if not self._is_drawn("routes"):
+            sheet = self._sheet("routes")
+            with uncollected():
+                self._keep("routes", sheet, draw_routes(sheet, self._walk(self.measure)))
+        nodes, edges, attribution = self._taken("routes")
         return self._graph("routes", [], list(nodes), list(edges), attribution)
 
     def attribution(self) -> dict[str, Any]:
@@ -270,15 +263,33 @@ class Painter:
         also = self._also.get(int(name), frozenset())
         return measure, effects, more, kept, also
 
-    def _piece(self, name: str | int, draw: Callable[[Sheet], Any]) -> Any:
-        """A piece as it was drawn before, or drawn now."""
-        known = self._drawn.get(name)
-        if known is None or known[0] != self._asked(name):
-            sheet = self._sheet(name)
-            with uncollected():
-                drawn = draw(sheet)
-            known = self._drawn[name] = self._asked(name), sheet, drawn
-        _, self.sheets[name], drawn = known
+    def _pieces(self, names: Sequence[str | int]) -> Drawn:
+        """The nodes and edges of the overview and of layers, one after the other: as they were
+        drawn before, or drawn now.
+        """
+        with uncollected():
+            sheets = {name: self._sheet(name) for name in names if not self._is_drawn(name)}
+            for name, sheet in sheets.items():
+                if isinstance(name, int):
+                    draw_block(sheet, name)
+                else:
+                    draw_overview(sheet)
+            drawn = finish(list(sheets.values())) if sheets else []
+            for (name, sheet), one in zip(sheets.items(), drawn, strict=True):
+                self._keep(name, sheet, one)
+        pieces = [self._taken(name) for name in names]
+        return [n for nodes, _ in pieces for n in nodes], [e for _, edges in pieces for e in edges]
+
+    def _is_drawn(self, name: str | int) -> bool:
+        """Whether a piece was drawn before as it would come out now."""
+        return name in self._drawn and self._drawn[name][0] == self._asked(name)
+
+    def _keep(self, name: str | int, sheet: Sheet, drawn: Any) -> None:
+        self._drawn[name] = self._asked(name), sheet, drawn
+
+    def _taken(self, name: str | int) -> Any:
+        """A piece that was drawn."""
+        _, self.sheets[name], drawn = self._drawn[name]
         return drawn
 
     def _sheet(self, name: str | int, also: Collection[str] = ()) -> Sheet:

@@ -9,9 +9,10 @@ from typing import Any
 
 import torch
 
-from ..lens import Lens, Projection
+from ..lens import Lens
 from ..model import VisitError
 from .build import Painter
+from .labels import project
 from .sheet import Sheet
 from .target import standings_of
 
@@ -44,7 +45,7 @@ def details(
         seen = dict(
             zip(
                 drawn + keys,
-                _readings(sheet, drawn + keys, sheet.project(drawn + keys, N_TOKENS, N_TOKENS)),
+                _readings(sheet, drawn + keys),
                 strict=True,
             )
         )
@@ -79,9 +80,8 @@ def sheet_of(painter: Painter, node_id: str) -> Sheet:
     )
 
 
-def _readings(
-    sheet: Sheet, node_ids: Sequence[str], projection: Projection
-) -> list[dict[str, Any]]:
+def _readings(sheet: Sheet, node_ids: Sequence[str]) -> list[dict[str, Any]]:
+    projection = project([(sheet, node_ids)], N_TOKENS, N_TOKENS)
     tops, bottoms = sheet.tokens(projection)
     for node_id, *rows in zip(node_ids, tops, bottoms, strict=True):
         if sheet.lens.unit_at(sheet.site(node_id)) == "logit":
@@ -105,7 +105,7 @@ def _beside(
             continue
         here = lens.at(painter.trace, painter.position) if sheet.at_focus else lens.anywhere
         tops, bottoms = sheet.tokens(
-            sheet.project(labelled, N_BESIDE, N_BESIDE, everything=False, lens=here)
+            project([(sheet, labelled)], N_BESIDE, N_BESIDE, everything=False, lens=here)
         )
         for node_id, top, bottom in zip(labelled, tops, bottoms, strict=True):
             unit = here.unit_at(sheet.site(node_id))

@@ -12,6 +12,7 @@ from torch import Tensor
 from ..model import VisitError
 from ..trace.rounding import rounds
 from .elements import Edge, Node
+from .labels import finish
 from .measures import Along
 from .reckoning import Parts
 from .sheet import Sheet
@@ -54,7 +55,7 @@ def draw_routes(sheet: Sheet, walk: Walk) -> tuple[list[Node], list[Edge], dict[
             influence=influence,
         )  # fmt: skip
     ranked = sorted(sheet.vectors, key=lambda i: -abs(sheet.nodes[i].influence or 0.0))
-    nodes, edges = sheet.finish(ranked[:N_LABELLED])
+    ((nodes, edges),) = finish([sheet], ranked[:N_LABELLED])
     return nodes[::-1], edges[::-1], tally.attribution()
 
 

@@ -1,14 +1,11 @@
-"""A sheet on which a flow graph is drawn up: vectors first, labels for all of them at once, then
-plain nodes.
-
-Projecting to the vocabulary is what costs; a sheet gathers every vector and asks the lens once.
+"""A sheet on which a flow graph is drawn up: vectors first, then numbers and labels for all of them
+at once (`labels.py`), then plain nodes.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
@@ -28,10 +25,9 @@ from .elements import Edge, Node
 from .keep import Keep
 from .measures import Along, measure
 from .reckoning import Parts, Whole, of_vectors, of_wholes
-from .sites import STREAMS, site_of
-from .target import numbers, standings_of
+from .sites import site_of
+from .target import numbers
 
-N_TOP, N_BOTTOM = 5, 3
 # An error this many times what rounding may cause is no rounding.
 NOT_ROUNDING = 10
 # So is a part this many times what rounding may leave in its place.
@@ -55,6 +51,7 @@ class Sheet:
 
     Attributes:
         vectors: {node id: (d_model,)} what each node's label is read from.
+        edges: those with the wholes' parts, once the sheet has been reckoned.
         max_error: the largest relative error between a whole and the sum of its parts.
     """
 
@@ -77,12 +74,12 @@ class Sheet:
         self.target, self.foil, self.read = target, foil, read
         self.keep, self.measure = keep, measure
         self.vectors: dict[str, Tensor] = {}
+        self.edges: list[Edge] = []
         self.max_error = 0.0
         self._nodes: dict[str, Node] = {}
         self._along: dict[str, Along | None] = {}
         # In the order of the edges; wholes become edges when the sheet is finished.
         self._drawn: list[Edge | Whole] = []
-        self._edges: list[Edge] = []
 
     def along(self, layer: int, at: At) -> Along:
         """How the followed logit hangs on one of a layer's streams."""
@@ -203,33 +200,19 @@ class Sheet:
             kept += [n for n in range(len(parts)) if name(n) in self.also and n not in kept]
         return kept
 
-    def finish(self, labelled: Sequence[str] | None = None) -> tuple[list[Node], list[Edge]]:
-        """Label the nodes (all by default), in one projection; returns the nodes and edges.
-
-        What rounding added says nothing, and gets no label.
+    def reckon(self) -> dict[str, dict[str, Any]]:
+        """Make the edges, and return the numbers of each node with a vector.
 
         Raises:
             UnsupportedModelError: the parts of a whole do not sum to it.
         """
-        self._edges = self._added_up()
-        more = self._numbers()
-        labelled = list(self.vectors) if labelled is None else labelled
-        labelled = [i for i in labelled if self._nodes[i].kind != "rounding"]
-        projection = self.project(labelled, N_TOP, N_BOTTOM, everything=False)
-        tops, bottoms = self.tokens(projection)
-        standings = standings_of(projection, self.target, self.foil)[0]
-        for node_id, top, bottom, standing in zip(labelled, tops, bottoms, standings, strict=True):
-            more[node_id] |= {
-                "label": top[0]["text"],
-                "unit": self.lens.unit_at(self.site(node_id)),
-                "top": top,
-                "bottom": bottom,
-                "target_probability": None if standing is None else standing["probability"],
-                "target_rank": None if standing is None else standing["rank"],
-            }
+        self.edges = self._added_up()
+        return self._numbers()
+
+    def tell(self, more: dict[str, dict[str, Any]]) -> None:
+        """Give nodes these fields."""
         for node_id, found in more.items():
-            self._nodes[node_id] = replace(self._nodes[node_id], **found)
-        return list(self._nodes.values()), self._edges
+            self._nodes[node_id] = Node(**{**vars(self._nodes[node_id]), **found})
 
     def _numbers(self) -> dict[str, dict[str, Any]]:
         """Of each node with a vector its length, and what it adds to the followed logit unless that
@@ -276,7 +259,7 @@ class Sheet:
         return next(
             (
                 e
-                for e in self._edges
+                for e in self.edges
                 if e.source == node_id and e.share is not None and e.kind != "split"
             ),
             None,
@@ -287,58 +270,13 @@ class Sheet:
         edge = self.edge_out_of(node_id)
         if edge is None or edge.share is None:
             return None
-        split = [e.target for e in self._edges if e.source == node_id and e.kind == "split"]
+        split = [e.target for e in self.edges if e.source == node_id and e.kind == "split"]
         rows = (self.edge_out_of(row) for row in split)
         return edge.share + sum(row.share or 0.0 for row in rows if row is not None), edge.target
 
     def site(self, node_id: str) -> Site:
         """Where a node's vector stands, as lenses know it."""
         return site_of(self._nodes[node_id], self.trace)
-
-    def project(
-        self,
-        node_ids: Sequence[str],
-        k: int,
-        bottom: int,
-        everything: bool = True,
-        lens: Lens | None = None,
-    ) -> Projection:
-        """The lens's reading of nodes; vectors that are the same tensor are projected once.
-
-        Args:
-            node_ids: which.
-            k: how many of the tokens that they write most.
-            bottom: how many of those that they write least.
-            everything: whether probabilities are wanted of all, not of the streams alone.
-            lens: another than the sheet's own.
-        """
-        lens = lens or self.lens
-        place: dict[tuple[int, str], int] = {}
-        order: list[str] = []
-        keys = {}
-        for node_id in node_ids:
-            site = self.site(node_id)
-            # The stream after a block and before the next one is one vector.
-            key = id(self.vectors[node_id]), "stream" if site.kind in STREAMS else site.kind
-            keys[node_id] = key
-            if key not in place:
-                place[key] = len(order)
-                order.append(node_id)
-        targets = [*self.target.ids, *(() if self.foil is None else self.foil.ids)]
-        vectors = [self.vectors[i] for i in order]
-        where = [self.site(i) for i in order]
-        wanted = [everything or site.kind in STREAMS for site in where]
-        found = lens.project(
-            torch.stack(vectors) if order else self.read.direction.new_zeros(0, self.trace.d_model),
-            k,
-            bottom,
-            targets,
-            layer=[site.layer for site in where],
-            site=[site.kind for site in where],
-            probabilities=torch.tensor(wanted, dtype=torch.bool, device="cpu"),
-        )
-        rows = [place[keys[i]] for i in node_ids]
-        return found.rows(torch.tensor(rows, dtype=torch.long, device=lens.device))
 
     def tokens(
         self, projection: Projection

@@ -36,6 +36,8 @@ SLAB = 1024
 # Vectors a chunk on a CPU: with fewer the product costs more, with more only the room for logits,
 # which is kept from one projection to the next.
 CHUNK = 384
+# Vectors whose probabilities a CPU makes together: more leave the cache.
+PROBABILITIES = 8
 # What scores a token becomes of its logit: (the logits of some vectors, their numbers) → scores.
 Scores = Callable[[Tensor, Tensor], Tensor]
 
@@ -332,10 +334,11 @@ def _read(
     every = [above(logits, mine[:, n]) + 1 for n in range(len(targets))]
     ranks = torch.stack(every, -1) if every else torch.empty_like(mine, dtype=torch.long)
     chances = [torch.full_like(t, torch.nan) for t in (top[0], low[0], mine)]
-    rows = wanted.nonzero()[:, 0]
-    if len(rows):
-        # Not by log-sum-exp: on a CPU it is several times slower where it meets denormal numbers.
-        said = torch.log_softmax(logits if len(rows) == len(logits) else logits[rows], -1)
+    # Not by log-sum-exp: on a CPU it is several times slower where it meets denormal numbers.
+    for rows in wanted.nonzero()[:, 0].split(
+        PROBABILITIES if logits.is_cpu else max(1, len(logits))
+    ):
+        said = torch.log_softmax(logits[rows], -1)
         for column, ids in zip(chances, (top[1], low[1]), strict=False):
             column[rows] = said.gather(-1, ids[rows]).exp()
         chances[2][rows] = said[:, targets].exp()
