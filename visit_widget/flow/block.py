@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
 from ..lens.samples import in_stream
@@ -40,10 +39,10 @@ def _draw_attention(sheet: Sheet, layer: int, looks: bool) -> None:
     ln1 = sheet.node(f"{name}.ln1", "norm", trace.attention_input(layer, at), None, layer=layer)
     sheet.edge(f"{name}.pre", ln1, "read")
 
-    lengths = row.heads.norm(dim=-1)
     kept = sheet.choose(
-        "heads", row.heads, whole, along, lengths, lambda n: f"{name}.H{n}", f"{name}.attn.rest"
-    )
+        "heads", row.heads, whole, along, lambda: row.heads.norm(dim=-1),
+        lambda n: f"{name}.H{n}", f"{name}.attn.rest",
+    )  # fmt: skip
     memories = _draw_heads(sheet, layer, row, kept)
     if kept and looks:
         _draw_looks(sheet, layer, row, memories)
@@ -95,10 +94,9 @@ def _kept_rows(
     if sheet.keep.rows.is_none:
         return []
     along, name = sheet.along(layer, "mid"), f"L{layer}"
-    every = torch.cat([row.rows(head) for head in range(row.mixed.shape[0])])
-    signed = row.mixed.flatten().sign() * every.norm(dim=-1)
-    kept = sheet.choose("rows", every, whole, along, signed, lambda n: f"{name}.O{n}")
-    return [(i, every[i]) for i in kept]
+    every = row.every_row
+    kept = sheet.choose("rows", every, whole, along, every.signed_lengths, lambda n: f"{name}.O{n}")
+    return list(zip(kept, every[kept], strict=True))
 
 
 def _memory(head: str, seen: list[int]) -> Callable[[int], str]:
@@ -115,27 +113,27 @@ def _draw_heads(
     memories: dict[int, list[int]] = {}
     for head in heads:
         seen = (row.weights[head] != 0).nonzero()[:, 0].tolist()
-        parts = row.sources(head)
+        every, weights = row.memories(head, seen), row.weights[head, seen]
         drawn = sheet.choose(
-            "memories", parts[seen], row.heads[head], along, row.weights[head, seen],
+            "memories", every, row.heads[head], along, weights.clone,
             _memory(f"{name}.H{head}", seen), f"{name}.H{head}.rest",
         )  # fmt: skip
         memories[head] = [seen[i] for i in drawn]
         output = sheet.node(
             f"{name}.H{head}", "head", row.heads[head], along, layer=layer, head=head
         )
+        parts, told = every[drawn], weights[drawn].tolist()
         flows: list[tuple[str, Tensor, str]] = []
-        for source in memories[head]:
-            weight = float(row.weights[head, source])
+        for source, part, weight in zip(memories[head], parts, told, strict=True):
             value = sheet.node(
-                f"{name}.H{head}.V{source}", "value", parts[source], along,
+                f"{name}.H{head}.V{source}", "value", part, along,
                 layer=layer, head=head, source=source, weight=weight,
             )  # fmt: skip
-            flows.append((value, parts[source], "part"))
-        hidden = [j for j in seen if j not in memories[head]]
-        if hidden:
-            vector = parts[hidden].sum(0)
-            rest = {"of": "value", "count": len(hidden)}
+            flows.append((value, part, "part"))
+        left_out = len(seen) - len(drawn)
+        if left_out:
+            vector = every.total() - parts.sum(0)
+            rest = {"of": "value", "count": left_out}
             node = sheet.node(
                 f"{name}.H{head}.rest", "rest", vector, along, layer=layer, head=head, rest=rest
             )
@@ -178,13 +176,12 @@ def _draw_mlp(sheet: Sheet, layer: int) -> None:
     anatomy = trace.anatomy.blocks[layer]
     ln2 = sheet.node(f"{name}.ln2", "norm", row.input, None, layer=layer)
     sheet.edge(f"{name}.pre" if anatomy.parallel else f"{name}.mid", ln2, "read")
-    every, whole = row.parts(), added(trace, layer, at, "mlp")
-    signed = row.activations.sign() * every.norm(dim=-1)
+    every, whole = row.neurons, added(trace, layer, at, "mlp")
     kept = sheet.choose(
-        "neurons", every, whole, along, signed, lambda n: f"{name}.N{row.number(n)}",
-        f"{name}.mlp.rest",
+        "neurons", every, whole, along, every.signed_lengths,
+        lambda n: f"{name}.N{row.number(n)}", f"{name}.mlp.rest",
     )  # fmt: skip
-    numbers = [row.number(n) for n in kept]
+    numbers, drawn = [row.number(n) for n in kept], every[kept]
     keys = in_stream(trace, layer, "mlp")(trace.neuron_directions(layer, numbers, at))
     parts: list[tuple[str, Tensor, str]] = []
     for n, (place, neuron) in enumerate(zip(kept, numbers, strict=True)):
@@ -193,13 +190,13 @@ def _draw_mlp(sheet: Sheet, layer: int) -> None:
         if row.experts is not None and int(row.experts[place]) >= 0:
             more["expert"] = int(row.experts[place])
         key = sheet.node(f"{name}.N{neuron}.key", "neuron_key", keys[n], None, **more)
-        value = sheet.node(f"{name}.N{neuron}", "neuron", every[place], along, **more)
+        value = sheet.node(f"{name}.N{neuron}", "neuron", drawn[n], along, **more)
         sheet.edge(ln2, key, "read")
         sheet.edge(key, value, "activation", activation)
-        parts.append((value, every[place], "part"))
+        parts.append((value, drawn[n], "part"))
     left_out = len(every) - len(kept)
     if left_out:
-        vector = every.sum(0) - every[kept].sum(0)
+        vector = every.total() - drawn.sum(0)
         rest = {"of": "neuron", "count": left_out}
         parts.append(
             (

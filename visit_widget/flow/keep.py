@@ -91,11 +91,12 @@ class Limit:
         ranked = order.tolist()
         kept = ranked
         if isinstance(self.count, tuple):
-            signs = values.sign().tolist()
-            chosen = [i for i in ranked if signs[i] > 0][: self.count[0]]
-            chosen += [i for i in ranked if signs[i] < 0][: self.count[1]]
-            among = set(chosen)
-            kept = [i for i in ranked if i in among]
+            signs = values[order].sign()
+            places = [
+                (signs == sign).nonzero()[:count, 0]
+                for sign, count in zip((1, -1), self.count, strict=True)
+            ]
+            kept = order[torch.cat(places).sort().values].tolist()
         elif self.count is not None:
             kept = ranked[: self.count]
         if self.threshold is not None and kept:

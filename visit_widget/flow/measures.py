@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..trace.attention import AttentionRows
+from ..trace.multiples import Multiples
 
 
 @dataclass(frozen=True)
@@ -57,27 +58,28 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     return torch.einsum("nd,nd->n", a, b)
 
 
-def measure(name: str, parts: Tensor, whole: Tensor, along: Along) -> Tensor:
+def measure(name: str, parts: Tensor | Multiples, whole: Tensor, along: Along) -> Tensor:
     """(n,) one measure of parts (n, d_model) of a whole (d_model,).
 
     Proximity is Ferrando & Voita's (2024): max(‖w‖₁ − ‖w − p‖₁, 0), normalised to sum to 1 over
     these parts.
     """
     tiny = torch.finfo(whole.dtype).tiny
-    values: Tensor
     if name == "share":
-        values = parts @ whole / (whole @ whole).clamp_min(tiny)
-    elif name == "logit":
-        values = parts @ along.logit
-    elif name == "effect":
+        return _along(parts, whole) / (whole @ whole).clamp_min(tiny)
+    if name == "logit":
+        return _along(parts, along.logit)
+    if name == "effect":
         assert along.effect is not None
-        values = parts @ along.effect
-    elif name == "norm":
-        values = parts.norm(dim=-1)
-    else:
-        near = nearness(parts, whole)
-        values = near / near.sum().clamp_min(tiny)
-    return values
+        return _along(parts, along.effect)
+    if name == "norm":
+        return parts.lengths() if isinstance(parts, Multiples) else parts.norm(dim=-1)
+    near = nearness(parts.every() if isinstance(parts, Multiples) else parts, whole)
+    return near / near.sum().clamp_min(tiny)
+
+
+def _along(parts: Tensor | Multiples, direction: Tensor) -> Tensor:
+    return parts.along(direction) if isinstance(parts, Multiples) else parts @ direction
 
 
 def fractions(

@@ -17,6 +17,7 @@ from ..model import UnsupportedModelError
 from ..trace import Trace, bounds
 from ..trace.audit import tolerance_of
 from ..trace.logit import LogitDirection
+from ..trace.multiples import Multiples
 from ..trace.rounding import Where, rounding
 from ..trace.tape import At
 from ..trace.target import Followed
@@ -175,10 +176,10 @@ class Sheet:
     def choose(
         self,
         kind: str,
-        parts: Tensor,
+        parts: Tensor | Multiples,
         whole: Tensor,
         along: Along,
-        published: Tensor,
+        published: Callable[[], Tensor],
         name: Callable[[int], str],
         rest: str = "",
     ) -> list[int]:
@@ -189,12 +190,12 @@ class Sheet:
             parts: (n, d_model).
             whole: (d_model,).
             along: how the followed logit hangs on them.
-            published: (n,) what the published tool ranks them by.
+            published: gives (n,) what the published tool ranks them by.
             name: the node id of each part.
             rest: id of the rest node that the others go to.
         """
         by_measure = self.keep.by == "measure"
-        values = measure(self.measure, parts, whole, along) if by_measure else published
+        values = measure(self.measure, parts, whole, along) if by_measure else published()
         kept = self.keep.limit(kind).select(values, self.keep.more.get(rest, 0))
         if self.also:
             kept += [n for n in range(len(parts)) if name(n) in self.also and n not in kept]

@@ -115,10 +115,9 @@ def _of_attention(one: Trace, layer: int, position: int) -> Iterator[tuple[Site,
 
 def _of_mlp(one: Trace, layer: int, position: int) -> Iterator[tuple[Site, Tensor]]:
     row = one.mlp_row(layer, position)
-    every = row.parts()
-    neurons = _largest(every.norm(dim=-1))
-    for neuron in neurons:
-        yield Site(layer, "neuron"), every[neuron]
+    neurons = _largest(row.neurons.lengths())
+    for vector in row.neurons[neurons]:
+        yield Site(layer, "neuron"), vector
     keys = in_stream(one, layer, "mlp")(
         one.neuron_directions(layer, [row.number(n) for n in neurons], position)
     )

@@ -70,12 +70,13 @@ class Norm:
         if self.width % 2 and self.width > 2:
             signs[-3:] = torch.tensor([2.0, -1.0, -1.0], dtype=dtype, device=device)
         signs = signs / signs.square().mean().sqrt()
-        self.bias = self(zero)
-        self.gain = (self(signs * 2**14) - self.bias) / signs
         probe = noise(self.width, seed=7).to(signs)
-        self.centres = bool((self(probe + 3) - self(probe)).norm() < 0.05 * self(probe + 3).norm())
+        found = self(torch.stack([zero, signs * 2**14, probe + 3, probe]))
+        self.bias, moved, own = found[0], found[2], found[3]
+        self.gain = (found[1] - self.bias) / signs
+        self.centres = bool((moved - own).norm() < 0.05 * moved.norm())
         expected = self.forward_frozen(probe, self.scale(probe))
-        error = (expected - self(probe)).norm() / self(probe).norm().clamp_min(1e-30)
+        error = (expected - own).norm() / own.norm().clamp_min(1e-30)
         if not error < max(1e-4, 2 * self._rounding):
             raise UnsupportedModelError(
                 f"{self.name} ({type(self.module).__name__}) is not a layer norm or an RMS norm: "

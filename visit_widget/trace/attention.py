@@ -22,6 +22,7 @@ from ..model import UnsupportedModelError
 from ..model.exclusive import exclusive
 from ..model.linear import linear_map
 from ..model.loaded import weights_of
+from .multiples import Multiples
 from .outlet import Outlet
 from .precise import PreciseSoftmax
 from .projection import heads_gate
@@ -61,14 +62,31 @@ class AttentionRow:
         return self.outlet.bias
 
     @cached_property
+    def _strengths(self) -> Tensor:
+        """(n_heads, T) what each value is multiplied with."""
+        return self.gain * self.weights
+
+    @cached_property
     def heads(self) -> Tensor:
         """(n_heads, d_model) what each head adds to the stream."""
         return self.outlet.to_stream(torch.einsum("hv,hvd->hd", self.mixed, self.matrix))
 
+    def memories(self, head: int, sources: Sequence[int]) -> Multiples:
+        """What some sources add to the stream through one head."""
+        chosen = torch.as_tensor(sources, dtype=torch.long, device=self.weights.device)
+        return Multiples(
+            self._strengths[head, chosen], self.values[head, chosen], self.outlet, self.matrix[head]
+        )
+
     def sources(self, head: int) -> Tensor:
         """(T, d_model) what each source adds to the stream through one head."""
-        weighted = (self.gain * self.weights)[head, :, None] * self.values[head]
+        weighted = self._strengths[head, :, None] * self.values[head]
         return self.outlet.to_stream(weighted @ self.matrix[head])
+
+    @property
+    def every_row(self) -> Multiples:
+        """What each W_O row adds to the stream, head after head."""
+        return Multiples(self.mixed.flatten(), self.matrix.flatten(0, 1), self.outlet)
 
     def rows(self, head: int) -> Tensor:
         """(d_value, d_model) what each W_O row of one head adds to the stream."""
@@ -84,7 +102,7 @@ class AttentionRow:
             (n_heads, T).
         """
         reading = torch.einsum("hvd,d->hv", self.matrix, self.outlet.from_stream(direction))
-        return self.gain * self.weights * torch.einsum("htv,hv->ht", self.values, reading)
+        return self._strengths * torch.einsum("htv,hv->ht", self.values, reading)
 
 
 @dataclass(frozen=True)

@@ -77,7 +77,7 @@ def of_attention(trace: Trace, layer: int, position: int) -> float:
 def of_mlp(trace: Trace, layer: int, position: int) -> float:
     """On what the MLP adds to the stream."""
     row = trace.mlp_row(layer, position)
-    squares = row.total.square().sum() + 4 * row.parts().square().sum()
+    squares = row.total.square().sum() + 4 * row.neurons.lengths().square().sum()
     return unit(trace) * summed(trace, len(row.activations)) * float(squares.sqrt())
 
 

@@ -10,18 +10,20 @@ that were not chosen are left out.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
-from ..model import VisitError
+from ..model import BlockAnatomy, VisitError
 from ..model.exclusive import exclusive
-from ..model.linear import input_dtype, linear_map
+from ..model.linear import input_dtype, is_plain, linear_map
 from ..model.loaded import eval_mode
 from ..model.watch import first_tensor
 from ..model.writers import writer_directions, writers_at
+from .multiples import Multiples
 from .outlet import Outlet
 
 if TYPE_CHECKING:
@@ -60,13 +62,18 @@ class MlpRow:
         """The number among the layer's neurons of a row of `activations`."""
         return row if self.index is None else int(self.index[row])
 
+    @property
+    def neurons(self) -> Multiples:
+        """What each neuron adds to the stream."""
+        return Multiples(self.activations, self.matrix, self.outlet)
+
     def along(self, direction: Tensor) -> Tensor:
-        """⟨part, direction⟩ of every neuron's part, without making the parts: (n,)."""
-        return self.activations * (self.matrix @ self.outlet.from_stream(direction))
+        """⟨part, direction⟩ of every neuron's part: (n,)."""
+        return self.neurons.along(direction)
 
     def parts(self) -> Tensor:
         """(n, d_model) what each neuron adds to the stream."""
-        return self.outlet.to_stream(self.activations[:, None] * self.matrix)
+        return self.neurons.every()
 
 
 def mlp_row(trace: Trace, layer: int, position: int) -> MlpRow:
@@ -146,13 +153,50 @@ def neuron_directions(trace: Trace, layer: int, row: MlpRow, neurons: Tensor) ->
     own = input_dtype(part.mlp, trace.record.final.dtype)
     if not len(neurons):
         return row.input.new_zeros(0, row.input.numel())
+    entering = trace.into(part.mlp, row.input).to(own)
+    reader = _reader(trace, part, entering.clone())
+    if reader is not None:
+        matrix, _ = linear_map(reader, row.input.numel(), own)
+        return trace.work(matrix.T[neurons.to(matrix.device)])
     # One copy of the input for each neuron, so that one derivative serves all.
-    x = trace.into(part.mlp, row.input).to(own).repeat(len(neurons), 1).requires_grad_()
+    x = entering.repeat(len(neurons), 1).requires_grad_()
     until = part.activation or part.down_projection
     with torch.enable_grad(), exclusive(trace.model):
         before = _run_until(part.mlp, until, x[None])[0].reshape(len(neurons), -1)
         chosen = before.gather(1, neurons.to(before.device)[:, None].clone()).sum()
         return trace.work(torch.autograd.grad(chosen, x)[0])
+
+
+def _reader(trace: Trace, part: BlockAnatomy, x: Tensor) -> nn.Module | None:
+    """The plain matrix of which the activation function reads each number as it comes, so that its
+    columns are what neurons look for; None where something lies between, or before it.
+
+    Args:
+        trace: of the model.
+        part: the layer's, with a down projection.
+        x: (d_model,) the MLP's input.
+    """
+    if part.activation is None:
+        return None
+    read: list[tuple[nn.Module, Tensor, int]] = []
+
+    def note(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
+        if _same(args[0], x, 0):
+            read.append((module, output, output._version))
+
+    assert part.mlp is not None
+    with ExitStack() as stack, torch.no_grad(), exclusive(trace.model):
+        for module in part.mlp.modules():
+            if is_plain(module):
+                stack.callback(module.register_forward_hook(note).remove)
+        entering = _run_until(part.mlp, part.activation, x[None, None])[0]
+    return next((m for m, output, version in read if _same(entering, output, version)), None)
+
+
+def _same(one: Tensor, other: Tensor, version: int) -> bool:
+    """Whether two are the same numbers in memory, not written to since another was so old."""
+    alike = one.data_ptr() == other.data_ptr() and one.numel() == other.numel()
+    return alike and other._version == version
 
 
 class _ReachedError(Exception):
