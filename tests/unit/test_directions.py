@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,6 +20,7 @@ from tests.tiny import (
     frozen,
     look,
     make_model,
+    matrix_of,
 )
 from visit_widget.trace import projection
 from visit_widget.trace.directions import key_directions, query_directions
@@ -302,3 +304,73 @@ def test_values_are_told_where_a_prompt_has_as_many_tokens_as_there_are_heads():
     told = graph.attribution
     parts = told["bias"] + told["opaque"] + told["rest"] + sum(t["value"] for t in told["tokens"])
     assert parts == pytest.approx(told["total"], abs=1e-5)
+
+
+def _doubled(_module, _args, output):
+    return 2 * output
+
+
+def _doubled_in_place(_module, args):
+    args[0].mul_(2)
+
+
+def _cut_off(_module, args):
+    return (args[0].clamp(max=0.1),)
+
+
+@pytest.mark.parametrize("change", [None, _doubled, _doubled_in_place, _cut_off])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2"])
+def test_what_neurons_look_for_has_in_it_what_lies_before_their_activation(family, change):
+    """Where the activation function reads a matrix as it comes, directions are its columns; a hook
+    that changes it on the way is part of what a neuron looks for.
+    """
+    with float64_throughout():
+        model = make_model(family)
+        mlp = blocks_of(model)[1].mlp
+        entry = mlp.c_fc if family == "gpt2" else mlp.gate_proj
+        columns = matrix_of(entry).T[[3, 0, 7]]
+        act = mlp.act if family == "gpt2" else mlp.act_fn
+        if change is not None:
+            where = entry.register_forward_hook if change is _doubled else None
+            (where or act.register_forward_pre_hook)(change)
+        trace = vw.trace(model, None, PROMPT_IDS)
+        found = trace.neuron_directions(1, [3, 0, 7])
+        if change is _cut_off:
+            normed = trace.mlp_row(1, -1).input
+            bias = entry.bias[[3, 0, 7]] if entry.bias is not None else 0
+            passes = (columns @ normed + bias) < 0.1
+            columns = columns * passes[:, None]
+        elif change is not None:
+            columns = 2 * columns
+        torch.testing.assert_close(found, columns.detach(), rtol=1e-9, atol=1e-11)
+
+
+def test_what_a_neuron_reads_is_not_derived_where_it_can_be_read(monkeypatch):
+    trace = vw.trace(make_model("llama", torch.float32), None, PROMPT_IDS)
+    monkeypatch.setattr(torch.autograd, "grad", lambda *_, **__: pytest.fail("a derivative"))
+    rows = blocks_of(trace.model)[1].mlp.gate_proj.weight[[1, 2]]
+    assert torch.equal(trace.neuron_directions(1, [1, 2]), rows)
+
+
+@pytest.mark.parametrize("family", ["llama", "gemma2", "gpt2"])
+def test_a_row_alone_that_asks_otherwise_is_noticed(family, monkeypatch):
+    """A module that counts positions by itself gets them wrong on one row, by little."""
+    from visit_widget.trace.alone import Alone, NotAloneError
+
+    with float64_throughout():
+        trace = vw.trace(make_model(family), None, PROMPT_IDS)
+        Alone(trace, 4).verify()
+        trace.alone_at.clear()
+        attend = projection.Projection.attend
+
+        def scaled(self, x, rows, **listen):
+            def hear(call):
+                query = call.query * 1.0001 if self.layer == 1 else call.query
+                return listen["listener"](dataclasses.replace(call, query=query))
+
+            return attend(self, x, rows, **{**listen, "listener": hear})
+
+        monkeypatch.setattr(projection.Projection, "attend", scaled)
+        with pytest.raises(NotAloneError, match="layer 1 needs every position"):
+            Alone(trace, 4).verify()
+        assert not trace.alone_at

@@ -770,3 +770,34 @@ def test_a_prompt_of_one_token_has_a_graph():
         graph = vw.trace(model, None, [5]).flow(layers=[0], keep=KEEPS["everything"])
         assert {n.source for n in graph.nodes if n.kind == "value"} == {0}
         assert sum(e.share for e in graph.into("L0.attn") if e.share) == pytest.approx(1)
+
+
+def test_layers_that_are_drawn_together_are_read_by_the_lens_at_once(monkeypatch):
+    """The unembedding is read once for all of them, and says what it says of each on its own."""
+    from visit_widget.flow import Painter
+
+    trace = vw.trace(make_model("llama"), None, PROMPT_IDS)
+    alone = Painter(trace, lens="logit")
+    pieces = [alone.overview(), alone.block(0), alone.block(2)]
+    asked = []
+    project = vw.LogitLens.project
+    monkeypatch.setattr(
+        vw.LogitLens, "project", lambda *a, **k: asked.append(len(a[1])) or project(*a, **k)
+    )
+    graph = Painter(trace, lens="logit").graph([0, 2])
+    assert len(asked) == 1
+    apart = [[one for piece in pieces for one in piece[of]] for of in (0, 1)]
+    for together, each in zip((graph.nodes, graph.edges), apart, strict=True):
+        for ours, theirs in zip(together, each, strict=True):
+            for name, value in vars(theirs).items():
+                if isinstance(value, float):
+                    assert getattr(ours, name) == pytest.approx(value, rel=1e-9, abs=1e-12)
+                elif name in ("top", "bottom"):
+                    told = [[t["id"] for t in getattr(side, name)] for side in (ours, theirs)]
+                    assert told[0] == told[1]
+                else:
+                    assert getattr(ours, name) == value
+    painter = Painter(trace, lens="logit")
+    painter.block(2)
+    assert painter.graph([0, 2]).nodes == graph.nodes, "what was drawn before is taken"
+    assert len(asked) == 3

@@ -230,3 +230,31 @@ def test_the_models_own_hooks_and_weights_are_left_alone():
 def test_what_cannot_be_read_is_refused_in_a_sentence(ask, sentence):
     with pytest.raises(vw.VisitError, match=sentence):
         ask(vw.LogitLens(make_model("llama")), some_vectors())
+
+
+@pytest.mark.parametrize("at", [-1, 3])
+def test_what_the_model_says_at_a_position_is_its_own(model, at):
+    trace, lens = vw.trace(model, None, PROMPT_IDS), vw.LogitLens(model)
+    said = lens.readout.said(trace, trace.position(at))
+    assert torch.allclose(said, look(model, PROMPT_IDS).logits[at], atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_a_coarse_pass_is_read_finer_than_it_spoke(dtype):
+    model = make_model("llama", dtype)
+    trace = vw.trace(model, None, PROMPT_IDS)
+    said = vw.LogitLens(model).readout.said(trace, len(trace) - 1)
+    assert said.dtype == torch.float32
+    assert not torch.equal(said, trace.record.logits.float())
+    near = torch.finfo(dtype).eps * 8 * float(said.abs().max())
+    assert torch.allclose(said, trace.record.logits.float(), atol=near)
+
+
+def test_the_slope_of_all_logits_is_what_differences_say(model):
+    """∂ log Σ exp (logits) / ∂ stream, by the model's own head on streams moved a little."""
+    lens, stream = vw.LogitLens(model), some_vectors()[2]
+    slope = lens.readout.slope(stream, lens.logits(stream))
+    for direction in torch.eye(24).double()[[0, 5, 23]] + some_vectors()[:3] / 9:
+        step = 1e-5 * direction
+        up, down = (own_logits(model, (stream + s)[None]).logsumexp(-1) for s in (step, -step))
+        assert float(slope @ direction) == pytest.approx(float((up - down) / 2e-5), abs=1e-6)

@@ -6,8 +6,6 @@ from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
-from torch import Tensor
-
 from ..lens import Lens, lens_of
 from ..lens.local import LocalLensAt
 from ..model import VisitError
@@ -134,7 +132,7 @@ class Painter:
         self.trace, self.measure, self.keep = trace, measure, Keep.of(keep)
         self.position = trace.position(position)
         self.lens = lens_of(lens, trace)
-        self._said = self._logits()
+        self._said = self.lens.readout.said(trace, self.position)
         self.target = followed(trace, self._natural() if target is None else target)
         self.foil = None if foil is None else followed(trace, foil)
         self.read = logit_direction(trace, self.target, self.foil, self.position)
@@ -156,16 +154,6 @@ class Painter:
         if alike and before is not None and before.lens is self.lens:
             # What a lens makes of this prompt and position does not hang on the target.
             vars(self).update({k: v for k, v in vars(before).items() if k == "_lens_here"})
-
-    def _logits(self) -> Tensor:
-        """(n_vocab,) what the model says at the focus: as the pass gave it, where it gave that as
-        precisely as a lens reads; else of the last stream.
-        """
-        trace, readout = self.trace, self.lens.readout
-        own = trace.record.logits
-        if self.position == len(trace) - 1 and own.dtype == readout.dtype:
-            return own.to(readout.device)
-        return readout.logits(trace.residual(trace.n_layers - 1)[self.position])
 
     def _natural(self) -> int:
         """What is followed where nothing was asked for: the token that came, where the pass is a

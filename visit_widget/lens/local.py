@@ -121,7 +121,8 @@ class LocalLensAt(LocalLens):
         self.__dict__.update(lens.__dict__)
         self.beside = lens.beside.at(trace, position)
         self.trace, self.position = trace, trace.position(position)
-        self.tokens = self.readout.logits(self._stream).topk(self.likely).indices
+        self._said = self.readout.said(trace, self.position)
+        self.tokens = self._said.topk(self.likely).indices
         self._rows = gradients(trace, self._directions(), self.position)
 
     def at(self, trace: Trace, position: int) -> Lens:
@@ -159,10 +160,7 @@ class LocalLensAt(LocalLens):
     @cached_property
     def _whole(self) -> Tensor:
         """∂ log Σ exp (logits) / ∂ (last stream): (1, d_model)."""
-        with torch.inference_mode(False), torch.enable_grad():
-            x = self._stream.detach().clone()[None].requires_grad_()
-            whole = self.readout.differentiable(x).logsumexp(-1).sum()
-            return torch.autograd.grad(whole, x)[0].detach()
+        return self.readout.slope(self._stream, self._said)[None]
 
     @property
     def _stream(self) -> Tensor:

@@ -16,7 +16,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,9 @@ from ..model.loaded import weights_at_hand
 from ..model.norms import Norm
 from ..model.watch import device_of
 from .ranking import above, largest, smallest
+
+if TYPE_CHECKING:
+    from ..trace import Trace
 
 NormReading = Literal["own", "stream"]
 # Tokens a slab, for each thread of a CPU: measured.
@@ -154,6 +157,42 @@ class Readout:
             [self._unembed(chunk, norm) for chunk in self._chunks(flat)] or [flat[:, :0]]
         )
         return result.reshape(*vectors.shape[:-1], self.n_vocab)
+
+    def said(self, trace: Trace, position: int) -> Tensor:
+        """(n_vocab,) what the model says at a position of a traced prompt: as the pass gave it,
+        where it gave that as precisely as lenses read; else of the last stream.
+        """
+        own = trace.record.logits
+        if position == len(trace) - 1 and own.dtype == self.dtype:
+            return own.to(self.device)
+        return self.logits(trace.residual(trace.n_layers - 1)[position])
+
+    def slope(self, stream: Tensor, said: Tensor) -> Tensor:
+        """∂ log Σ exp (logits) / ∂ (last stream): (d_model,).
+
+        Args:
+            stream: (d_model,) the last stream.
+            said: (n_vocab,) the logits that the model gives for it.
+        """
+        head = self.anatomy.unembedding
+        with torch.inference_mode(False), torch.enable_grad(), self._at_hand():
+            x = stream.detach().clone()[None].requires_grad_()
+            if isinstance(head, nn.Linear) and is_plain(head):
+                # Half of the way back is known, so that the unembedding is read once.
+                weights = said.softmax(-1)
+                if self.softcap:
+                    weights = weights * (1 - (said / self.softcap).square())
+                weights = weights.to(x) * self.anatomy.logit_scale
+                row = sum(
+                    w @ rows.detach().to(x)
+                    for w, rows in zip(
+                        *(t.split(self._slab) for t in (weights, head.weight)), strict=True
+                    )
+                )
+                whole = (self._scaled(x if self.norm is None else self.norm(x)) * row).sum()
+            else:
+                whole = self.differentiable(x).logsumexp(-1).sum()
+            return torch.autograd.grad(whole, x)[0][0].detach()
 
     def differentiable(self, vectors: Tensor, tokens: Tensor | None = None) -> Tensor:
         """(n, d_model) → (n, n_vocab) the logits that the model would give for these last streams,
@@ -310,12 +349,16 @@ class Readout:
         used = _columns(normed)
         mine, weight = normed[:, used], weight[:, used]
         logits = normed.new_empty(len(normed), self.n_vocab) if out is None else out[: len(normed)]
-        slab = max(1, self.memory // (4 * self.d_model * normed.element_size()))
-        if self.device.type == "cpu":
-            slab = min(slab, SLAB * torch.get_num_threads())
+        slab = self._slab
         for rows, columns in zip(weight.split(slab), logits.split(slab, -1), strict=True):
             torch.mm(mine, rows.to(self.dtype).T, out=columns)
         return logits
+
+    @property
+    def _slab(self) -> int:
+        """How many tokens' rows of the unembedding are read together."""
+        slab = max(1, self.memory // (4 * self.d_model * self.dtype.itemsize))
+        return min(slab, SLAB * torch.get_num_threads()) if self.device.type == "cpu" else slab
 
 
 def _columns(normed: Tensor) -> slice:

@@ -71,9 +71,10 @@ class Norm:
             signs[-3:] = torch.tensor([2.0, -1.0, -1.0], dtype=dtype, device=device)
         signs = signs / signs.square().mean().sqrt()
         probe = noise(self.width, seed=7).to(signs)
-        found = self(torch.stack([zero, signs * 2**14, probe + 3, probe]))
-        self.bias, moved, own = found[0], found[2], found[3]
-        self.gain = (found[1] - self.bias) / signs
+        # One by one: norms of heads may have a row of gains for each head.
+        moved, own = self(probe + 3), self(probe)
+        self.bias = self(zero)
+        self.gain = (self(signs * 2**14) - self.bias) / signs
         self.centres = bool((moved - own).norm() < 0.05 * moved.norm())
         expected = self.forward_frozen(probe, self.scale(probe))
         error = (expected - own).norm() / own.norm().clamp_min(1e-30)

@@ -63,7 +63,7 @@ class Alone:
         if bool((mask[..., self.position + 1 :] > torch.finfo(mask.dtype).min / 2).any()):
             raise NotAloneError(f"Position {self.position} of layer {layer} looks ahead.")
         try:
-            projection = Projection(self.trace, layer, [self.position])
+            projection = Projection(self.trace, layer, [self.position], checked=False)
         except VisitError as error:
             raise NotAloneError(str(error)) from error
         if projection.cut is None:
@@ -116,7 +116,7 @@ class Alone:
         kept, last = self.trace.record.layers[layer], layer + 1 == self.trace.n_layers
         after = self.trace.record.final if last else self.trace.record.layers[layer + 1].pre
         try:
-            mid = self.mid(layer, pre)
+            mid = self.mid(layer, pre, recorded=recorded)
             if recorded and kept.mid is not None and not self._part(layer).parallel:
                 mid = self._moved(layer, pre, mid, kept.mid)
             post = self.post(layer, pre, mid)
@@ -153,7 +153,9 @@ class Alone:
                 "alone."
             )
 
-    def mid(self, layer: int, pre: Tensor, looks: Sequence[Look] = ()) -> Tensor:
+    def mid(
+        self, layer: int, pre: Tensor, looks: Sequence[Look] = (), recorded: bool = False
+    ) -> Tensor:
         """The stream between attention and MLP, of R variants of the stream before the block:
         (R, d_model) → (R, d_model). The stream before it where there is no attention.
 
@@ -161,11 +163,12 @@ class Alone:
             layer: from 0.
             pre: (R, d_model).
             looks: how heads of some of the variants look otherwise; their rows are the variants.
+            recorded: whether the variants are all the recorded one.
         """
         part = self._part(layer)
         if part.attention is None:
             return pre
-        return joined(part.attention_join, pre, self._attended(layer, pre, looks))
+        return joined(part.attention_join, pre, self._attended(layer, pre, looks, recorded))
 
     def post(self, layer: int, pre: Tensor, mid: Tensor) -> Tensor:
         """The stream after the block, of R variants of those before it and in its middle."""
@@ -186,16 +189,23 @@ class Alone:
         """The position of each of so many rows."""
         return [self.position] * n_rows
 
-    def _attended(self, layer: int, pre: Tensor, looks: Sequence[Look]) -> Tensor:
+    def _attended(self, layer: int, pre: Tensor, looks: Sequence[Look], recorded: bool) -> Tensor:
         """What the attention module gives: (R, d_model)."""
         part, projection = self._part(layer), self._projections[layer]
         normed = pre if part.attention_norm is None else part.attention_norm(pre[None])[0]
         if part.attention_input_scale != 1.0:
             normed = normed * part.attention_input_scale
+        places, answer = self._places(len(pre)), self._answer(layer, normed, looks)
+
+        def hear(call: AttentionCall) -> Tensor:
+            if recorded and not projection.agrees(call.query[0], call.key[0], places):
+                raise NotAloneError(f"The attention of layer {layer} needs every position.")
+            return answer(call)
+
         found = projection.attend(
             normed,
-            self._places(len(pre)),
-            listener=self._answer(layer, normed, looks),
+            places,
+            listener=hear,
             implementation=differentiable(self.trace.model),
         )
         written = first_tensor(found)

@@ -42,7 +42,7 @@ class Ending(Alone):
         if self._mask(layer)[1]:
             raise NotAloneError(f"A position of layer {layer} looks ahead.")
         try:
-            projection = Projection(self.trace, layer, self.positions)
+            projection = Projection(self.trace, layer, self.positions, checked=False)
         except VisitError as error:
             raise NotAloneError(str(error)) from error
         if projection.cut is None:

@@ -40,12 +40,19 @@ class _HeardError(Exception):
 class Projection:
     """The map from a few positions' normed inputs to their queries and keys, in one layer.
 
+    Args:
+        trace: the traced pass.
+        layer: from 0.
+        rows: the positions.
+        checked: whether to see at once that a run of these rows alone gives the queries and keys
+            that the pass left; else whoever runs them asks `agrees`.
+
     Attributes:
         input: (R, d_model) the normed inputs at `rows`.
         everywhere: (T, d_model) those of all positions.
     """
 
-    def __init__(self, trace: Trace, layer: int, rows: Sequence[int]) -> None:
+    def __init__(self, trace: Trace, layer: int, rows: Sequence[int], checked: bool = True) -> None:
         self.trace, self.layer, self.rows = trace, layer, list(rows)
         self.part = trace.anatomy.blocks[layer]
         self.kept = trace.attention_record(layer)
@@ -60,8 +67,8 @@ class Projection:
         self.everywhere = everywhere.detach()
         # Where the arguments cannot be cut to these rows, all positions are run and cut afterwards.
         known = trace.cut_at.get((layer, tuple(self.rows)))
-        if known is not None:
-            self._sliced = known
+        if known is not None or not checked:
+            self._sliced = True if known is None else known
             return
         for self._sliced in (True, False):
             self._scales.clear()
@@ -87,6 +94,13 @@ class Projection:
         query, key = query.detach(), key.detach()
         kept, near = self.kept, _the_same if self._sliced else _near
         return near(query, kept.query[:, self.rows]) and near(key, kept.key[:, self.rows])
+
+    def agrees(self, query: Tensor, key: Tensor, places: Sequence[int]) -> bool:
+        """Whether queries and keys, (heads, R, d_head) each, are those of the pass at R places."""
+        kept, at = self.kept, list(places)
+        return _the_same(query.detach(), kept.query[:, at]) and _the_same(
+            key.detach(), kept.key[:, at]
+        )
 
     @property
     def cut(self) -> list[int] | None:
