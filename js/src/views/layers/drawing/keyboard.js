@@ -3,6 +3,8 @@
  * layer along its ribbons, and up and down its columns.
  */
 
+import { BESIDE_NAME } from "../layout/parts.js";
+
 /** @typedef {import("../layout/scene.js").Scene} Scene */
 /** @typedef {import("../../shared/shapes.js").Arrow} Arrow */
 /** @typedef {import("../../../types.js").Edge} Edge */
@@ -39,7 +41,7 @@ export function focusStops(scene) {
       : { key: `layer:${layer}`, x: x + width / 2, y: 0, layer };
   });
   const closes = scene.panels.map(({ layer, x, y, width }) => {
-    return { key: `close:${layer}`, x: x + width - 20, y: y + 18, layer };
+    return { key: `close:${layer}`, x: x + width - 20, y: y + BESIDE_NAME, layer };
   });
   const nodes = scene.nodes.map(({ id, x, y, layer, box }) => {
     return { key: `node:${id}`, x: x + box.x + Math.min(box.width / 2, 20), y, layer };

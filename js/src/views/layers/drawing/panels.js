@@ -2,6 +2,7 @@
 
 import { drawTexts } from "../../shared/glyphs.js";
 import { appear, leave, settle, staying } from "../../shared/motion.js";
+import { BESIDE_NAME, NAME_LINE } from "../layout/parts.js";
 
 /** @typedef {import("../layout/block.js").Panel} Panel */
 /** @typedef {import("d3-selection").Selection<SVGGElement, unknown, any, any>} Group */
@@ -97,7 +98,8 @@ export function drawCloseButtons(group, panels, motion) {
   const items = /** @type {import("d3-selection").Selection<SVGGElement, Panel, any, any>} */ (
     group.selectAll(staying("g.vw-shut"))
   );
-  const place = (/** @type {Panel} */ { x, y, width }) => `translate(${x + width - 20},${y + 18})`;
+  const place = (/** @type {Panel} */ { x, y, width }) =>
+    `translate(${x + width - 20},${y + BESIDE_NAME})`;
   const joined = items.data(panels, (d) => d.layer);
   leave(joined.exit(), { animated: false });
   const entered = joined
@@ -166,7 +168,7 @@ export function drawAreas(group, { areas, areaReach, panels }) {
   merged
     .select("text.vw-layer-name")
     .attr("x", (d) => (d.open ? d.x + 14 : d.x + d.width / 2))
-    .attr("y", (d) => (d.open ? top(d) + 22 : top(d) - 3))
+    .attr("y", (d) => (d.open ? top(d) + NAME_LINE : top(d) - 3))
     .attr("text-anchor", (d) => (d.open ? "start" : "middle"))
     .text((d) => (d.open ? wordOf(d) : `layer ${d.layer}`));
 }

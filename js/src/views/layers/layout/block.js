@@ -12,7 +12,7 @@ import { shapeOf } from "./blockContent.js";
 import { BAR, gridForWidth, THERE_ROOM } from "./grid.js";
 import { withMeasured } from "./measured.js";
 import { mlpHeight, placeMlp } from "./mlp.js";
-import { BANK, LEAD, MOUTH_DEPTH, normRing, ribbon, writerShape } from "./parts.js";
+import { BANK, LEAD, MOUTH_DEPTH, NAME_LINE, normRing, ribbon, writerShape } from "./parts.js";
 import { levelLine, ribbonPath, stack, tributaryLine, turningLine } from "./ribbons.js";
 import { beside as besideWords, saysNothing } from "./rows.js";
 import { scaleMark } from "./scale.js";
@@ -169,7 +169,7 @@ export function placeBlock(index, content, column, measure, { tail, detail, unfo
       height: above + below,
       headings: [
         ...headings(content, frame, upper.top, lower.top),
-        ...measuredHeading(frame, 22 - above, mark, effects),
+        ...measuredHeading(frame, NAME_LINE - above, mark, effects),
       ],
       pending: false,
       scale: mark,

@@ -35,7 +35,7 @@ const CLOSE = {
   upperRoom: 38,
   lowerRoom: 46,
   pill: 20,
-  head: 41,
+  head: 43,
   foot: 6,
 };
 /** @type {Density} As wide apart as is pleasant. */

@@ -72,6 +72,9 @@ const PILL_HEIGHT = 8;
 const BLOCK_HEIGHT = 14;
 export const RIVER_HEIGHT = 38;
 export const BANK = RIVER_HEIGHT / 2;
+/** Under a panel's upper edge: the line that its name stands on, and the middle of what is beside. */
+export const NAME_LINE = 19;
+export const BESIDE_NAME = 15;
 /** How deep a tributary reaches into the river before it has faded. */
 export const MOUTH_DEPTH = 12;
 /** How far along the river an open layer's tributary has become part of it. */

@@ -2,6 +2,7 @@
 
 import { scaleUnit, unitText } from "../../shared/legendLayout.js";
 import { textWidth } from "../../shared/text.js";
+import { BESIDE_NAME } from "./parts.js";
 
 /** What the button takes that closes the layer, and the air beside it. */
 const BUTTON = 40;
@@ -16,5 +17,5 @@ export function scaleMark({ scale, measure, grid }, right, above) {
   if (!unit || !grid.tokens) return null;
   const text = unitText(unit, measure);
   const width = 27 + textWidth(text, 11, "sans");
-  return { x: right - BUTTON - width, y: 18 - above, height: unit * scale, text };
+  return { x: right - BUTTON - width, y: BESIDE_NAME - above, height: unit * scale, text };
 }
