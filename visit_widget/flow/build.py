@@ -197,7 +197,7 @@ class Painter:
         if not self._is_drawn("routes"):
             sheet = self._sheet("routes")
             with uncollected():
-                self._keep("routes", sheet, draw_routes(sheet, self._walk(self.measure)))
+                self._remember("routes", sheet, draw_routes(sheet, self._walk(self.measure)))
         nodes, edges, attribution = self._taken("routes")
         return self._graph("routes", [], list(nodes), list(edges), attribution)
 
@@ -264,7 +264,7 @@ class Painter:
                     draw_overview(sheet)
             drawn = finish(list(sheets.values())) if sheets else []
             for (name, sheet), one in zip(sheets.items(), drawn, strict=True):
-                self._keep(name, sheet, one)
+                self._remember(name, sheet, one)
         pieces = [self._taken(name) for name in names]
         return [n for nodes, _ in pieces for n in nodes], [e for _, edges in pieces for e in edges]
 
@@ -272,7 +272,7 @@ class Painter:
         """Whether a piece was drawn before as it would come out now."""
         return name in self._drawn and self._drawn[name][0] == self._asked(name)
 
-    def _keep(self, name: str | int, sheet: Sheet, drawn: Any) -> None:
+    def _remember(self, name: str | int, sheet: Sheet, drawn: Any) -> None:
         self._drawn[name] = self._asked(name), sheet, drawn
 
     def _taken(self, name: str | int) -> Any:
