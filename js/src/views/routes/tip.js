@@ -22,26 +22,20 @@ export function ribbonTip(nodes, routes, graph) {
   const [first] = nodes;
   if (!first || first.source === null) return [];
   const total = nodes.reduce((sum, { influence }) => sum + (influence ?? 0), 0);
+  const heads = nodes.map(({ head, label, weight, influence }) => ({
+    head,
+    label,
+    numbers: [
+      h("td", { title: "attention" }, percent(weight ?? 0)),
+      h("td", {}, routeSize(influence ?? 0, routes.measure)),
+    ],
+  }));
   return [
-    h("p", { class: "vw-tip-title" }, passageTitle(graph, first.source, first.position)),
-    h("p", { class: "vw-tip-kind" }, `carried by attention of layer ${first.layer}`),
-    h(
-      "table",
-      { class: "vw-tip-tokens vw-tip-heads" },
-      nodes
-        .slice(0, HEADS)
-        .map((node) =>
-          h(
-            "tr",
-            {},
-            h("td", {}, `H${node.head}`),
-            h("td", { class: "vw-token" }, node.label ?? "–"),
-            h("td", { title: "attention" }, percent(node.weight ?? 0)),
-            h("td", {}, routeSize(node.influence ?? 0, routes.measure)),
-          ),
-        ),
+    ...passageRows(
+      passageTitle(graph, first.source, first.position),
+      `carried by attention of layer ${first.layer}`,
+      heads,
     ),
-    nodes.length > HEADS && h("p", { class: "vw-tip-kind" }, `and ${nodes.length - HEADS} more`),
     h("p", { class: "vw-tip-facts" }, influenceFact(total, routes)),
     thereFact(nodes, total, routes, graph),
   ];
@@ -56,27 +50,46 @@ export function ribbonTip(nodes, routes, graph) {
 export function onlyTip({ from, to, layer, influence, carriers }, routes, graph) {
   const [source, target] = [from, to].map(({ position }) => tokenThere(graph, position));
   const write = (/** @type {number} */ value) => routeSize(value, routes.measure);
+  const heads = carriers.map(({ node, influence }) => ({
+    head: node.head,
+    label: node.label,
+    numbers: [h("td", {}, write(influence))],
+  }));
   return [
-    h("p", { class: "vw-tip-title" }, `${source} → ${target}`),
-    h("p", { class: "vw-tip-kind" }, `carried by attention of layer ${layer} there alone`),
-    h(
-      "table",
-      { class: "vw-tip-tokens vw-tip-heads" },
-      carriers
-        .slice(0, HEADS)
-        .map((carrier) =>
-          h(
-            "tr",
-            {},
-            h("td", {}, `H${carrier.node.head}`),
-            h("td", { class: "vw-token" }, carrier.node.label ?? "–"),
-            h("td", {}, write(carrier.influence)),
-          ),
-        ),
+    ...passageRows(
+      `${source} → ${target}`,
+      `carried by attention of layer ${layer} there alone`,
+      heads,
     ),
-    carriers.length > HEADS &&
-      h("p", { class: "vw-tip-kind" }, `and ${carriers.length - HEADS} more`),
     h("p", { class: "vw-tip-facts" }, `there ${write(influence)}, not kept here`),
+  ];
+}
+
+/**
+ * What is carried from a token to another, and by which heads.
+ *
+ * @param {string} title
+ * @param {string} carried
+ * @param {{head: number | null, label: string | null, numbers: Child[]}[]} heads Strongest first.
+ * @returns {Child[]}
+ */
+function passageRows(title, carried, heads) {
+  const rows = heads
+    .slice(0, HEADS)
+    .map(({ head, label, numbers }) =>
+      h(
+        "tr",
+        {},
+        h("td", {}, `H${head}`),
+        h("td", { class: "vw-token" }, label ?? "–"),
+        ...numbers,
+      ),
+    );
+  return [
+    h("p", { class: "vw-tip-title" }, title),
+    h("p", { class: "vw-tip-kind" }, carried),
+    h("table", { class: "vw-tip-tokens vw-tip-heads" }, rows),
+    heads.length > HEADS && h("p", { class: "vw-tip-kind" }, `and ${heads.length - HEADS} more`),
   ];
 }
 
