@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 from ..lens import Lens, lens_of
 from ..lens.local import LocalLensAt
@@ -258,10 +258,10 @@ class Painter:
         with uncollected():
             sheets = {name: self._sheet(name) for name in names if not self._is_drawn(name)}
             for name, sheet in sheets.items():
-                if isinstance(name, int):
-                    draw_block(sheet, name)
-                else:
+                if name == "overview":
                     draw_overview(sheet)
+                else:
+                    draw_block(sheet, cast(int, name))
             drawn = finish(list(sheets.values())) if sheets else []
             for (name, sheet), one in zip(sheets.items(), drawn, strict=True):
                 self._remember(name, sheet, one)

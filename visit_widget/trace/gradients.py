@@ -73,7 +73,8 @@ def gradients(trace: Trace, directions: Tensor, position: int) -> Gradients:
         except NotAloneError:
             tape = _taped(trace, position)
             found = [_in_full(trace, tape, piece, position) for piece in pieces]
-    return Gradients(*(torch.cat(column, 1) for column in zip(*found, strict=True)))
+    one, *more = found
+    return Gradients(*(torch.cat(c, 1) for c in zip(*found, strict=True)) if more else one)
 
 
 def _alone(alone: Alone, directions: Tensor) -> list[Tensor]:
