@@ -188,6 +188,7 @@ def take_from(page: Page, widget: Locator, prompt: str) -> None:
     page.keyboard.press("Enter")
 
 
+@pytest.mark.hosts
 def test_every_action_by_hand(notebook, screenshot):
     page, widget = notebook
     open_layer(widget, LAYER)
