@@ -10,6 +10,7 @@ import torch
 
 import visit_widget as vw
 from visit_widget.flow import Painter
+from visit_widget.lens.local import N_LIKELY
 from visit_widget.widget.session import Session
 
 from .report import Table, milliseconds
@@ -18,6 +19,7 @@ from .timing import race
 
 FRAME_BUDGET, LAYER_BUDGET = 2.0, 1.2
 PLAIN, FRAME, WIDGET = "plain forward", "first frame", "vw.visit, the widget included, logit lens"
+ROWS = f"{N_LIKELY} rows times the matrices of all blocks"
 LENSES = ("logit", "jacobian", "calibrated", "local")
 PRODUCT = "matrix product"
 
@@ -46,21 +48,32 @@ def _first_frame(setting: Setting) -> Table:
     contenders: dict[str, Any] = {PLAIN: lambda: setting.forward(ids)}
     contenders |= {name: partial(frame, lens) for name, lens in named.items()}
     contenders[WIDGET] = widget
+    contenders[ROWS] = partial(_rows_back, session.trace.anatomy)
     result = race(contenders, setting.rounds(30))
     table = Table(f"The first frame, {len(ids)} tokens")
     for name in named:
         table.compare(result, name, PLAIN, FRAME_BUDGET)
     table.compare(result, WIDGET, PLAIN)
+    table.compare(result, ROWS, PLAIN)
     table.notes.append(
         "The first frame is a trace, the overview of all layers with its labels, and the JSON of "
         "the `graph` trait. The local lens, the default where no Jacobian lens has been fitted, "
-        "pulls fifty rows back through one position, whatever the prompt's length."
+        "pulls fifty rows back through one position, whatever the prompt's length: the last row is "
+        "what the matrix products of that take alone."
     )
     table.notes.append(
         "The first trace of a model also finds its parts, once: "
         f"{milliseconds(once * 1e3)} ms in all."
     )
     return table
+
+
+def _rows_back(anatomy: Any) -> None:
+    """The matrix products of pulling the local lens's rows back through one position."""
+    for block in anatomy.blocks:
+        for module in block.block.modules():
+            if isinstance(module, torch.nn.Linear):
+                torch.ones(N_LIKELY, module.out_features) @ module.weight.detach()
 
 
 def _layers(setting: Setting) -> Table:

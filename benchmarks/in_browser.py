@@ -167,24 +167,19 @@ def _rows(table: Table, page: str, timings: Timings, budgets: dict[str, float]) 
         spread = Spread.of(values)
         digits = f"{spread.low:.0f}–{spread.high:.0f}"
         budget = budgets.get(key)
-        verdict = _verdict(table, f"{page}: {what}", spread.median, budget, unit)
+        verdict = _verdict(spread.median, budget, unit)
         table.rows.append([*cells, what, f"{spread.median:.0f} {unit}", digits, *verdict])
         cells = ["", "", ""]
     median = statistics.median(timings.hover)
     last = statistics.quantiles(timings.hover, n=20, method="inclusive")[-1]
     for what, value in (("hover", median), ("hover, 95th percentile", last)):
-        verdict = _verdict(table, f"{page}: {what}", value, budgets.get("hover"), "ms")
+        verdict = _verdict(value, budgets.get("hover"), "ms")
         table.rows.append([*cells, what, f"{value:.0f} ms", "", *verdict])
 
 
-def _verdict(
-    table: Table, what: str, value: float, budget: float | None, unit: str
-) -> tuple[str, str]:
+def _verdict(value: float, budget: float | None, unit: str) -> tuple[str, str]:
     if budget is None:
         return "", ""
     at_most = unit == "ms"
     kept = value <= budget if at_most else value >= budget
-    if not kept:
-        bound = "at most" if at_most else "at least"
-        table.over_budget.append(f"{what}: {value:.0f} {unit}, {bound} {budget:.0f}")
     return f"{'≤' if at_most else '≥'} {budget:.0f}", "kept" if kept else "OVER"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
-from .report import Table, megabytes
+from .report import Table, megabytes, verdict
 from .setting import Setting
 
 BUDGET = 1.25
@@ -66,20 +66,18 @@ def bench(setting: Setting) -> list[Table]:
             if before is None or after is None:
                 continue
             ratio = (after - before) / trace.kept
-            what = f"memory at {n_tokens:,} tokens, {table.title.split(':')[1].strip()}"
             table.rows.append([
                 f"{n_tokens:,}", megabytes(trace.kept), megabytes(before), megabytes(after),
-                megabytes(after - before), f"{ratio:.2f}×", *table.verdict(what, ratio, BUDGET),
+                megabytes(after - before), f"{ratio:.2f}×", *verdict(ratio, BUDGET),
             ])  # fmt: skip
         notes, wide = allocated.notes, setting.model.config.hidden_size
         squared = trace.largest / n_tokens**2
         if n_tokens > wide:  # else T × T is no more than T × d_model
             notes.append(
                 f"At {n_tokens:,} tokens the largest kept tensor has {trace.largest:,} elements, "
-                f"{squared:.2f} of T × T."
+                f"{squared:.2f} of T × T"
+                + ("." if squared < 1 else ": OVER, for nothing of T × T is to be kept.")
             )
-            if squared >= 1:
-                allocated.over_budget.append(f"a T × T tensor is kept at {n_tokens:,} tokens")
         hidden = trace.kept - trace.shown
         notes.append(f"Kept storage that no kept tensor shows: {megabytes(hidden)} MB.")
     lengths = sorted(kept)

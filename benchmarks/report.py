@@ -23,38 +23,27 @@ class Table:
         columns: the names of its columns.
         rows: its cells.
         notes: sentences below it.
-        over_budget: what took more than its budget.
     """
 
     title: str
     columns: list[str] = field(default_factory=lambda: list(RACE_COLUMNS))
     rows: list[list[str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
-    over_budget: list[str] = field(default_factory=list)
 
     def compare(
         self, race: Race, name: str, over: str, budget: float | None = None, what: str | None = None
     ) -> None:
         """Add a row: one contender over another of the same race."""
-        ratio, what = race.ratio(name, over), what or name
+        ratio = race.ratio(name, over)
         self.rows.append([
-            what,
+            what or name,
             milliseconds(race.milliseconds(name)),
             over,
             milliseconds(race.milliseconds(over)),
             f"{ratio.median:.2f}×",
             f"{ratio.low:.2f}–{ratio.high:.2f}",
-            *self.verdict(what, ratio.median, budget),
+            *verdict(ratio.median, budget),
         ])  # fmt: skip
-
-    def verdict(self, what: str, ratio: float, budget: float | None) -> list[str]:
-        """Two cells: the budget, and whether it was kept."""
-        if budget is None:
-            return ["", ""]
-        kept = ratio <= budget
-        if not kept:
-            self.over_budget.append(f"{what}: {ratio:.2f}× of {budget:.2f}×")
-        return [f"{budget:.2f}×", "kept" if kept else "OVER"]
 
     def screen(self) -> str:
         cells = [self.columns, *self.rows]
@@ -89,6 +78,13 @@ def write_some(machine: str, tables: list[Table], page: Path = PAGE) -> None:
     page.write_text(f"{head}{BEGIN}{whole}\n{END}{tail}", encoding="utf-8")
 
 
+def verdict(ratio: float, budget: float | None) -> list[str]:
+    """Two cells: the budget, and whether it was kept."""
+    if budget is None:
+        return ["", ""]
+    return [f"{budget:.2f}×", "kept" if ratio <= budget else "OVER"]
+
+
 def milliseconds(value: float) -> str:
     """Three significant digits, never an exponent."""
     return f"{value:.1f}" if value < 100 else f"{value:,.0f}"
@@ -105,7 +101,4 @@ def write_page(machine: str, tables: list[Table], page: Path = PAGE) -> None:
         raise SystemExit(f"{page} lacks the lines {BEGIN!r} and {END!r}.")
     head, tail = text.split(BEGIN)[0], text.split(END)[1]
     body = "\n".join(table.markdown() for table in tables)
-    short = [line for table in tables for line in table.over_budget]
-    verdict = "Over budget: " + "; ".join(short) + "." if short else "Every budget was kept."
-    said = f"{machine}\n\n{verdict}" if page == PAGE else machine
-    page.write_text(f"{head}{BEGIN}\n\n{said}\n\n{body}\n{END}{tail}", encoding="utf-8")
+    page.write_text(f"{head}{BEGIN}\n\n{machine}\n\n{body}\n{END}{tail}", encoding="utf-8")

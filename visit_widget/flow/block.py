@@ -14,6 +14,7 @@ from torch import Tensor
 from ..lens.samples import in_stream
 from ..trace.attention import AttentionRow
 from ..trace.stream import added
+from ..trace.summands import Summands
 from .sheet import Sheet
 
 
@@ -40,7 +41,7 @@ def _draw_attention(sheet: Sheet, layer: int, looks: bool) -> None:
     sheet.edge(f"{name}.pre", ln1, "read")
 
     kept = sheet.choose(
-        "heads", row.heads, whole, along, lambda: row.heads.norm(dim=-1),
+        "heads", Summands.of(row.heads), whole, along,
         lambda n: f"{name}.H{n}", f"{name}.attn.rest",
     )  # fmt: skip
     memories = _draw_heads(sheet, layer, row, kept)
@@ -94,8 +95,8 @@ def _kept_rows(
     if sheet.keep.rows.is_none:
         return []
     along, name = sheet.along(layer, "mid"), f"L{layer}"
-    every = row.every_row
-    kept = sheet.choose("rows", every, whole, along, every.signed_lengths, lambda n: f"{name}.O{n}")
+    every = row.output_rows
+    kept = sheet.choose("rows", every, whole, along, lambda n: f"{name}.O{n}")
     return list(zip(kept, every[kept], strict=True))
 
 
@@ -115,8 +116,8 @@ def _draw_heads(
         seen = (row.weights[head] != 0).nonzero()[:, 0].tolist()
         every, weights = row.memories(head, seen), row.weights[head, seen]
         drawn = sheet.choose(
-            "memories", every, row.heads[head], along, weights.clone,
-            _memory(f"{name}.H{head}", seen), f"{name}.H{head}.rest",
+            "memories", every, row.heads[head], along,
+            _memory(f"{name}.H{head}", seen), f"{name}.H{head}.rest", published=weights,
         )  # fmt: skip
         memories[head] = [seen[i] for i in drawn]
         output = sheet.node(
@@ -178,7 +179,7 @@ def _draw_mlp(sheet: Sheet, layer: int) -> None:
     sheet.edge(f"{name}.pre" if anatomy.parallel else f"{name}.mid", ln2, "read")
     every, whole = row.neurons, added(trace, layer, at, "mlp")
     kept = sheet.choose(
-        "neurons", every, whole, along, every.signed_lengths,
+        "neurons", every, whole, along,
         lambda n: f"{name}.N{row.number(n)}", f"{name}.mlp.rest",
     )  # fmt: skip
     numbers, drawn = [row.number(n) for n in kept], every[kept]

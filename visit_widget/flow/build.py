@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
-from typing import Any, cast
+from typing import Any, Literal
 
 from ..lens import Lens, lens_of
 from ..lens.local import LocalLensAt
@@ -251,7 +251,7 @@ class Painter:
         also = self._also.get(int(name), frozenset())
         return measure, effects, more, kept, also
 
-    def _pieces(self, names: Sequence[str | int]) -> Drawn:
+    def _pieces(self, names: Sequence[Literal["overview"] | int]) -> Drawn:
         """The nodes and edges of the overview and of layers, one after the other: as they were
         drawn before, or drawn now.
         """
@@ -261,7 +261,7 @@ class Painter:
                 if name == "overview":
                     draw_overview(sheet)
                 else:
-                    draw_block(sheet, cast(int, name))
+                    draw_block(sheet, name)
             drawn = finish(list(sheets.values())) if sheets else []
             for (name, sheet), one in zip(sheets.items(), drawn, strict=True):
                 self._remember(name, sheet, one)

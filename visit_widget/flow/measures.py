@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..trace.attention import AttentionRows
-from ..trace.multiples import Multiples
+from ..trace.summands import Summands
 
 
 @dataclass(frozen=True)
@@ -58,28 +58,24 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
     return torch.einsum("nd,nd->n", a, b)
 
 
-def measure(name: str, parts: Tensor | Multiples, whole: Tensor, along: Along) -> Tensor:
-    """(n,) one measure of parts (n, d_model) of a whole (d_model,).
+def measure(name: str, parts: Summands, whole: Tensor, along: Along) -> Tensor:
+    """(n,) one measure of n parts of a whole (d_model,).
 
     Proximity is Ferrando & Voita's (2024): max(‖w‖₁ − ‖w − p‖₁, 0), normalised to sum to 1 over
     these parts.
     """
     tiny = torch.finfo(whole.dtype).tiny
     if name == "share":
-        return _along(parts, whole) / (whole @ whole).clamp_min(tiny)
+        return parts.along(whole) / (whole @ whole).clamp_min(tiny)
     if name == "logit":
-        return _along(parts, along.logit)
+        return parts.along(along.logit)
     if name == "effect":
         assert along.effect is not None
-        return _along(parts, along.effect)
+        return parts.along(along.effect)
     if name == "norm":
-        return parts.lengths() if isinstance(parts, Multiples) else parts.norm(dim=-1)
-    near = nearness(parts.every() if isinstance(parts, Multiples) else parts, whole)
+        return parts.lengths()
+    near = nearness(parts.every(), whole)
     return near / near.sum().clamp_min(tiny)
-
-
-def _along(parts: Tensor | Multiples, direction: Tensor) -> Tensor:
-    return parts.along(direction) if isinstance(parts, Multiples) else parts @ direction
 
 
 def fractions(

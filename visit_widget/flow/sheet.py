@@ -17,8 +17,8 @@ from ..model import UnsupportedModelError
 from ..trace import Trace, bounds
 from ..trace.audit import tolerance_of
 from ..trace.logit import LogitDirection
-from ..trace.multiples import Multiples
 from ..trace.rounding import Where, rounding
+from ..trace.summands import Summands
 from ..trace.tape import At
 from ..trace.target import Followed
 from .begun import words_begun
@@ -176,26 +176,29 @@ class Sheet:
     def choose(
         self,
         kind: str,
-        parts: Tensor | Multiples,
+        parts: Summands,
         whole: Tensor,
         along: Along,
-        published: Callable[[], Tensor],
         name: Callable[[int], str],
         rest: str = "",
+        published: Tensor | None = None,
     ) -> list[int]:
         """Which parts of a whole are drawn, largest first; then those that are drawn anyway.
 
         Args:
             kind: heads, memories, neurons or rows.
-            parts: (n, d_model).
+            parts: n of them.
             whole: (d_model,).
             along: how the followed logit hangs on them.
-            published: gives (n,) what the published tool ranks them by.
             name: the node id of each part.
             rest: id of the rest node that the others go to.
+            published: (n,) what the published tool ranks them by; their length with their factor's
+                sign by default.
         """
-        by_measure = self.keep.by == "measure"
-        values = measure(self.measure, parts, whole, along) if by_measure else published()
+        if self.keep.by == "measure":
+            values = measure(self.measure, parts, whole, along)
+        else:
+            values = parts.signed_lengths() if published is None else published
         kept = self.keep.limit(kind).select(values, self.keep.more.get(rest, 0))
         if self.also:
             kept += [n for n in range(len(parts)) if name(n) in self.also and n not in kept]

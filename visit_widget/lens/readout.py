@@ -163,7 +163,8 @@ class Readout:
         where it gave that as precisely as lenses read; else of the last stream.
         """
         own = trace.record.logits
-        if position == len(trace) - 1 and own.dtype == self.dtype:
+        alike = own.dtype == self.dtype and len(own) == self.n_vocab
+        if position == len(trace) - 1 and alike:
             return own.to(self.device)
         return self.logits(trace.residual(trace.n_layers - 1)[position])
 

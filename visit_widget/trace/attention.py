@@ -22,10 +22,10 @@ from ..model import UnsupportedModelError
 from ..model.exclusive import exclusive
 from ..model.linear import linear_map
 from ..model.loaded import weights_of
-from .multiples import Multiples
 from .outlet import Outlet
 from .precise import PreciseSoftmax
 from .projection import heads_gate
+from .summands import Summands
 
 if TYPE_CHECKING:
     from .trace import Trace
@@ -71,10 +71,10 @@ class AttentionRow:
         """(n_heads, d_model) what each head adds to the stream."""
         return self.outlet.to_stream(torch.einsum("hv,hvd->hd", self.mixed, self.matrix))
 
-    def memories(self, head: int, sources: Sequence[int]) -> Multiples:
+    def memories(self, head: int, sources: Sequence[int]) -> Summands:
         """What some sources add to the stream through one head."""
         chosen = torch.as_tensor(sources, dtype=torch.long, device=self.weights.device)
-        return Multiples(
+        return Summands(
             self._strengths[head, chosen], self.values[head, chosen], self.outlet, self.matrix[head]
         )
 
@@ -84,9 +84,9 @@ class AttentionRow:
         return self.outlet.to_stream(weighted @ self.matrix[head])
 
     @property
-    def every_row(self) -> Multiples:
+    def output_rows(self) -> Summands:
         """What each W_O row adds to the stream, head after head."""
-        return Multiples(self.mixed.flatten(), self.matrix.flatten(0, 1), self.outlet)
+        return Summands(self.mixed.flatten(), self.matrix.flatten(0, 1), self.outlet)
 
     def rows(self, head: int) -> Tensor:
         """(d_value, d_model) what each W_O row of one head adds to the stream."""

@@ -6,6 +6,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Sequence
 from functools import cached_property
+from operator import index
 from typing import Any
 
 import torch
@@ -178,6 +179,12 @@ class TracedPass:
 
     def layer(self, layer: int) -> int:
         """A layer from 0, checked."""
+        try:
+            layer = index(layer)
+        except TypeError:
+            raise VisitError(
+                f"A layer is a whole number, 0 to {self.n_layers - 1}, not {layer!r}."
+            ) from None
         if not 0 <= layer < self.n_layers:
             raise VisitError(
                 f"Layer {layer} does not exist: the model has layers 0 to {self.n_layers - 1}."

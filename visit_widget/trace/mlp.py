@@ -23,8 +23,8 @@ from ..model.linear import input_dtype, is_plain, linear_map
 from ..model.loaded import eval_mode
 from ..model.watch import first_tensor
 from ..model.writers import writer_directions, writers_at
-from .multiples import Multiples
 from .outlet import Outlet
+from .summands import Summands
 
 if TYPE_CHECKING:
     from .trace import Trace
@@ -63,9 +63,9 @@ class MlpRow:
         return row if self.index is None else int(self.index[row])
 
     @property
-    def neurons(self) -> Multiples:
+    def neurons(self) -> Summands:
         """What each neuron adds to the stream."""
-        return Multiples(self.activations, self.matrix, self.outlet)
+        return Summands(self.activations, self.matrix, self.outlet)
 
     def along(self, direction: Tensor) -> Tensor:
         """⟨part, direction⟩ of every neuron's part: (n,)."""

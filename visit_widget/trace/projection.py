@@ -91,16 +91,13 @@ class Projection:
             if not self._sliced:
                 raise
             return False
-        query, key = query.detach(), key.detach()
-        kept, near = self.kept, _the_same if self._sliced else _near
-        return near(query, kept.query[:, self.rows]) and near(key, kept.key[:, self.rows])
+        return self.agrees(query, key, self.rows)
 
     def agrees(self, query: Tensor, key: Tensor, places: Sequence[int]) -> bool:
         """Whether queries and keys, (heads, R, d_head) each, are those of the pass at R places."""
-        kept, at = self.kept, list(places)
-        return _the_same(query.detach(), kept.query[:, at]) and _the_same(
-            key.detach(), kept.key[:, at]
-        )
+        near, at = _the_same if self._sliced else _near, list(places)
+        theirs = self.kept.query[:, at], self.kept.key[:, at]
+        return near(query.detach(), theirs[0]) and near(key.detach(), theirs[1])
 
     @property
     def cut(self) -> list[int] | None:

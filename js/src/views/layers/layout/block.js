@@ -1,15 +1,14 @@
 /** An open layer: both halves, the wholes beside the river, and the river's way through. */
 
 import { formatValue } from "../../../words/figures.js";
-import { measuredWords } from "../../../words/interventions.js";
-import { wordsOf } from "../../../words/lenses.js";
-import { nodeName, OPAQUE, seenName } from "../../../words/names.js";
+import { nodeName, seenName } from "../../../words/names.js";
 import { differenceOf, nodeValue, thereValue } from "../../shared/graph.js";
 import { commonScale, ribbonWidth, signOf } from "../../shared/scales.js";
-import { fitLabel, fitText, textWidth } from "../../shared/text.js";
+import { fitLabel, textWidth } from "../../shared/text.js";
 import { attentionHeight, placeAttention } from "./attention.js";
 import { shapeOf } from "./blockContent.js";
-import { BAR, gridForWidth, THERE_ROOM } from "./grid.js";
+import { gridForWidth } from "./grid.js";
+import { CAPTION, headings, measuredHeading } from "./headings.js";
 import { withMeasured } from "./measured.js";
 import { mlpHeight, placeMlp } from "./mlp.js";
 import { BANK, LEAD, MOUTH_DEPTH, NAME_LINE, normRing, ribbon, writerShape } from "./parts.js";
@@ -81,8 +80,6 @@ import { riverThrough } from "./through.js";
  */
 
 const WIDEST_MEMORY = 11;
-const CAPTION = 10.5;
-
 /**
  * @param {BlockContent} content
  * @param {import("./detail.js").Detail} detail
@@ -327,21 +324,6 @@ function thereBeside({ index, measure }, node, value, own, end, room) {
 }
 
 /**
- * How well effects were foretold, beside the layer's name.
- * @param {BlockFrame} frame
- * @param {number} y
- * @param {Panel["scale"]} mark What stands to its right.
- * @param {import("../../../types.js").LayerEffects} [effects]
- * @returns {SceneText[]}
- */
-function measuredHeading({ x, layer, grid }, y, mark, effects) {
-  const start = x + 28 + textWidth(`Layer ${layer}`, 13, "sans");
-  const room = (mark?.x ?? x + grid.width - 40) - start - 8;
-  const text = effects ? fitText(measuredWords(effects), room, CAPTION, "sans") : "";
-  return text ? [{ x: start, y, text, face: "caption" }] : [];
-}
-
-/**
  * @param {Outflow} outflow
  * @param {string} target
  * @param {number} endX
@@ -368,58 +350,4 @@ function placeNorms({ ln1, ln2 }, frame) {
   if (ln2) {
     frame.nodes.push(normRing(ln2, frame.ln2X, BANK, nodeName(index, ln2, null, measure)));
   }
-}
-
-/**
- * @param {BlockContent} content
- * @param {BlockFrame} frame
- * @param {number} top
- * @param {number} lowerTop
- * @returns {SceneText[]}
- */
-function headings({ parts, bands, neurons }, { x, grid, index }, top, lowerTop) {
-  const heading = (/** @type {string} */ text, /** @type {number} */ at, /** @type {number} */ y) =>
-    /** @type {SceneText} */ ({ x: x + at, y, text, face: "caption" });
-  /** @type {SceneText[]} */
-  const texts = [];
-  const { attention, mix, mlp } = parts;
-  const writes = wordsOf(index.graph).does;
-  const lone = (/** @type {string} */ text) => fitText(text, grid.width - 28, 10.5, "sans");
-  if (!attention) {
-    const text = lone(mix ? `opaque: ${OPAQUE}` : "no attention in this layer");
-    texts.push(heading(text, 14, top - 9));
-  }
-  if (!mlp) texts.push(heading(lone("no MLP in this layer"), 14, BANK + 24));
-  /** The longest of some wordings that fits. */
-  const fitting = (/** @type {string[]} */ words, /** @type {number} */ room) =>
-    words.find((text) => textWidth(text, CAPTION, "sans") * 0.97 <= room) ?? "";
-  if (grid.tokens && bands.some(({ memories }) => memories.length > 0)) {
-    const key = fitting(["query, memory key", "query, key", "key"], grid.valueX - grid.keyX - 6);
-    const value = fitting(["memory value", "value"], grid.headX - grid.valueX - 6);
-    const from = fitting(["from token", "from"], grid.tokenRight + BAR.token - 4);
-    texts.push(
-      { ...heading(from, grid.tokenRight + BAR.token, top - 9), anchor: "end" },
-      heading(key, grid.keyX, top - 9),
-      heading(value, grid.valueX, top - 9),
-    );
-  }
-  if (bands.length) texts.push(heading(`head ${writes}`, grid.headX, top - 9));
-  const besides = (/** @type {number} */ y) =>
-    /** @type {SceneText[]} */ ([
-      { x: x + grid.headRight - 6 - THERE_ROOM, y, text: "there", face: "there", anchor: "end" },
-      { x: x + grid.headRight - 5, y, text: "here", face: "caption", anchor: "end" },
-    ]);
-  if (grid.there > 0 && grid.tokens && bands.length) texts.push(...besides(top - 9));
-  if (grid.there > 0 && grid.tokens && neurons.length) texts.push(...besides(lowerTop - 9));
-  if (grid.rowX !== null) texts.push(heading("output rows", grid.rowX, top - 9));
-  const looks = grid.neuronKeys && neurons.some(({ key }) => key);
-  if (looks) {
-    const words = ["neuron looks for", "looks for"];
-    const text = fitting(words, grid.neuronX - grid.neuronKeyX - 6);
-    texts.push(heading(text, grid.neuronKeyX, lowerTop - 9));
-  }
-  if (neurons.length && (grid.tokens || looks)) {
-    texts.push(heading(`${looks ? "and" : "neuron"} ${writes}`, grid.neuronX, lowerTop - 9));
-  }
-  return texts;
 }

@@ -13,14 +13,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .outlet import Outlet
+from .outlet import Outlet, Passage
 
 # Numbers of rows that are carried to the stream at once, where they have to be.
 AT_ONCE = 2**22
 
 
 @dataclass(frozen=True)
-class Multiples:
+class Summands:
     """n summands of the stream.
 
     Attributes:
@@ -34,6 +34,11 @@ class Multiples:
     vectors: Tensor
     outlet: Outlet
     matrix: Tensor | None = None
+
+    @classmethod
+    def of(cls, vectors: Tensor) -> Summands:
+        """Those that are written out already: (n, d_model)."""
+        return cls(vectors.new_ones(len(vectors)), vectors, Outlet(Passage(), Passage(), None))
 
     def __len__(self) -> int:
         return len(self.factors)

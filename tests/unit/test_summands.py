@@ -7,7 +7,8 @@ import torch
 
 import visit_widget as vw
 from tests.tiny import FAMILIES, PROMPT_IDS, float64_throughout, make_model
-from visit_widget.trace import multiples
+from visit_widget.trace import summands
+from visit_widget.trace.summands import Summands
 
 
 @pytest.fixture(params=FAMILIES)
@@ -22,14 +23,15 @@ def row_of(request):
         sources = attention.sources(1)[[3, 0, 4]]
         yield [
             (mlp.neurons, written),
-            (attention.every_row, rows),
+            (attention.output_rows, rows),
             (attention.memories(1, [3, 0, 4]), sources),
+            (Summands.of(sources), sources),
         ]
 
 
 @pytest.mark.parametrize("at_once", [1, 30, 2**22])
 def test_what_is_told_of_summands_is_that_of_the_vectors(row_of, monkeypatch, at_once):
-    monkeypatch.setattr(multiples, "AT_ONCE", at_once)
+    monkeypatch.setattr(summands, "AT_ONCE", at_once)
     direction = torch.randn(24, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
     for ours, theirs in row_of:
         assert len(ours) == len(theirs)
